@@ -1,0 +1,128 @@
+r"""The sufficient statistics of a crossed table.
+
+Rows that share a level of every factor form a cell. Under Gaussian noise the response enters only
+through each cell's count :math:`n_c` and mean :math:`\bar y_c` and the sum of squares within cells,
+
+.. math:: \sum_i (y_i - \mu_i)^2 = \mathrm{SSW} + \sum_c n_c (\bar y_c - \mu_c)^2 ,
+
+so rows are reduced to cells once and never read again: what follows costs the same for two
+replicates and for two hundred.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from crossed_jax.data import CrossedData
+
+
+class Cells(NamedTuple):
+    """The non-empty cells of a crossed table, in lexicographic order of their codes.
+
+    Attributes
+    ----------
+    codes
+        int32, shape (cells, factors): the level of each factor.
+    count
+        float64, shape (cells,): rows in the cell.
+    mean
+        float64, shape (cells,): mean response of the cell, in the response's unit.
+    sum_squares_within
+        Sum over all rows of the squared distance from their cell's mean.
+    num_levels
+        Levels of each factor.
+    """
+
+    codes: np.ndarray
+    count: np.ndarray
+    mean: np.ndarray
+    sum_squares_within: float
+    num_levels: tuple[int, ...]
+
+    @property
+    def num_rows(self) -> int:
+        return int(self.count.sum())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every combination of levels was seen."""
+        return len(self.count) == np.prod([float(n) for n in self.num_levels])
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every combination of levels was seen equally often."""
+        return self.complete and bool(np.all(self.count == self.count[0]))
+
+    def level_sums(self, factor: int, weights: np.ndarray) -> np.ndarray:
+        """Sum a weight per cell over the cells of each level of a factor."""
+        return np.bincount(
+            self.codes[:, factor], weights=weights, minlength=self.num_levels[factor]
+        )
+
+
+def cells_of(data: CrossedData) -> Cells:
+    """Reduce the rows of a table to its cells."""
+    num_levels = tuple(len(factor.levels) for factor in data.factors)
+    flat = data.factors[0].codes.astype(np.int64)
+    for factor, size in zip(data.factors[1:], num_levels[1:], strict=True):
+        flat *= size
+        flat += factor.codes
+
+    num_combinations = int(np.prod([float(n) for n in num_levels]))
+    if num_combinations <= 4 * len(flat) + 1024:
+        all_counts = np.bincount(flat, minlength=num_combinations)
+        seen = np.flatnonzero(all_counts)
+        position = np.cumsum(all_counts > 0) - 1
+        cell_of_row = position[flat]
+    else:
+        seen, cell_of_row = np.unique(flat, return_inverse=True)
+
+    count = np.bincount(cell_of_row, minlength=len(seen)).astype(np.float64)
+    mean = np.bincount(cell_of_row, weights=data.response, minlength=len(seen)) / count
+    deviation = data.response - mean[cell_of_row]
+    codes = np.stack(np.unravel_index(seen, num_levels), axis=1).astype(np.int32)
+    return Cells(codes, count, mean, float(deviation @ deviation), num_levels)
+
+
+def crosstab(cells: Cells, rows: int, columns: int) -> np.ndarray | sparse.csr_array:
+    """Count the rows of the table for each pair of levels of two factors.
+
+    Returns
+    -------
+    ndarray or csr_array
+        Shape (levels of `rows`, levels of `columns`); sparse where fewer than one pair in ten
+        was seen.
+    """
+    shape = (cells.num_levels[rows], cells.num_levels[columns])
+    counts = sparse.coo_array(
+        (cells.count, (cells.codes[:, rows], cells.codes[:, columns])), shape=shape
+    ).tocsr()
+    return counts if counts.nnz < 0.1 * shape[0] * shape[1] else counts.toarray()
+
+
+def blocks(cells: Cells) -> list[list[np.ndarray]]:
+    """Split the levels into blocks that share no row with each other.
+
+    Two levels are connected if some row has both. Between levels of different blocks the data say
+    nothing about the contrast of one factor's levels apart from that of another's. With two
+    factors a single block means that every contrast is estimable (Weeks and Williams, 1964); with
+    more it is necessary, not sufficient.
+
+    Returns
+    -------
+    list of list of ndarray
+        For each block, largest first, the level codes of each factor in it.
+    """
+    starts = np.concatenate([[0], np.cumsum(cells.num_levels)])
+    nodes = cells.codes + starts[:-1]
+    first = np.repeat(nodes[:, 0], nodes.shape[1] - 1)
+    others = nodes[:, 1:].ravel()
+    size = int(starts[-1])
+    graph = sparse.coo_array((np.ones(len(first), np.int8), (first, others)), shape=(size, size))
+    num_blocks, label = sparse.csgraph.connected_components(graph, directed=False)
+    found = [
+        [np.flatnonzero(label[a:b] == k) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+        for k in range(num_blocks)
+    ]
+    return sorted(found, key=lambda block: -sum(map(len, block)))

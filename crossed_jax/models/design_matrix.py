@@ -1,0 +1,90 @@
+r"""The thread's first advice: a flat regression on an intercept and indicators, with no pooling.
+
+.. math::
+    y \sim \mathrm{Normal}\Big(b_0 + \sum_k b^k_{l_k},\ \sigma\Big), \qquad b^k_1 = 0, \qquad
+    b_0 \sim \mathrm{Normal}\Big(\textstyle\sum_k m_k, \sqrt{\sum_k s_k^2}\Big), \qquad
+    b^k_l \sim \mathrm{Normal}(0, s_k).
+
+It has no ridge, and no variance components either: levels are not drawn from a population, so
+nothing is shrunk and nothing is learned about the next level. It is another model, kept for
+comparison.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+
+from crossed_jax.cross_products import gaussian_log_likelihood
+from crossed_jax.models.form import (
+    Form,
+    Problem,
+    Quantities,
+    level_variances,
+    log_sd_scales,
+    scatter,
+)
+
+
+class Position(NamedTuple):
+    """Unconstrained coordinates; `coefficients` of all levels but the first, (levels - 1,) each."""
+
+    intercept: jax.Array
+    coefficients: tuple[jax.Array, ...]
+    log_sigma: jax.Array
+
+
+def log_density(position: Position, problem: Problem) -> jax.Array:
+    """Log posterior density of the module's model, up to a constant."""
+    priors = problem.priors
+    log_prior = priors.sigma.log_prob(jnp.exp(position.log_sigma)) + position.log_sigma
+    # with no SDs the zero-sum intercept's prior is that of the sum of the factor means
+    intercept = priors.intercept(jnp.zeros(len(priors.factor_means)), problem.num_levels)
+    log_prior += intercept.log_prob(position.intercept)
+    for mean, coefficients in zip(priors.factor_means, position.coefficients, strict=True):
+        log_prior += dist.Normal(0.0, mean.scale).log_prob(coefficients).sum()
+    return log_prior + gaussian_log_likelihood(
+        problem.table, position.intercept, _indicators(position), jnp.exp(position.log_sigma)
+    )
+
+
+def _indicators(position: Position) -> tuple[jax.Array, ...]:
+    return tuple(jnp.concatenate([jnp.zeros(1), b]) for b in position.coefficients)
+
+
+def quantities(position: Position, problem: Problem) -> Quantities:
+    """Grand mean, centred effects and residual SD of a position."""
+    levels = _indicators(position)
+    return Quantities(
+        intercept=position.intercept + sum(b.mean() for b in levels),
+        effects=tuple(b - b.mean() for b in levels),
+        sigma=jnp.exp(position.log_sigma),
+    )
+
+
+def start(key: jax.Array, problem: Problem) -> Position:
+    """Draw a position about the estimate."""
+    point = problem.estimate
+    first = [jnp.asarray(effects)[0] for effects in point.effects]
+    center = Position(
+        intercept=point.intercept + sum(first),
+        coefficients=tuple(
+            effects[1:] - base for effects, base in zip(point.effects, first, strict=True)
+        ),
+        log_sigma=jnp.log(point.sigma),
+    )
+    return scatter(key, center, scale(problem))
+
+
+def scale(problem: Problem) -> Position:
+    """Rough posterior SDs of the coordinates, each given the others."""
+    variances = level_variances(problem)
+    return Position(
+        intercept=jnp.sqrt(sum(v[0] for v in variances)),
+        coefficients=tuple(jnp.sqrt(v[1:]) for v in variances),
+        log_sigma=log_sd_scales(problem)[1],
+    )
+
+
+FORM = Form("design_matrix", log_density, start, scale, quantities)

@@ -1,0 +1,111 @@
+r"""The posted model without its ridge: an intercept and zero-sum effects.
+
+With :math:`\alpha^k = \bar\alpha^k \mathbf 1 + Q u^k` for each crossed factor `k` (see
+:mod:`crossed_jax.zero_sum`) the likelihood sees only :math:`m = \sum_k \bar\alpha^k` and the
+zero-sum effects :math:`Q u^k`. Under the posted priors, given the SDs and all independent,
+
+.. math::
+    m \sim \mathrm{Normal}\Big(\sum_k m_k, \sqrt{\textstyle\sum_k s_k^2 + \sigma_k^2/L_k}\Big),
+    \qquad u^k \sim \mathrm{Normal}(0, \sigma_k) \text{ in } \mathbb{R}^{L_k - 1}.
+
+This is the same posterior for :math:`(m, Q u^k, \sigma_k, \sigma)`, for any likelihood of the sum,
+with the flat direction integrated out. What it leaves out, the factors' own means, follows exactly
+afterwards: :func:`crossed_jax.posterior.original_coordinates`.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from crossed_jax.cross_products import gaussian_log_likelihood
+from crossed_jax.models.form import (
+    Form,
+    Problem,
+    Quantities,
+    centered_prior,
+    level_variances,
+    log_sd_scales,
+    scatter,
+    uncentered_factor,
+)
+from crossed_jax.zero_sum import contrasts, zero_sum
+
+
+class Position(NamedTuple):
+    """Unconstrained coordinates; `contrasts` are partially centred, shape (levels - 1,) each."""
+
+    intercept: jax.Array
+    contrasts: tuple[jax.Array, ...]
+    log_factor_sds: jax.Array
+    log_sigma: jax.Array
+
+
+def log_density(position: Position, problem: Problem) -> jax.Array:
+    """Log posterior density of the module's model, up to a constant."""
+    priors = problem.priors
+    drawn = quantities(position, problem)
+    log_prior = priors.log_scales(position.log_factor_sds, position.log_sigma)
+    intercept = priors.intercept(drawn.factor_sds, problem.num_levels)
+    log_prior += intercept.log_prob(drawn.intercept)
+    for z, log_sd, weight in zip(
+        position.contrasts, position.log_factor_sds, problem.centering, strict=True
+    ):
+        log_prior += centered_prior(log_sd, weight).log_prob(z).sum()
+    return log_prior + gaussian_log_likelihood(
+        problem.table, drawn.intercept, drawn.effects, drawn.sigma
+    )
+
+
+def quantities(position: Position, problem: Problem) -> Quantities:
+    """Intercept, zero-sum effects and SDs of a position."""
+    effects = tuple(
+        zero_sum(z * uncentered_factor(log_sd, weight))
+        for z, log_sd, weight in zip(
+            position.contrasts, position.log_factor_sds, problem.centering, strict=True
+        )
+    )
+    return Quantities(
+        intercept=position.intercept,
+        effects=effects,
+        sigma=jnp.exp(position.log_sigma),
+        factor_sds=jnp.exp(position.log_factor_sds),
+    )
+
+
+def start(key: jax.Array, problem: Problem) -> Position:
+    """Draw a position about the estimate."""
+    point = problem.estimate
+    log_sds = jnp.log(point.factor_sds)
+    center = Position(
+        intercept=point.intercept,
+        contrasts=tuple(
+            contrasts(effects) / uncentered_factor(log_sd, weight)
+            for effects, log_sd, weight in zip(
+                point.effects, log_sds, problem.centering, strict=True
+            )
+        ),
+        log_factor_sds=log_sds,
+        log_sigma=jnp.log(point.sigma),
+    )
+    return scatter(key, center, scale(problem))
+
+
+def scale(problem: Problem) -> Position:
+    """Rough posterior SDs: the levels' conditional ones, and those of well-informed SDs."""
+    point = problem.estimate
+    log_factor_sd_scale, log_sigma_scale = log_sd_scales(problem)
+    return Position(
+        intercept=point.sigma / jnp.sqrt(problem.table.count),
+        contrasts=tuple(
+            jnp.sqrt(variances[:-1]) / uncentered_factor(jnp.log(sd), weight)
+            for variances, sd, weight in zip(
+                level_variances(problem), point.factor_sds, problem.centering, strict=True
+            )
+        ),
+        log_factor_sds=log_factor_sd_scale,
+        log_sigma=log_sigma_scale,
+    )
+
+
+FORM = Form("sum_to_zero", log_density, start, scale, quantities)

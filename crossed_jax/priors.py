@@ -1,0 +1,149 @@
+r"""Priors of a crossed varying-intercept model.
+
+.. math::
+    \mu_k \sim \mathrm{Normal}(m_k, s_k), \qquad \sigma_k,\ \sigma \sim \text{any positive prior}
+
+`post` is the model as first posted: :math:`\mu_k \sim \mathrm{Normal}(0, 5)` and every SD
+Exponential(1), meant for log fold changes. `scaled` is the same model of the standardized response
+:math:`(y - \bar y)/\mathrm{sd}(y)`, written in the response's own unit: it fits millimetres, seconds
+or dollars alike. Levels' intercepts are :math:`\mathrm{Normal}(\mu_k, \sigma_k)`, so the overall
+intercept :math:`m = \sum_k \bar\alpha_k` has the prior
+
+.. math:: m \sim \mathrm{Normal}\Big(\sum_k m_k,\ \sqrt{\sum_k s_k^2 + \sigma_k^2 / L_k}\Big).
+"""
+
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+
+from crossed_jax.data import CrossedData, InputError
+
+PriorName = Literal["post", "scaled"]
+
+
+class Priors(NamedTuple):
+    """Priors of the factor means, the factors' SDs and the residual SD.
+
+    Attributes
+    ----------
+    factor_means
+        For each factor, the Normal prior of the mean of its levels' intercepts.
+    factor_sds
+        For each factor, the prior of its SD: any positive numpyro distribution.
+    sigma
+        The prior of the residual SD: any positive numpyro distribution.
+    """
+
+    factor_means: tuple[dist.Normal, ...]
+    factor_sds: tuple[dist.Distribution, ...]
+    sigma: dist.Distribution
+
+    def intercept(self, factor_sds: jax.Array, num_levels: tuple[int, ...]) -> dist.Normal:
+        """Prior of the intercept, the sum of the factors' level means, given the factors' SDs."""
+        location = sum(mean.loc for mean in self.factor_means)
+        variance = sum(mean.scale**2 for mean in self.factor_means)
+        variance += jnp.sum(factor_sds**2 / jnp.asarray(num_levels))
+        return dist.Normal(location, jnp.sqrt(variance))
+
+    def log_scales(self, log_factor_sds: jax.Array, log_sigma: jax.Array) -> jax.Array:
+        """Log-density of the logarithms of all SDs, the Jacobian included."""
+        log_density = self.sigma.log_prob(jnp.exp(log_sigma)) + log_sigma
+        for prior, log_sd in zip(self.factor_sds, log_factor_sds, strict=True):
+            log_density += prior.log_prob(jnp.exp(log_sd)) + log_sd
+        return log_density
+
+
+def post_priors(num_factors: int) -> Priors:
+    """Normal(0, 5) means and Exponential(1) SDs, as in the original post."""
+    return _priors(num_factors, location=0.0, scale=1.0)
+
+
+def scaled_priors(data: CrossedData) -> Priors:
+    """Give the post's priors of the standardized response, in the response's own unit.
+
+    The response is standardized by its mean and its sample SD (n - 1). The mean is shared out
+    equally among the factor means, whose sum is all that the data can tell.
+    """
+    location = float(np.mean(data.response)) / len(data.factors)
+    return _priors(len(data.factors), location, scale=float(np.std(data.response, ddof=1)))
+
+
+def _priors(num_factors: int, location: float, scale: float) -> Priors:
+    sd = dist.Exponential(1.0 / scale)
+    return Priors((dist.Normal(location, 5.0 * scale),) * num_factors, (sd,) * num_factors, sd)
+
+
+def resolve_priors(priors: PriorName | Priors, data: CrossedData) -> Priors:
+    """Turn a name into priors for a table, or check priors that were given.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown, there is not one prior for each factor, a factor mean's prior is
+        not Normal, or an SD's prior can be negative.
+    """
+    if isinstance(priors, Priors):
+        _check(priors, data)
+        return priors
+    if priors == "post":
+        return post_priors(len(data.factors))
+    if priors == "scaled":
+        return scaled_priors(data)
+    raise InputError(f"unknown priors {priors!r}: choose 'post' or 'scaled', or give a Priors.")
+
+
+def _check(priors: Priors, data: CrossedData) -> None:
+    for part in ("factor_means", "factor_sds"):
+        given = getattr(priors, part)
+        if len(given) != len(data.factors):
+            raise InputError(
+                f"priors.{part} has {len(given)} distributions for {len(data.factors)} factors: "
+                "give one for each factor."
+            )
+    if not all(type(mean) is dist.Normal for mean in priors.factor_means):
+        raise InputError("priors.factor_means must be numpyro Normal distributions.")
+    for name, prior in zip(
+        (*(f"{factor.name}_sd" for factor in data.factors), "sigma"),
+        (*priors.factor_sds, priors.sigma),
+        strict=True,
+    ):
+        if prior.support not in (dist.constraints.positive, dist.constraints.nonnegative):
+            raise InputError(
+                f"the prior of {name} is {type(prior).__name__}, which is not confined to positive "
+                "numbers: give an Exponential, HalfNormal, Gamma or another positive distribution."
+            )
+
+
+def describe_priors(priors: Priors, data: CrossedData, name: str) -> dict:
+    """Describe priors in plain values that fit into JSON, for the record of a run."""
+    factor_names = [factor.name for factor in data.factors]
+    means = priors.factor_means
+    sds = dict(zip(factor_names, priors.factor_sds, strict=True))
+    return {
+        "name": name,
+        "factor_means": {
+            factor: {"loc": float(mean.loc), "scale": float(mean.scale)}
+            for factor, mean in zip(factor_names, means, strict=True)
+        },
+        "factor_sds": {factor: _spell(prior) for factor, prior in sds.items()},
+        "sigma": _spell(priors.sigma),
+        "factor_sd_medians": {factor: _median(prior) for factor, prior in sds.items()},
+        "sigma_median": _median(priors.sigma),
+        "intercept_loc": sum(float(mean.loc) for mean in means),
+        "intercept_scale": float(np.sqrt(sum(float(mean.scale) ** 2 for mean in means))),
+    }
+
+
+def _spell(prior: dist.Distribution) -> str:
+    parameters = ", ".join(f"{p}={float(getattr(prior, p)):.6g}" for p in prior.arg_constraints)
+    return f"{type(prior).__name__}({parameters})"
+
+
+def _median(prior: dist.Distribution) -> float:
+    try:
+        return float(prior.icdf(0.5))
+    except NotImplementedError:
+        return float(np.median(prior.sample(jax.random.key(0), (10_001,))))

@@ -1,0 +1,327 @@
+"""BlackJAX NUTS over many chains: one compiled step serves warm-up and sampling alike.
+
+NUTS (Hoffman and Gelman, 2014, *JMLR* 15:1593) as BlackJAX builds it, multinomial and iterative,
+with Stan's windowed warm-up (Stan reference manual, "Automatic parameter tuning"): a fast stage for
+the step size, slow windows of doubling length that also learn a diagonal metric, and a last fast
+stage. The chains share one step size and one metric: dual averaging sees their mean acceptance
+rate and the variances pool their draws, so that C chains learn the metric from C times the draws
+and, stepping side by side, wait less for one another.
+
+What a step does besides moving is looked up in a schedule, so a single compiled function carries
+the run from the first warm-up step to the last draw. It advances all chains by any number of steps
+up to its buffer, and returns to the host in between: for progress, and so that a run can be
+interrupted. Each chain's keys come from its own key and the number of the step, so the draws do
+not depend on where the run was cut.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import blackjax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from blackjax.adaptation.step_size import DualAveragingAdaptationState, dual_averaging_adaptation
+from blackjax.adaptation.window_adaptation import build_schedule
+from blackjax.mcmc.hmc import HMCState
+from jax.flatten_util import ravel_pytree
+
+FAST, SLOW, WINDOW_END, WARMUP_END, SAMPLE = range(5)
+BUFFER_STEPS = 256
+SECONDS_BETWEEN_REPORTS = 0.5
+
+type LogDensity[Position, Data] = Callable[[Position, Data], jax.Array]
+type Keep[Position, Data] = Callable[[Position, Data], Any]
+
+
+class Statistics(NamedTuple):
+    """What is kept of each NUTS transition, shape (chains, draws) each."""
+
+    lp: jax.Array
+    energy: jax.Array
+    acceptance_rate: jax.Array
+    step_size: jax.Array
+    n_steps: jax.Array
+    tree_depth: jax.Array
+    diverging: jax.Array
+    reached_max_treedepth: jax.Array
+
+
+class Moments(NamedTuple):
+    """Running count, mean and sum of squared deviations of each coordinate (Welford, 1962)."""
+
+    count: jax.Array
+    mean: jax.Array
+    sum_squares: jax.Array
+
+
+class Tuning(NamedTuple):
+    """The step size and diagonal metric that all chains share, and what warm-up learns them from."""
+
+    step_size: jax.Array
+    inverse_mass: jax.Array
+    dual_averaging: DualAveragingAdaptationState
+    moments: Moments
+
+
+class State(NamedTuple):
+    """Everything a run needs to go on: the chains, the tuning and the number of steps done."""
+
+    step: jax.Array
+    chains: HMCState
+    tuning: Tuning
+
+
+class Progress(NamedTuple):
+    """What is told between chunks: steps done of all, in which stage, and how it goes."""
+
+    done: int
+    total: int
+    warming_up: bool
+    divergences: int
+    step_size: float
+
+
+class Run(NamedTuple):
+    """Draws and statistics, leading dimensions (chains, draws), and seconds spent on each part."""
+
+    draws: Any
+    statistics: Statistics
+    seconds: dict[str, float]
+
+
+def sample[Position, Data](
+    key: jax.Array,
+    log_density: LogDensity[Position, Data],
+    keep: Keep[Position, Data],
+    starts: Position,
+    scale: Position,
+    data: Data,
+    *,
+    num_warmup: int,
+    num_draws: int,
+    target_accept: float = 0.8,
+    max_tree_depth: int = 10,
+    report: Callable[[Progress], None] | None = None,
+) -> Run:
+    """Warm up and sample all chains.
+
+    Parameters
+    ----------
+    key
+        A JAX random key. The same key gives the same draws.
+    log_density
+        (position, data) -> log-density. Compiled once for each shape of `starts` and `data`.
+    keep
+        (position, data) -> pytree of arrays to keep of each draw.
+    starts
+        Starting positions, leading dimension chains.
+    scale
+        A position holding the rough posterior SD of each coordinate: the first metric.
+    data
+        Any pytree of arrays, an argument of the compiled function.
+    num_warmup, num_draws
+        Steps of each chain.
+    target_accept
+        Mean acceptance rate that warm-up aims the step size at.
+    max_tree_depth
+        NUTS doubles a trajectory at most this often.
+    report
+        Called on the host between chunks.
+    """
+    clock = time.perf_counter()
+    num_chains = jax.tree.leaves(starts)[0].shape[0]
+    schedule = jnp.asarray(warmup_schedule(num_warmup))
+    keys = jax.random.split(key, num_chains)
+    advance = partial(
+        _advance,
+        keys=keys,
+        schedule=schedule,
+        target_accept=target_accept,
+        data=data,
+        log_density=log_density,
+        keep=keep,
+        max_tree_depth=max_tree_depth,
+    )
+    state = _initial_state(starts, scale, data, log_density=log_density)
+    state, _ = jax.block_until_ready(advance(state, 0))  # compiles, and moves nothing
+    seconds = {"compile": time.perf_counter() - clock, "warmup": 0.0, "sample": 0.0}
+
+    pieces = []
+    divergences = 0
+    total = num_warmup + num_draws
+    done, pace = 0, 16
+    while done < total:
+        warming_up = done < num_warmup
+        num_steps = min(pace, (num_warmup if warming_up else total) - done)
+        clock = time.perf_counter()
+        state, buffer = jax.block_until_ready(advance(state, num_steps))
+        if not warming_up:
+            piece = jax.tree.map(lambda x, n=num_steps: np.asarray(x[:n]), buffer)
+            divergences += int(piece[1].diverging.sum())
+            pieces.append(piece)
+        elapsed = time.perf_counter() - clock
+        seconds["warmup" if warming_up else "sample"] += elapsed
+        done += num_steps
+        pace = max(1, min(BUFFER_STEPS, round(num_steps * SECONDS_BETWEEN_REPORTS / elapsed)))
+        if report is not None:
+            step_size = float(state.tuning.step_size)
+            report(Progress(done, total, done < num_warmup, divergences, step_size))
+
+    draws, statistics = jax.tree.map(
+        lambda *parts: np.swapaxes(np.concatenate(parts), 0, 1), *pieces
+    )
+    return Run(draws, statistics, seconds)
+
+
+def warmup_schedule(num_warmup: int) -> np.ndarray:
+    """Say what each step of a run does besides moving; steps beyond the last are ``SAMPLE``."""
+    if num_warmup == 0:
+        return np.array([SAMPLE], np.int32)
+    stages = [
+        WINDOW_END if window_ends else (SLOW if stage else FAST)
+        for stage, window_ends in np.asarray(build_schedule(num_warmup)).tolist()
+    ]
+    stages[-1] = WARMUP_END
+    return np.array([*stages, SAMPLE], np.int32)
+
+
+@partial(jax.jit, static_argnames="log_density")
+def _initial_state(
+    starts: Any, scale: Any, data: Any, *, log_density: LogDensity
+) -> State:
+    chains = jax.vmap(lambda position: blackjax.nuts.init(position, lambda q: log_density(q, data)))(
+        starts
+    )
+    inverse_mass = ravel_pytree(scale)[0] ** 2
+    restart, _, _ = dual_averaging_adaptation(0.8)  # any target: it is not used to start
+    tuning = Tuning(1.0, inverse_mass, restart(1.0), _no_moments(inverse_mass.shape[0]))
+    # the first state has the very types of every later one, or the step would compile twice
+    return jax.tree.map(lambda x: jnp.array(x, jnp.result_type(x)), State(0, chains, tuning))
+
+
+@partial(jax.jit, static_argnames=("log_density", "keep", "max_tree_depth"))
+def _advance(
+    state: State,
+    num_steps: jax.Array,
+    *,
+    keys: jax.Array,
+    schedule: jax.Array,
+    target_accept: jax.Array,
+    data: Any,
+    log_density: LogDensity,
+    keep: Keep,
+    max_tree_depth: int,
+) -> tuple[State, tuple[Any, Statistics]]:
+    """Take `num_steps` steps, at most ``BUFFER_STEPS``; what they drew leads the buffer returned."""
+    kernel = blackjax.nuts.build_kernel()
+
+    def one_chain(key: jax.Array, chain: HMCState, tuning: Tuning) -> tuple:
+        chain, info = kernel(
+            key,
+            chain,
+            lambda position: log_density(position, data),
+            tuning.step_size,
+            tuning.inverse_mass,
+            max_tree_depth,
+        )
+        statistics = Statistics(
+            lp=chain.logdensity,
+            energy=info.energy,
+            acceptance_rate=info.acceptance_rate,
+            step_size=tuning.step_size,
+            n_steps=info.num_integration_steps,
+            tree_depth=info.num_trajectory_expansions,
+            diverging=info.is_divergent,
+            reached_max_treedepth=info.num_trajectory_expansions >= max_tree_depth,
+        )
+        return chain, (keep(chain.position, data), statistics)
+
+    def step(state: State) -> tuple[State, tuple[Any, Statistics]]:
+        step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, state.step)
+        chains, kept = jax.vmap(one_chain, (0, 0, None))(step_keys, state.chains, state.tuning)
+        stage = schedule[jnp.minimum(state.step, schedule.shape[0] - 1)]
+        positions = jax.vmap(lambda position: ravel_pytree(position)[0])(chains.position)
+        tuning = _tune(
+            stage, state.tuning, positions, kept[1].acceptance_rate.mean(), target_accept
+        )
+        return State(state.step + 1, chains, tuning), kept
+
+    def body(i: jax.Array, carry: tuple) -> tuple:
+        state, buffer = carry
+        state, kept = step(state)
+        return state, jax.tree.map(lambda whole, one: whole.at[i].set(one), buffer, kept)
+
+    _, shapes = jax.eval_shape(step, state)
+    empty = jax.tree.map(lambda s: jnp.zeros((BUFFER_STEPS, *s.shape), s.dtype), shapes)
+    return jax.lax.fori_loop(0, num_steps, body, (state, empty))
+
+
+def _tune(
+    stage: jax.Array,
+    tuning: Tuning,
+    positions: jax.Array,
+    acceptance_rate: jax.Array,
+    target_accept: jax.Array,
+) -> Tuning:
+    """Adapt the step size, and in slow windows the metric, as the stage of warm-up says."""
+    restart, update, settle = dual_averaging_adaptation(target_accept)
+
+    def fast(tuning: Tuning) -> Tuning:
+        averaging = update(tuning.dual_averaging, acceptance_rate)
+        return tuning._replace(
+            step_size=jnp.exp(averaging.log_step_size), dual_averaging=averaging
+        )
+
+    def slow(tuning: Tuning) -> Tuning:
+        return fast(tuning)._replace(moments=_add(tuning.moments, positions))
+
+    def window_end(tuning: Tuning) -> Tuning:
+        tuning = slow(tuning)
+        averaging = restart(settle(tuning.dual_averaging))
+        return Tuning(
+            jnp.exp(averaging.log_step_size),
+            _regularized_variance(tuning.moments),
+            averaging,
+            _no_moments(positions.shape[1]),
+        )
+
+    def warmup_end(tuning: Tuning) -> Tuning:
+        tuning = fast(tuning)
+        return tuning._replace(step_size=settle(tuning.dual_averaging))
+
+    return jax.lax.switch(stage, (fast, slow, window_end, warmup_end, lambda t: t), tuning)
+
+
+def _no_moments(size: int) -> Moments:
+    return Moments(jnp.asarray(0.0), jnp.zeros(size), jnp.zeros(size))
+
+
+def _add(moments: Moments, positions: jax.Array) -> Moments:
+    """Pool one position of each chain into the moments (Chan, Golub and LeVeque, 1983)."""
+    added = positions.shape[0]
+    count = moments.count + added
+    mean = positions.mean(0)
+    shift = mean - moments.mean
+    return Moments(
+        count,
+        moments.mean + shift * added / count,
+        moments.sum_squares
+        + ((positions - mean) ** 2).sum(0)
+        + shift**2 * moments.count * added / count,
+    )
+
+
+def _regularized_variance(moments: Moments) -> jax.Array:
+    """Shrink the variances as Stan does, towards their own geometric mean rather than a unit.
+
+    Stan adds 5/(n + 5) of 1e-3; in place of that fixed number stands one in the coordinates' own
+    unit, so that the response's unit does not matter.
+    """
+    variance = moments.sum_squares / (moments.count - 1.0)
+    typical = jnp.exp(jnp.mean(jnp.log(jnp.maximum(variance, math.ulp(0.0)))))
+    weight = moments.count / (moments.count + 5.0)
+    return weight * variance + (1.0 - weight) * 1e-3 * typical
