@@ -9,6 +9,7 @@ so rows are reduced to cells once and never read again: what follows costs the s
 replicates and for two hundred.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -24,9 +25,9 @@ class Cells(NamedTuple):
     ----------
     codes
         int32, shape (cells, factors): the level of each factor.
-    count
+    counts
         float64, shape (cells,): rows in the cell.
-    mean
+    means
         float64, shape (cells,): mean response of the cell, in the response's unit.
     sum_squares_within
         Sum over all rows of the squared distance from their cell's mean.
@@ -35,24 +36,24 @@ class Cells(NamedTuple):
     """
 
     codes: np.ndarray
-    count: np.ndarray
-    mean: np.ndarray
+    counts: np.ndarray
+    means: np.ndarray
     sum_squares_within: float
     num_levels: tuple[int, ...]
 
     @property
     def num_rows(self) -> int:
-        return int(self.count.sum())
+        return int(self.counts.sum())
 
     @property
     def complete(self) -> bool:
         """Whether every combination of levels was seen."""
-        return len(self.count) == np.prod([float(n) for n in self.num_levels])
+        return len(self.counts) == np.prod([float(n) for n in self.num_levels])
 
     @property
     def balanced(self) -> bool:
         """Whether every combination of levels was seen equally often."""
-        return self.complete and bool(np.all(self.count == self.count[0]))
+        return self.complete and bool(np.all(self.counts == self.counts[0]))
 
     def level_sums(self, factor: int, weights: np.ndarray) -> np.ndarray:
         """Sum a weight per cell over the cells of each level of a factor."""
@@ -96,7 +97,7 @@ def crosstab(cells: Cells, rows: int, columns: int) -> np.ndarray | sparse.csr_a
     """
     shape = (cells.num_levels[rows], cells.num_levels[columns])
     counts = sparse.coo_array(
-        (cells.count, (cells.codes[:, rows], cells.codes[:, columns])), shape=shape
+        (cells.counts, (cells.codes[:, rows], cells.codes[:, columns])), shape=shape
     ).tocsr()
     return counts if counts.nnz < 0.1 * shape[0] * shape[1] else counts.toarray()
 
@@ -122,7 +123,6 @@ def blocks(cells: Cells) -> list[list[np.ndarray]]:
     graph = sparse.coo_array((np.ones(len(first), np.int8), (first, others)), shape=(size, size))
     num_blocks, label = sparse.csgraph.connected_components(graph, directed=False)
     found = [
-        [np.flatnonzero(label[a:b] == k) for a, b in zip(starts[:-1], starts[1:], strict=True)]
-        for k in range(num_blocks)
+        [np.flatnonzero(label[a:b] == k) for a, b in pairwise(starts)] for k in range(num_blocks)
     ]
     return sorted(found, key=lambda block: -sum(map(len, block)))

@@ -14,23 +14,24 @@ log-density then never sees a row, nor a cell where the pairs are balanced. A ce
 posterior mode keeps every term small, so that no digits cancel, whatever the response's offset.
 """
 
+import math
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
 
 from crossed_jax.cells import Cells, crosstab
+from crossed_jax.types import Array
 
 
 class ProportionalPairs(NamedTuple):
     """Pairs seen in proportion to their levels' counts, as in every balanced table: O(levels)."""
 
-    row_counts: jax.Array
-    column_counts: jax.Array
+    row_counts: Array
+    column_counts: Array
 
-    def bilinear(self, rows: jax.Array, columns: jax.Array) -> jax.Array:
+    def bilinear(self, rows: Array, columns: Array) -> Array:
         total = self.row_counts.sum()
         return (self.row_counts @ rows) * (self.column_counts @ columns) / total
 
@@ -38,20 +39,20 @@ class ProportionalPairs(NamedTuple):
 class DensePairs(NamedTuple):
     """Counts of all pairs as a matrix."""
 
-    counts: jax.Array
+    counts: Array
 
-    def bilinear(self, rows: jax.Array, columns: jax.Array) -> jax.Array:
+    def bilinear(self, rows: Array, columns: Array) -> Array:
         return rows @ (self.counts @ columns)
 
 
 class SparsePairs(NamedTuple):
     """Counts of the pairs that were seen, in row-major order."""
 
-    row: jax.Array
-    column: jax.Array
-    counts: jax.Array
+    row: Array
+    column: Array
+    counts: Array
 
-    def bilinear(self, rows: jax.Array, columns: jax.Array) -> jax.Array:
+    def bilinear(self, rows: Array, columns: Array) -> Array:
         return jnp.sum(self.counts * rows[self.row] * columns[self.column])
 
 
@@ -63,7 +64,7 @@ class CrossProducts(NamedTuple):
 
     Attributes
     ----------
-    count
+    num_rows
         N, the number of rows.
     level_counts
         For each factor, rows per level, shape (levels,).
@@ -77,13 +78,13 @@ class CrossProducts(NamedTuple):
         For each factor, residuals about the centre summed over each level, shape (levels,).
     """
 
-    count: jax.Array
-    level_counts: tuple[jax.Array, ...]
+    num_rows: Array
+    level_counts: tuple[Array, ...]
     pairs: tuple[Pairs, ...]
-    center_intercept: jax.Array
-    center_effects: tuple[jax.Array, ...]
-    sum_squares: jax.Array
-    level_sums: tuple[jax.Array, ...]
+    center_intercept: Array
+    center_effects: tuple[Array, ...]
+    sum_squares: Array
+    level_sums: tuple[Array, ...]
 
 
 def cross_products(
@@ -91,23 +92,23 @@ def cross_products(
 ) -> CrossProducts:
     """Build the cross-products of a table about a centre; see the module's formula."""
     num_factors = len(cells.num_levels)
-    residual = cells.mean - center_intercept
+    residual = cells.means - center_intercept
     for k, effects in enumerate(center_effects):
         residual = residual - effects[cells.codes[:, k]]
-    level_counts = tuple(cells.level_sums(k, cells.count) for k in range(num_factors))
+    level_counts = tuple(cells.level_sums(k, cells.counts) for k in range(num_factors))
     pairs = tuple(
         _pairs(crosstab(cells, j, k), level_counts[j], level_counts[k])
         for j in range(num_factors)
         for k in range(j + 1, num_factors)
     )
     return CrossProducts(
-        count=cells.count.sum(),
+        num_rows=cells.counts.sum(),
         level_counts=level_counts,
         pairs=pairs,
         center_intercept=np.asarray(center_intercept, float),
         center_effects=center_effects,
-        sum_squares=cells.sum_squares_within + cells.count @ residual**2,
-        level_sums=tuple(cells.level_sums(k, cells.count * residual) for k in range(num_factors)),
+        sum_squares=cells.sum_squares_within + cells.counts @ residual**2,
+        level_sums=tuple(cells.level_sums(k, cells.counts * residual) for k in range(num_factors)),
     )
 
 
@@ -123,9 +124,7 @@ def _pairs(
     return SparsePairs(seen.row, seen.col, seen.data)
 
 
-def sum_of_squares(
-    table: CrossProducts, intercept: jax.Array, effects: tuple[jax.Array, ...]
-) -> jax.Array:
+def sum_of_squares(table: CrossProducts, intercept: Array, effects: tuple[Array, ...]) -> Array:
     """Sum over rows of the squared distance between the response and its expectation.
 
     Parameters
@@ -140,7 +139,7 @@ def sum_of_squares(
     shift = intercept - table.center_intercept
     shifts = [e - c for e, c in zip(effects, table.center_effects, strict=True)]
     linear = shift * table.level_sums[0].sum()
-    square = table.count * shift**2
+    square = table.num_rows * shift**2
     for d, n, r in zip(shifts, table.level_counts, table.level_sums, strict=True):
         linear += d @ r
         square += n @ d**2 + 2 * shift * (n @ d)
@@ -152,12 +151,11 @@ def sum_of_squares(
 
 def gaussian_log_likelihood(
     table: CrossProducts,
-    intercept: jax.Array,
-    effects: tuple[jax.Array, ...],
-    sigma: jax.Array,
-) -> jax.Array:
+    intercept: Array,
+    effects: tuple[Array, ...],
+    sigma: Array,
+) -> Array:
     """Log-density of all responses, independent Normal(intercept + effects, sigma)."""
     squares = sum_of_squares(table, intercept, effects)
-    return -table.count * jnp.log(sigma) - 0.5 * (
-        table.count * jnp.log(2 * jnp.pi) + squares / sigma**2
-    )
+    constant = 0.5 * math.log(2 * math.pi)
+    return -table.num_rows * (constant + jnp.log(sigma)) - 0.5 * squares / sigma**2

@@ -62,20 +62,20 @@ def variance_components(cells: Cells) -> tuple[np.ndarray, float]:
         Shape (factors,) and scalar, in the response's unit.
     """
     num_factors = len(cells.num_levels)
-    total = cells.count.sum()
-    mean = cells.mean - (cells.count @ cells.mean) / total  # centred: smaller numbers, same SDs
-    ones = [cells.level_sums(k, cells.count) for k in range(num_factors)]
+    total = cells.counts.sum()
+    mean = cells.means - (cells.counts @ cells.means) / total  # centred: smaller numbers, same SDs
+    ones = [cells.level_sums(k, cells.counts) for k in range(num_factors)]
 
     # unknowns: mu^2, the factors' variances, sigma^2
     equations = np.full((num_factors + 2, num_factors + 2), total)
     equations[-1, 1:-1] = [(n @ n) / total for n in ones]
     equations[-1, -1] = 1.0
     squares = np.empty(num_factors + 2)
-    squares[0] = cells.sum_squares_within + cells.count @ mean**2
-    squares[-1] = (cells.count @ mean) ** 2 / total
+    squares[0] = cells.sum_squares_within + cells.counts @ mean**2
+    squares[-1] = (cells.counts @ mean) ** 2 / total
     for k in range(num_factors):
         equations[k + 1, -1] = cells.num_levels[k]
-        squares[k + 1] = np.sum(cells.level_sums(k, cells.count * mean) ** 2 / ones[k])
+        squares[k + 1] = np.sum(cells.level_sums(k, cells.counts * mean) ** 2 / ones[k])
         for j in range(num_factors):
             if j != k:
                 pairs = crosstab(cells, k, j)
@@ -108,14 +108,14 @@ def backfit(
         Scalar, and for each factor the zero-sum effects, shape (levels,).
     """
     factors = range(len(cells.num_levels))
-    counts = [cells.level_sums(k, cells.count) for k in factors]
-    sums = [cells.level_sums(k, cells.count * cells.mean) for k in factors]
+    counts = [cells.level_sums(k, cells.counts) for k in factors]
+    sums = [cells.level_sums(k, cells.counts * cells.means) for k in factors]
     pairs = {(k, j): crosstab(cells, k, j) for k in factors for j in factors if j != k}
 
     total, grand_sum = counts[0].sum(), sums[0].sum()
     intercept = grand_sum / total
     effects = [np.zeros(n) for n in cells.num_levels]
-    tolerance = 1e-9 * max(np.abs(cells.mean - intercept).max(), np.finfo(float).tiny)
+    tolerance = 1e-9 * max(np.abs(cells.means - intercept).max(), np.finfo(float).tiny)
     for _ in range(max_sweeps):
         change = 0.0
         for k in factors:

@@ -4,10 +4,10 @@ r"""Priors of a crossed varying-intercept model.
     \mu_k \sim \mathrm{Normal}(m_k, s_k), \qquad \sigma_k,\ \sigma \sim \text{any positive prior}
 
 `post` is the model as first posted: :math:`\mu_k \sim \mathrm{Normal}(0, 5)` and every SD
-Exponential(1), meant for log fold changes. `scaled` is the same model of the standardized response
-:math:`(y - \bar y)/\mathrm{sd}(y)`, written in the response's own unit: it fits millimetres, seconds
-or dollars alike. Levels' intercepts are :math:`\mathrm{Normal}(\mu_k, \sigma_k)`, so the overall
-intercept :math:`m = \sum_k \bar\alpha_k` has the prior
+Exponential(1), meant for log fold changes. `scaled` is the same model of the standardized
+response :math:`(y - \bar y)/\mathrm{sd}(y)`, written in the response's own unit: it fits
+millimetres, seconds or dollars alike. Levels' intercepts are Normal with mean :math:`\mu_k` and SD
+:math:`\sigma_k`, so the overall intercept :math:`m = \sum_k \bar\alpha_k` has the prior
 
 .. math:: m \sim \mathrm{Normal}\Big(\sum_k m_k,\ \sqrt{\sum_k s_k^2 + \sigma_k^2 / L_k}\Big).
 """
@@ -20,6 +20,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from crossed_jax.data import CrossedData, InputError
+from crossed_jax.types import Array
 
 PriorName = Literal["post", "scaled"]
 
@@ -41,14 +42,14 @@ class Priors(NamedTuple):
     factor_sds: tuple[dist.Distribution, ...]
     sigma: dist.Distribution
 
-    def intercept(self, factor_sds: jax.Array, num_levels: tuple[int, ...]) -> dist.Normal:
+    def intercept(self, factor_sds: Array, num_levels: tuple[int, ...]) -> dist.Normal:
         """Prior of the intercept, the sum of the factors' level means, given the factors' SDs."""
         location = sum(mean.loc for mean in self.factor_means)
         variance = sum(mean.scale**2 for mean in self.factor_means)
         variance += jnp.sum(factor_sds**2 / jnp.asarray(num_levels))
         return dist.Normal(location, jnp.sqrt(variance))
 
-    def log_scales(self, log_factor_sds: jax.Array, log_sigma: jax.Array) -> jax.Array:
+    def log_scales(self, log_factor_sds: Array, log_sigma: Array) -> Array:
         """Log-density of the logarithms of all SDs, the Jacobian included."""
         log_density = self.sigma.log_prob(jnp.exp(log_sigma)) + log_sigma
         for prior, log_sd in zip(self.factor_sds, log_factor_sds, strict=True):
@@ -145,5 +146,5 @@ def _spell(prior: dist.Distribution) -> str:
 def _median(prior: dist.Distribution) -> float:
     try:
         return float(prior.icdf(0.5))
-    except NotImplementedError:
+    except (NotImplementedError, ImportError):  # some quantiles need an optional package
         return float(np.median(prior.sample(jax.random.key(0), (10_001,))))

@@ -29,11 +29,13 @@ from blackjax.adaptation.window_adaptation import build_schedule
 from blackjax.mcmc.hmc import HMCState
 from jax.flatten_util import ravel_pytree
 
+from crossed_jax.types import Array
+
 FAST, SLOW, WINDOW_END, WARMUP_END, SAMPLE = range(5)
 BUFFER_STEPS = 256
 SECONDS_BETWEEN_REPORTS = 0.5
 
-type LogDensity[Position, Data] = Callable[[Position, Data], jax.Array]
+type LogDensity[Position, Data] = Callable[[Position, Data], Array]
 type Keep[Position, Data] = Callable[[Position, Data], Any]
 
 
@@ -51,15 +53,15 @@ class Statistics(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Running count, mean and sum of squared deviations of each coordinate (Welford, 1962)."""
+    """Running number, mean and sum of squared deviations of each coordinate (Welford, 1962)."""
 
-    count: jax.Array
+    number: jax.Array
     mean: jax.Array
     sum_squares: jax.Array
 
 
 class Tuning(NamedTuple):
-    """The step size and diagonal metric that all chains share, and what warm-up learns them from."""
+    """The step size and diagonal metric that all chains share, and what they are learned from."""
 
     step_size: jax.Array
     inverse_mass: jax.Array
@@ -190,17 +192,17 @@ def warmup_schedule(num_warmup: int) -> np.ndarray:
 
 
 @partial(jax.jit, static_argnames="log_density")
-def _initial_state(
-    starts: Any, scale: Any, data: Any, *, log_density: LogDensity
-) -> State:
-    chains = jax.vmap(lambda position: blackjax.nuts.init(position, lambda q: log_density(q, data)))(
-        starts
-    )
+def _initial_state(starts: Any, scale: Any, data: Any, *, log_density: LogDensity) -> State:
+    chains = jax.vmap(
+        lambda position: blackjax.nuts.init(position, lambda q: log_density(q, data))
+    )(starts)
     inverse_mass = ravel_pytree(scale)[0] ** 2
     restart, _, _ = dual_averaging_adaptation(0.8)  # any target: it is not used to start
-    tuning = Tuning(1.0, inverse_mass, restart(1.0), _no_moments(inverse_mass.shape[0]))
+    one = jnp.asarray(1.0)
+    tuning = Tuning(one, inverse_mass, restart(one), _no_moments(inverse_mass.shape[0]))
+    state = State(jnp.asarray(0), chains, tuning)
     # the first state has the very types of every later one, or the step would compile twice
-    return jax.tree.map(lambda x: jnp.array(x, jnp.result_type(x)), State(0, chains, tuning))
+    return jax.tree.map(lambda x: jnp.array(x, jnp.result_type(x)), state)
 
 
 @partial(jax.jit, static_argnames=("log_density", "keep", "max_tree_depth"))
@@ -216,7 +218,7 @@ def _advance(
     keep: Keep,
     max_tree_depth: int,
 ) -> tuple[State, tuple[Any, Statistics]]:
-    """Take `num_steps` steps, at most ``BUFFER_STEPS``; what they drew leads the buffer returned."""
+    """Take `num_steps` steps, at most ``BUFFER_STEPS``; their draws lead the returned buffer."""
     kernel = blackjax.nuts.build_kernel()
 
     def one_chain(key: jax.Array, chain: HMCState, tuning: Tuning) -> tuple:
@@ -272,9 +274,7 @@ def _tune(
 
     def fast(tuning: Tuning) -> Tuning:
         averaging = update(tuning.dual_averaging, acceptance_rate)
-        return tuning._replace(
-            step_size=jnp.exp(averaging.log_step_size), dual_averaging=averaging
-        )
+        return tuning._replace(step_size=jnp.exp(averaging.log_step_size), dual_averaging=averaging)
 
     def slow(tuning: Tuning) -> Tuning:
         return fast(tuning)._replace(moments=_add(tuning.moments, positions))
@@ -303,15 +303,15 @@ def _no_moments(size: int) -> Moments:
 def _add(moments: Moments, positions: jax.Array) -> Moments:
     """Pool one position of each chain into the moments (Chan, Golub and LeVeque, 1983)."""
     added = positions.shape[0]
-    count = moments.count + added
+    number = moments.number + added
     mean = positions.mean(0)
     shift = mean - moments.mean
     return Moments(
-        count,
-        moments.mean + shift * added / count,
+        number,
+        moments.mean + shift * added / number,
         moments.sum_squares
         + ((positions - mean) ** 2).sum(0)
-        + shift**2 * moments.count * added / count,
+        + shift**2 * moments.number * added / number,
     )
 
 
@@ -321,7 +321,7 @@ def _regularized_variance(moments: Moments) -> jax.Array:
     Stan adds 5/(n + 5) of 1e-3; in place of that fixed number stands one in the coordinates' own
     unit, so that the response's unit does not matter.
     """
-    variance = moments.sum_squares / (moments.count - 1.0)
+    variance = moments.sum_squares / (moments.number - 1.0)
     typical = jnp.exp(jnp.mean(jnp.log(jnp.maximum(variance, math.ulp(0.0)))))
-    weight = moments.count / (moments.count + 5.0)
+    weight = moments.number / (moments.number + 5.0)
     return weight * variance + (1.0 - weight) * 1e-3 * typical

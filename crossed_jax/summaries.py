@@ -5,18 +5,18 @@ variance of a component is the posterior mean of
 
 .. math:: \frac{\sigma_k^2}{\sum_j \sigma_j^2},
 
-the sum running over the SD of each factor and the residual :math:`\sigma`: a mean of ratios, draw by
-draw, so that the shares add up to one.
+the sum running over the SD of each factor and the residual :math:`\sigma`: a mean of ratios, draw
+by draw, so that the shares add up to one.
 """
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crossed_jax.diagnose import Convergence, convergence
+from crossed_jax.diagnostics import Convergence, convergence
+from crossed_jax.posterior import factor_names
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,7 +35,7 @@ def effects(
     interval
         Probability inside the equal-tailed interval.
     statistics
-        What `diagnose.convergence` gave for this tree, if it was called already.
+        What `diagnostics.convergence` gave for this tree, if it was called already.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def effects(
     import polars as pl
 
     posterior, constant = tree["posterior"].to_dataset(), tree["constant_data"].to_dataset()
-    factors = json.loads(tree.attrs["factors"])
+    factors = factor_names(tree)
     if statistics is None:
         names = [f"{factor}_effect" for factor in factors]
         statistics = convergence(tree, names)
@@ -104,7 +104,7 @@ def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFra
     import polars as pl
 
     posterior = tree["posterior"].to_dataset()
-    factors = [f for f in json.loads(tree.attrs["factors"]) if f"{f}_sd" in posterior]
+    factors = [f for f in factor_names(tree) if f"{f}_sd" in posterior]
     names = [*(f"{factor}_sd" for factor in factors), "sigma"]
     sds = np.stack([posterior[name].transpose("chain", "draw").values for name in names], -1)
     moments = _moments(sds, interval)

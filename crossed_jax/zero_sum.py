@@ -1,4 +1,4 @@
-r"""The isometric map between :math:`\mathbb{R}^{n-1}` and the zero-sum vectors of :math:`\mathbb{R}^n`.
+r"""The isometric map between free contrasts and zero-sum vectors.
 
 Write :math:`Q_n` for an :math:`n \times (n-1)` matrix with orthonormal columns, each orthogonal to
 :math:`\mathbf 1`. Any vector is then its mean plus a zero-sum part with free coordinates `u`:
@@ -18,11 +18,12 @@ Because :math:`Q_n^\top Q_n = I`, the map has log-determinant zero, and `n` inde
 
 import math
 
-import jax
 import jax.numpy as jnp
 
+from crossed_jax.types import Array
 
-def zero_sum(contrasts: jax.Array) -> jax.Array:
+
+def zero_sum(contrasts: Array) -> Array:
     """Map free contrasts to a zero-sum vector, ``Q_n @ contrasts``.
 
     Parameters
@@ -32,7 +33,7 @@ def zero_sum(contrasts: jax.Array) -> jax.Array:
 
     Returns
     -------
-    jax.Array
+    Array
         Shape (..., n); sums to zero over the last axis and has the norm of `contrasts`.
     """
     n = contrasts.shape[-1] + 1
@@ -41,7 +42,7 @@ def zero_sum(contrasts: jax.Array) -> jax.Array:
     return jnp.concatenate([contrasts - shift, -total / math.sqrt(n)], -1)
 
 
-def contrasts(effects: jax.Array) -> jax.Array:
+def contrasts(effects: Array) -> Array:
     """Map any vector to the coordinates of its zero-sum part, ``Q_n.T @ effects``.
 
     Parameters
@@ -51,7 +52,7 @@ def contrasts(effects: jax.Array) -> jax.Array:
 
     Returns
     -------
-    jax.Array
+    Array
         Shape (..., n - 1).
     """
     n = effects.shape[-1]

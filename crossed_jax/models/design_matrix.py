@@ -12,7 +12,6 @@ comparison.
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
@@ -25,17 +24,18 @@ from crossed_jax.models.form import (
     log_sd_scales,
     scatter,
 )
+from crossed_jax.types import Array
 
 
 class Position(NamedTuple):
     """Unconstrained coordinates; `coefficients` of all levels but the first, (levels - 1,) each."""
 
-    intercept: jax.Array
-    coefficients: tuple[jax.Array, ...]
-    log_sigma: jax.Array
+    intercept: Array
+    coefficients: tuple[Array, ...]
+    log_sigma: Array
 
 
-def log_density(position: Position, problem: Problem) -> jax.Array:
+def log_density(position: Position, problem: Problem) -> Array:
     """Log posterior density of the module's model, up to a constant."""
     priors = problem.priors
     log_prior = priors.sigma.log_prob(jnp.exp(position.log_sigma)) + position.log_sigma
@@ -49,7 +49,7 @@ def log_density(position: Position, problem: Problem) -> jax.Array:
     )
 
 
-def _indicators(position: Position) -> tuple[jax.Array, ...]:
+def _indicators(position: Position) -> tuple[Array, ...]:
     return tuple(jnp.concatenate([jnp.zeros(1), b]) for b in position.coefficients)
 
 
@@ -63,7 +63,7 @@ def quantities(position: Position, problem: Problem) -> Quantities:
     )
 
 
-def start(key: jax.Array, problem: Problem) -> Position:
+def start(key: Array, problem: Problem) -> Position:
     """Draw a position about the estimate."""
     point = problem.estimate
     first = [jnp.asarray(effects)[0] for effects in point.effects]

@@ -14,11 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+from jax.flatten_util import ravel_pytree
 
 from crossed_jax.cells import Cells
 from crossed_jax.cross_products import CrossProducts, cross_products
 from crossed_jax.moments import Estimate, estimate
 from crossed_jax.priors import Priors
+from crossed_jax.types import Array
 
 
 class Problem(NamedTuple):
@@ -40,7 +42,7 @@ class Problem(NamedTuple):
     table: CrossProducts
     priors: Priors
     estimate: Estimate
-    centering: jax.Array
+    centering: Array
 
     @property
     def num_levels(self) -> tuple[int, ...]:
@@ -66,12 +68,12 @@ class Quantities(NamedTuple):
         For each factor, its levels' intercepts, alpha, shape (levels,).
     """
 
-    intercept: jax.Array
-    effects: tuple[jax.Array, ...]
-    sigma: jax.Array
-    factor_sds: jax.Array | None = None
-    factor_means: jax.Array | None = None
-    factor_intercepts: tuple[jax.Array, ...] | None = None
+    intercept: Array
+    effects: tuple[Array, ...]
+    sigma: Array
+    factor_sds: Array | None = None
+    factor_means: Array | None = None
+    factor_intercepts: tuple[Array, ...] | None = None
 
 
 class Form[Position](NamedTuple):
@@ -93,8 +95,8 @@ class Form[Position](NamedTuple):
     """
 
     name: str
-    log_density: Callable[[Position, Problem], jax.Array]
-    start: Callable[[jax.Array, Problem], Position]
+    log_density: Callable[[Position, Problem], Array]
+    start: Callable[[Array, Problem], Position]
     scale: Callable[[Problem], Position]
     quantities: Callable[[Position, Problem], Quantities]
 
@@ -135,7 +137,7 @@ def reliability(table: CrossProducts, point: Estimate) -> np.ndarray:
     return rows / (rows + (point.sigma / point.factor_sds) ** 2)
 
 
-def level_variances(problem: Problem) -> tuple[jax.Array, ...]:
+def level_variances(problem: Problem) -> tuple[Array, ...]:
     """Conditional variance of each level's effect at the estimate, given all else."""
     point = problem.estimate
     return tuple(
@@ -144,28 +146,24 @@ def level_variances(problem: Problem) -> tuple[jax.Array, ...]:
     )
 
 
-def log_sd_scales(problem: Problem) -> tuple[jax.Array, jax.Array]:
+def log_sd_scales(problem: Problem) -> tuple[Array, Array]:
     """Rough posterior SDs of the log SDs of factors and residual, (2 degrees of freedom)^-1/2."""
     num_levels = jnp.asarray(problem.num_levels)
-    freedom = jnp.maximum(problem.table.count - num_levels.sum(), 1.0)
+    freedom = jnp.maximum(problem.table.num_rows - num_levels.sum(), 1.0)
     return jnp.sqrt(0.5 / (num_levels - 1.0)), jnp.sqrt(0.5 / freedom)
 
 
-def scatter[Position](key: jax.Array, center: Position, scale: Position) -> Position:
+def scatter[Position](key: Array, center: Position, scale: Position) -> Position:
     """Draw a position about a centre, each coordinate Normal with its scale."""
-    centers, treedef = jax.tree.flatten(center)
-    keys = jax.random.split(key, len(centers))
-    return treedef.unflatten(
-        c + s * jax.random.normal(k, jnp.shape(c), jnp.result_type(float))
-        for k, c, s in zip(keys, centers, jax.tree.leaves(scale), strict=True)
-    )
+    flat, unravel = ravel_pytree(center)
+    return unravel(flat + ravel_pytree(scale)[0] * jax.random.normal(key, flat.shape, flat.dtype))
 
 
-def uncentered_factor(log_sd: jax.Array, weight: jax.Array) -> jax.Array:
+def uncentered_factor(log_sd: Array, weight: Array) -> Array:
     """The factor sd^(1 - weight) that takes a partially centred coordinate to an effect."""
     return jnp.exp((1.0 - weight) * log_sd)
 
 
-def centered_prior(log_sd: jax.Array, weight: jax.Array) -> dist.Normal:
+def centered_prior(log_sd: Array, weight: Array) -> dist.Normal:
     """The prior Normal(0, sd^weight) of a partially centred coordinate."""
     return dist.Normal(0.0, jnp.exp(weight * log_sd))

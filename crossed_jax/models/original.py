@@ -11,7 +11,6 @@ across it. The form is here to show that, and to check the others against.
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from crossed_jax.cross_products import gaussian_log_likelihood
@@ -25,18 +24,19 @@ from crossed_jax.models.form import (
     scatter,
     uncentered_factor,
 )
+from crossed_jax.types import Array
 
 
 class Position(NamedTuple):
     """Unconstrained coordinates; `deviations` are partially centred about the factor means."""
 
-    factor_means: jax.Array
-    deviations: tuple[jax.Array, ...]
-    log_factor_sds: jax.Array
-    log_sigma: jax.Array
+    factor_means: Array
+    deviations: tuple[Array, ...]
+    log_factor_sds: Array
+    log_sigma: Array
 
 
-def log_density(position: Position, problem: Problem) -> jax.Array:
+def log_density(position: Position, problem: Problem) -> Array:
     """Log posterior density of the module's model, up to a constant."""
     priors = problem.priors
     log_prior = priors.log_scales(position.log_factor_sds, position.log_sigma)
@@ -59,7 +59,7 @@ def _by_factor(position: Position, problem: Problem) -> zip:
     )
 
 
-def _intercepts(position: Position, problem: Problem) -> tuple[jax.Array, ...]:
+def _intercepts(position: Position, problem: Problem) -> tuple[Array, ...]:
     """The levels' intercepts: z itself where centred, mean + sd z where not."""
     return tuple(
         mean + (z - weight * mean) * uncentered_factor(log_sd, weight)
@@ -71,7 +71,7 @@ def quantities(position: Position, problem: Problem) -> Quantities:
     """All quantities of a position, the group means and levels' intercepts among them."""
     intercepts = _intercepts(position, problem)
     return Quantities(
-        intercept=sum((a.mean() for a in intercepts), start=jnp.asarray(0.0)),
+        intercept=jnp.stack([a.mean() for a in intercepts]).sum(),
         effects=tuple(a - a.mean() for a in intercepts),
         sigma=jnp.exp(position.log_sigma),
         factor_sds=jnp.exp(position.log_factor_sds),
@@ -80,7 +80,7 @@ def quantities(position: Position, problem: Problem) -> Quantities:
     )
 
 
-def start(key: jax.Array, problem: Problem) -> Position:
+def start(key: Array, problem: Problem) -> Position:
     """Draw a position about the estimate, its intercept shared out equally among the factors."""
     point = problem.estimate
     log_sds = jnp.log(point.factor_sds)

@@ -15,7 +15,6 @@ afterwards: :func:`crossed_jax.posterior.original_coordinates`.
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from crossed_jax.cross_products import gaussian_log_likelihood
@@ -29,24 +28,25 @@ from crossed_jax.models.form import (
     scatter,
     uncentered_factor,
 )
+from crossed_jax.types import Array
 from crossed_jax.zero_sum import contrasts, zero_sum
 
 
 class Position(NamedTuple):
     """Unconstrained coordinates; `contrasts` are partially centred, shape (levels - 1,) each."""
 
-    intercept: jax.Array
-    contrasts: tuple[jax.Array, ...]
-    log_factor_sds: jax.Array
-    log_sigma: jax.Array
+    intercept: Array
+    contrasts: tuple[Array, ...]
+    log_factor_sds: Array
+    log_sigma: Array
 
 
-def log_density(position: Position, problem: Problem) -> jax.Array:
+def log_density(position: Position, problem: Problem) -> Array:
     """Log posterior density of the module's model, up to a constant."""
     priors = problem.priors
     drawn = quantities(position, problem)
     log_prior = priors.log_scales(position.log_factor_sds, position.log_sigma)
-    intercept = priors.intercept(drawn.factor_sds, problem.num_levels)
+    intercept = priors.intercept(jnp.exp(position.log_factor_sds), problem.num_levels)
     log_prior += intercept.log_prob(drawn.intercept)
     for z, log_sd, weight in zip(
         position.contrasts, position.log_factor_sds, problem.centering, strict=True
@@ -73,7 +73,7 @@ def quantities(position: Position, problem: Problem) -> Quantities:
     )
 
 
-def start(key: jax.Array, problem: Problem) -> Position:
+def start(key: Array, problem: Problem) -> Position:
     """Draw a position about the estimate."""
     point = problem.estimate
     log_sds = jnp.log(point.factor_sds)
@@ -96,7 +96,7 @@ def scale(problem: Problem) -> Position:
     point = problem.estimate
     log_factor_sd_scale, log_sigma_scale = log_sd_scales(problem)
     return Position(
-        intercept=point.sigma / jnp.sqrt(problem.table.count),
+        intercept=point.sigma / jnp.sqrt(problem.table.num_rows),
         contrasts=tuple(
             jnp.sqrt(variances[:-1]) / uncentered_factor(jnp.log(sd), weight)
             for variances, sd, weight in zip(

@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from crossed_jax.posterior import factor_names
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -104,7 +106,7 @@ class Diagnosis(NamedTuple):
         verdict = "Converged." if self.converged else "NOT CONVERGED: do not trust these draws."
         lines = [
             verdict,
-            f"  {self.num_draws:,} draws from {self.num_chains} chain(s)",
+            f"  {self.num_draws:,} draws, {self.num_chains} chain(s)",
             f"  largest R-hat       {_number(self.max_r_hat, '.3f')}  {self.max_r_hat_at}",
             f"  smallest bulk ESS   {_number(self.min_ess_bulk, ',.0f')}  {self.min_ess_bulk_at}",
             f"  smallest tail ESS   {_number(self.min_ess_tail, ',.0f')}  {self.min_ess_tail_at}",
@@ -142,10 +144,11 @@ def convergence(tree: xr.DataTree, variables: Sequence[str] | None = None) -> Co
     import xarray as xr
 
     posterior = tree["posterior"].to_dataset()
-    posterior = posterior[_sampled(tree) if variables is None else list(variables)]
+    names = _sampled(tree)
+    posterior = posterior[[name for name in names if variables is None or name in variables]]
     chains = posterior
     if posterior.sizes["chain"] == 1:
-        half = posterior.sizes["draw"] // 2
+        half = max(1, posterior.sizes["draw"] // 2)
         halves = [posterior.isel(draw=slice(0, half)), posterior.isel(draw=slice(-half, None))]
         chains = xr.concat([part.drop_vars(["chain", "draw"]) for part in halves], dim="chain")
     # A stuck chain has no variance within; diagnose() names it, NumPy need not.
@@ -177,31 +180,26 @@ def diagnose(tree: xr.DataTree, statistics: Convergence | None = None) -> Diagno
     num_chains, draws_per_chain = posterior.sizes["chain"], posterior.sizes["draw"]
     num_draws = num_chains * draws_per_chain
     reasons: list[str] = []
-    notes = tuple(json.loads(tree.attrs.get("notes", "[]")))
 
     # One chain is split in two before R-hat, so it needs twice the draws.
     needed = MIN_DRAWS if num_chains > 1 else 2 * MIN_DRAWS
-    if draws_per_chain < needed:
-        reasons.append(
-            f"{draws_per_chain} draws per chain are too few to diagnose anything: "
-            f"at least {needed} are needed."
-        )
-        nan = math.nan
-        return Diagnosis(
-            False, tuple(reasons), notes, nan, "", nan, "", nan, "", nan,
-            *_sampler_counts(tree)[:2], num_chains, num_draws, None,
-        )  # fmt: skip
-
+    enough = draws_per_chain >= needed
     names = _sampled(tree)
-    reasons += _broken_draws(posterior[names])
+    broken = _broken_draws(posterior[names]) if enough else []
+    reasons += broken
+    if not enough:
+        reasons.append(
+            f"{draws_per_chain} draws per chain are too few to diagnose anything: at least "
+            f"{needed} are needed."
+        )
 
     statistics = convergence(tree) if statistics is None else statistics
     r_hat, r_hat_at, high = _worst(statistics.r_hat[names], R_HAT_LIMIT, largest=True)
+    total = sum(values.size for values in statistics.r_hat[names].data_vars.values())
     if high:
         reasons.append(
-            f"R-hat is {r_hat:.3f} at {r_hat_at}, and {R_HAT_LIMIT} or more for {high} of "
-            f"{_count(statistics.r_hat[names])} quantities: the chains have not mixed. "
-            "Run longer chains."
+            f"R-hat is {r_hat:.3f} at {r_hat_at}, and {R_HAT_LIMIT} or more for {high:,} of "
+            f"{total:,} quantities: the chains have not mixed. Run longer chains."
         )
     wanted = ESS_PER_CHAIN * num_chains
     bulk, bulk_at, few_bulk = _worst(statistics.ess_bulk[names], wanted, largest=False)
@@ -212,9 +210,9 @@ def diagnose(tree: xr.DataTree, statistics: Convergence | None = None) -> Diagno
     ):
         if few:
             reasons.append(
-                f"{kind} effective sample size is {value:.0f} at {where}, and below {wanted} "
-                f"({ESS_PER_CHAIN} per chain) for {few} of {_count(statistics.ess_bulk[names])} "
-                "quantities: run longer chains."
+                f"{kind} effective sample size is {value:.0f} at {where}, and below {wanted:,} "
+                f"({ESS_PER_CHAIN} per chain) for {few:,} of {total:,} quantities: run longer "
+                "chains."
             )
 
     divergences, depth_hits, bfmi = _sampler_counts(tree)
@@ -236,11 +234,13 @@ def diagnose(tree: xr.DataTree, statistics: Convergence | None = None) -> Diagno
             "reaches the tails of the posterior."
         )
 
-    ridge = find_ridge(tree)
+    ridge = find_ridge(tree) if enough else None
     if ridge is not None:
         # Exact but slow is a warning; the ridge explains a failure, it is not one by itself.
         (reasons if reasons else warnings).append(_ridge_sentence(ridge))
-    warnings += [*_prior_quarrels(tree), *notes]
+    # Broken draws say nothing about the data.
+    warnings += [] if broken else _prior_quarrels(tree)
+    warnings += json.loads(tree.attrs.get("notes", "[]"))
     return Diagnosis(
         converged=not reasons,
         reasons=tuple(reasons),
@@ -265,7 +265,7 @@ def find_ridge(tree: xr.DataTree) -> Ridge | None:
     if tree.attrs.get("parameterization") != "original":
         return None
     posterior = tree["posterior"].to_dataset()
-    factors = json.loads(tree.attrs["factors"])
+    factors = factor_names(tree)
     means = np.stack(
         [posterior[f"{factor}_intercept"].mean(factor).values.ravel() for factor in factors]
     )
@@ -288,11 +288,11 @@ def _ridge_sentence(ridge: Ridge) -> str:
     names = " + ".join(f"{factor} intercept" for factor in ridge.factors)
     sds = " and ".join(f"{sd:.3g}" for sd in ridge.sd_of_means)
     return (
-        f"The draws lie on a ridge: the likelihood sees only {names}, so the mean intercepts wander "
-        f"(SDs {sds}) while their sum stands still (SD {ridge.sd_of_sum:.2g}; correlation "
-        f"{ridge.correlation:.5f}), and NUTS has to walk it. --parameterization sum_to_zero samples "
-        "exactly the same posterior without the ridge; crossed_jax.original_coordinates gives "
-        "these intercepts back."
+        f"The draws lie on a ridge: the likelihood sees only {names}, so the mean intercepts "
+        f"wander (SDs {sds}) while their sum stands still (SD {ridge.sd_of_sum:.2g}; correlation "
+        f"{ridge.correlation:.4f}), and NUTS has to walk it. --parameterization sum_to_zero "
+        "samples exactly the same posterior without the ridge; crossed_jax.original_coordinates "
+        "gives these intercepts back."
     )
 
 
@@ -300,9 +300,7 @@ def _sampled(tree: xr.DataTree) -> list[str]:
     """Posterior variables, without the effect of a one-level factor: it is zero by definition."""
     posterior = tree["posterior"].to_dataset()
     constant = {
-        f"{factor}_effect"
-        for factor in json.loads(tree.attrs["factors"])
-        if posterior.sizes.get(factor) == 1
+        f"{factor}_effect" for factor in factor_names(tree) if posterior.sizes.get(factor) == 1
     }
     return [str(name) for name in posterior.data_vars if name not in constant]
 
@@ -310,7 +308,7 @@ def _sampled(tree: xr.DataTree) -> list[str]:
 def _broken_draws(posterior: xr.Dataset) -> list[str]:
     """Name the variables whose draws are not finite, or keep one value throughout a chain."""
     sentences = []
-    for name, draws in posterior.data_vars.items():
+    for draws in posterior.data_vars.values():
         values = draws.transpose("chain", "draw", ...).values
         bad = np.asarray(~np.isfinite(values).all((0, 1)))
         stuck = np.asarray((values == values[:, :1]).all(1))
@@ -372,7 +370,7 @@ def _prior_quarrels(tree: xr.DataTree) -> list[str]:
             )
 
     # An SD of a factor with few levels follows its prior into the tail; the effects do not.
-    effects = [posterior[f"{f}_effect"].mean(("chain", "draw")) for f in _factors(tree)]
+    effects = [posterior[f"{f}_effect"].mean(("chain", "draw")) for f in factor_names(tree)]
     spread = float((posterior["sigma"] ** 2).mean()) + sum(float(e.var()) for e in effects)
     expected = sum(median**2 for median in medians.values())
     if medians and math.sqrt(spread) < SCALE_TOO_SMALL * math.sqrt(expected):
@@ -389,10 +387,6 @@ def _prior_quarrels(tree: xr.DataTree) -> list[str]:
         else "--priors scaled puts the same priors on the response's own scale."
     )
     return [f"The data quarrel with the priors: {'; '.join(complaints)}. {way_out}"]
-
-
-def _factors(tree: xr.DataTree) -> list[str]:
-    return list(json.loads(tree.attrs["factors"]))
 
 
 def _worst(statistic: xr.Dataset, limit: float, *, largest: bool) -> tuple[float, str, int]:
@@ -422,10 +416,6 @@ def _at(array: xr.DataArray, mask: np.ndarray) -> str:
 def _more(mask: np.ndarray) -> str:
     others = int(mask.sum()) - 1
     return f" (and {others} more of its levels)" if others else ""
-
-
-def _count(dataset: xr.Dataset) -> int:
-    return sum(array.size for array in dataset.data_vars.values())
 
 
 def _number(value: float, spec: str) -> str:

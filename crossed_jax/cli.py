@@ -1,0 +1,259 @@
+"""The command line: ``crossed-jax demo | simulate | fit``.
+
+Exit codes: 0, done and converged; 2, bad input, told in one line on stderr; 3, done, but the
+diagnostics say not to trust the result, and why; 130, interrupted.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import polars as pl
+    import xarray as xr
+
+    from crossed_jax.data import CrossedData
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Fit crossed varying-intercept models: exact, pooled on every factor, without the ridge.",
+)
+
+
+class Parameterization(StrEnum):
+    auto = "auto"
+    original = "original"
+    design_matrix = "design_matrix"
+    sum_to_zero = "sum_to_zero"
+
+
+class PriorChoice(StrEnum):
+    post = "post"
+    scaled = "scaled"
+
+
+@app.command()
+def fit(
+    table: Annotated[Path, typer.Argument(help="CSV, TSV or Parquet, one row per measurement.")],
+    response: Annotated[str, typer.Option(help="Column of the measured response.")],
+    factors: Annotated[str, typer.Option(help="Columns of the crossed factors, comma-separated.")],
+    out: Annotated[Path, typer.Option(help="Directory for the results.")],
+    parameterization: Annotated[
+        Parameterization, typer.Option(help="Form of the model to sample.")
+    ] = Parameterization.auto,
+    priors: Annotated[
+        PriorChoice,
+        typer.Option(help="post: for log fold changes; scaled: for a response in any unit."),
+    ] = PriorChoice.post,
+    chains: Annotated[int, typer.Option(help="Number of chains.")] = 4,
+    warmup: Annotated[int, typer.Option(help="Warm-up steps of each chain.")] = 1000,
+    draws: Annotated[int, typer.Option(help="Draws of each chain.")] = 1000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same draws.")] = 0,
+    target_accept: Annotated[
+        float, typer.Option(help="Acceptance rate that warm-up aims at.")
+    ] = 0.8,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only problems.")] = False,
+) -> None:
+    """Fit a table and write posterior, tables, diagnostics and figures to a directory."""
+    from crossed_jax.output import staged_directory
+
+    with staged_directory(out) as folder:
+        clock = time.perf_counter()
+        from crossed_jax.data import read_table
+        from crossed_jax.fitting import fit as fit_model
+
+        seconds = {"import": time.perf_counter() - clock}
+        clock = time.perf_counter()
+        data = read_table(table, response=response, factors=_split(factors))
+        seconds["read"] = time.perf_counter() - clock
+        with _progress(quiet) as report:
+            tree = fit_model(
+                data,
+                parameterization=parameterization.value,
+                priors=priors.value,
+                num_chains=chains,
+                num_warmup=warmup,
+                num_draws=draws,
+                seed=seed,
+                target_accept=target_accept,
+                report=report(parameterization.value),
+            )
+        diagnosis = _write_fit(tree, data, folder, seconds)
+    _tell(diagnosis, quiet)
+    if not quiet:
+        _say(f"Results are in {out}.")
+    if not diagnosis.converged:
+        raise typer.Exit(3)
+
+
+def _write_fit(
+    tree: "xr.DataTree", data: "CrossedData", folder: Path, seconds: dict[str, float]
+) -> Any:
+    from crossed_jax import plots
+    from crossed_jax.diagnostics import convergence, diagnose
+    from crossed_jax.output import run_record, write_json, write_tree
+    from crossed_jax.predict import posterior_predictive
+    from crossed_jax.summaries import effects, variance_components
+
+    clock = time.perf_counter()
+    statistics = convergence(tree)
+    diagnosis = diagnose(tree, statistics)
+    effects(tree, statistics=statistics).write_csv(folder / "effects.csv")
+    variance_components(tree).write_csv(folder / "variance_components.csv")
+    write_json(diagnosis.to_dict(), folder / "diagnostics.json")
+    write_tree(tree, folder / "posterior.nc")
+    if len(data.response) <= 100_000:
+        # for the figure alone: 200 draws a chain place the 95% intervals well enough to be seen
+        tree = posterior_predictive(tree, data, num_draws=200, seed=int(tree.attrs["seed"]))
+    plots.save_figures(tree, folder / "figures")
+    seconds["write"] = time.perf_counter() - clock
+    write_json(run_record(tree, seconds), folder / "run.json")
+    return diagnosis
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Option(help="The table to write: .csv, .tsv or .parquet.")],
+    genes: Annotated[int, typer.Option(help="Number of genes.")] = 3,
+    cell_lines: Annotated[int, typer.Option(help="Number of cell lines.")] = 10,
+    replicates: Annotated[int, typer.Option(help="Replicates of each gene in each line.")] = 3,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same table.")] = 0,
+) -> None:
+    """Simulate a gene x cell line screen with the post's true parameters."""
+    from crossed_jax.simulate import screen_frame, simulate_screen, write_table
+
+    simulation = simulate_screen(
+        num_genes=genes, num_cell_lines=cell_lines, num_replicates=replicates, seed=seed
+    )
+    write_table(screen_frame(simulation), out)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Directory for table and figures.")] = Path(
+        "crossed-jax-demo"
+    ),
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+) -> None:
+    """Fit the post's data in three forms at the post's settings, and show what the ridge costs."""
+    from crossed_jax.output import staged_directory
+
+    with staged_directory(out) as folder:
+        from crossed_jax import plots
+        from crossed_jax.demo import compare, explain, fit_forms
+        from crossed_jax.output import write_tree
+        from crossed_jax.posterior import original_coordinates
+        from crossed_jax.predict import posterior_predictive
+        from crossed_jax.simulate import screen_frame, simulate_screen, write_table
+
+        simulation = simulate_screen(seed=0)
+        write_table(screen_frame(simulation), folder / "screen.csv")
+        with _progress(quiet) as report:
+            trees = fit_forms(simulation.data, report)
+        for form, tree in trees.items():
+            write_tree(tree, folder / f"{form}.nc")
+        comparison = compare(trees)
+        comparison.write_csv(folder / "comparison.csv")
+        tree = posterior_predictive(trees["sum_to_zero"], simulation.data, num_draws=500)
+        plots.save_figures(tree, folder / "figures", simulation.truth)
+        recovered = original_coordinates(trees["sum_to_zero"])
+        plots.ridge(trees["original"], recovered).savefig(folder / "figures/ridge.png", dpi=150)
+    _print_comparison(comparison)
+    print(explain(comparison))
+    print(f"Tables, draws and figures are in {out}.")
+
+
+def _print_comparison(comparison: "pl.DataFrame") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    headings = {
+        "form": "form",
+        "compile_s": "compile, s",
+        "sampling_s": "sample, s",
+        "min_ess": "min ESS",
+        "ess_per_s": "ESS/s",
+        "divergences": "divergences",
+        "max_tree_depth_hits": "at max depth",
+        "max_r_hat": "max R-hat",
+    }
+    decimals = {"compile_s": 1, "sampling_s": 1, "max_r_hat": 3}
+    table = Table(title="The post's 90 rows, 2 chains x (1000 warm-up + 4000 draws)")
+    for name, heading in headings.items():
+        table.add_column(heading, justify="left" if name == "form" else "right")
+    for row in comparison.iter_rows(named=True):
+        cells = [row["form"]]
+        for name in list(headings)[1:]:
+            value = row[name]
+            cells.append("" if value is None else f"{value:,.{decimals.get(name, 0)}f}")
+        table.add_row(*cells)
+    Console().print(table)
+
+
+def _split(factors: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in factors.split(","))
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str], Callable[[Any], None]]]:
+    """Show one line of progress per fit on stderr, nothing when quiet or not a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description:<14}"),
+        BarColumn(),
+        TextColumn("{task.fields[status]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bars:
+
+        def start(label: str) -> Callable[[Any], None]:
+            task = bars.add_task(label, total=None, status="compiling")
+
+            def report(progress: Any) -> None:
+                stage = "warm-up" if progress.warming_up else "sampling"
+                status = f"{stage} {progress.done}/{progress.total}"
+                if progress.divergences:
+                    status += f", {progress.divergences} divergences"
+                bars.update(task, total=progress.total, completed=progress.done, status=status)
+
+            return report
+
+        yield start
+
+
+def _say(text: str) -> None:
+    from rich.console import Console
+
+    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _tell(diagnosis: Any, quiet: bool) -> None:
+    if not (quiet and diagnosis.converged):
+        _say(str(diagnosis))
+
+
+def main() -> None:
+    """Run the command line; bad input ends in one line on stderr and exit code 2."""
+    try:
+        app()
+    except ValueError as error:
+        from crossed_jax.data import InputError  # late: --help has no use for data frames
+
+        if not isinstance(error, InputError):
+            raise
+        print(f"crossed-jax: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("crossed-jax: interrupted; nothing was written.", file=sys.stderr)
+        sys.exit(130)

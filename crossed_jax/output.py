@@ -1,0 +1,111 @@
+"""The files of a finished run, written whole or not at all."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import xarray as xr
+
+from crossed_jax.data import InputError
+
+
+@contextmanager
+def staged_directory(target: str | Path) -> Iterator[Path]:
+    """Write into a temporary directory that takes the target's place when all went well.
+
+    Files that the target already holds are replaced one by one, each atomically, if the new run
+    has a file of that name; others are left alone. If the block raises, nothing changes.
+
+    Raises
+    ------
+    InputError
+        If the target is a file, or cannot be written.
+    """
+    target = Path(target)
+    try:
+        if target.exists() and not target.is_dir():
+            raise InputError(
+                f"cannot write to {str(target)!r}: it is a file; name a directory with --out."
+            )
+        home = next(parent for parent in target.absolute().parents if parent.exists())
+        staging = Path(tempfile.mkdtemp(prefix=".crossed_jax-", dir=home))
+    except OSError as error:
+        raise _unwritable(target, error) from None
+    try:
+        yield staging
+        _publish(staging, target)
+    except OSError as error:
+        raise _unwritable(target, error) from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _publish(staging: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for source in sorted(staging.rglob("*")):
+        destination = target / source.relative_to(staging)
+        if source.is_dir():
+            destination.mkdir(exist_ok=True)
+        else:
+            os.replace(source, destination)
+
+
+def _unwritable(target: Path, error: OSError) -> InputError:
+    reason = error.strerror or str(error)
+    return InputError(
+        f"cannot write to {str(target)!r} ({reason}): name a directory that can be written "
+        "with --out."
+    )
+
+
+def write_tree(tree: xr.DataTree, path: Path) -> None:
+    """Write a DataTree as netCDF 4."""
+    tree.to_netcdf(path, engine="h5netcdf")
+
+
+def write_json(record: dict, path: Path) -> None:
+    """Write a record as JSON that other programs can read: no NaN, no infinity."""
+    path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
+
+
+def run_record(tree: xr.DataTree, seconds: dict[str, float]) -> dict:
+    """Say how a run was made: its settings, input, versions and where the time went.
+
+    Parameters
+    ----------
+    tree
+        The fit.
+    seconds
+        Time spent on parts of the run other than the fit.
+    """
+    attrs = dict(tree.attrs)
+    return {
+        "parameterization": attrs["parameterization"],
+        "centered": json.loads(attrs["centered"]),
+        "priors": json.loads(attrs["priors"]),
+        **{
+            name: int(attrs[name])
+            for name in ("seed", "num_chains", "num_warmup", "num_draws", "max_tree_depth")
+        },
+        "target_accept": float(attrs["target_accept"]),
+        "input": {
+            "source": attrs["source"],
+            "sha256": attrs["input_sha256"],
+            "response": attrs["response"],
+            "factors": json.loads(attrs["factors"]),
+            "num_rows": int(attrs["num_rows"]),
+            "num_missing": int(attrs["num_missing"]),
+            "notes": json.loads(attrs["notes"]),
+        },
+        "seconds": {
+            name: round(value, 4)
+            for name, value in (seconds | json.loads(attrs["seconds"])).items()
+        },
+        "device": attrs["device"],
+        "versions": json.loads(attrs["versions"]),
+        "created_at": attrs["created_at"],
+    }

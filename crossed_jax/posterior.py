@@ -1,0 +1,178 @@
+r"""From draws to an ``xarray.DataTree``, and from the sum-to-zero posterior back to the original's.
+
+The original coordinates are exact. Given the SDs, each factor's mean over its own levels is a
+priori Normal with mean :math:`m_k` and variance :math:`v_k = s_k^2 + \sigma_k^2/L_k`, independent of the
+zero-sum effects, and the data inform only the sum :math:`\sum_k \bar\alpha^k = m`. So draw
+:math:`\tilde\alpha^k` from those priors and shift it on to the sum (Matheron's rule):
+
+.. math:: \bar\alpha^k = \tilde\alpha^k + \frac{v_k}{\sum_j v_j}\Big(m - \sum_j \tilde\alpha^j\Big),
+
+after which :math:`\mu_k` follows from its conditional given the level mean, a Normal with precision
+:math:`1/s_k^2 + L_k/\sigma_k^2`, and :math:`\alpha^k = \bar\alpha^k + ` effects.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from crossed_jax.data import CrossedData, InputError
+from crossed_jax.models.form import Quantities
+from crossed_jax.sampler import Statistics
+
+MAX_ROWS_KEPT = 1_000_000
+
+
+def to_datatree(
+    draws: Quantities,
+    statistics: Statistics,
+    data: CrossedData,
+    attributes: Mapping[str, Any],
+) -> xr.DataTree:
+    """Name the draws and gather them with the data they came from.
+
+    Parameters
+    ----------
+    draws
+        Leading dimensions (chains, draws).
+    statistics
+        Shape (chains, draws) each.
+    data
+        The table. Its rows go into the tree up to a million of them; counts and raw means of the
+        levels always do.
+    attributes
+        Attributes of the tree's root; values that are not strings or numbers are written as JSON.
+    """
+    root = xr.Dataset(
+        attrs={
+            "response": data.response_name,
+            "factors": json.dumps([factor.name for factor in data.factors]),
+            "notes": json.dumps(data.notes),
+            **{k: v if isinstance(v, str) else json.dumps(v) for k, v in attributes.items()},
+        }
+    )
+    observed, constant = _data_groups(data)
+    return xr.DataTree.from_dict(
+        {
+            "/": root,
+            "posterior": name_quantities(draws, data),
+            "sample_stats": xr.Dataset(
+                {
+                    name: (("chain", "draw"), values)
+                    for name, values in statistics._asdict().items()
+                },
+                coords=_draw_coordinates(draws.intercept.shape),
+            ),
+            "observed_data": observed,
+            "constant_data": constant,
+        }
+    )
+
+
+def _draw_coordinates(shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    return {"chain": np.arange(shape[0]), "draw": np.arange(shape[1])}
+
+
+def name_quantities(draws: Quantities, data: CrossedData) -> xr.Dataset:
+    """Give drawn quantities, leading dimensions (chains, draws), their names and level labels."""
+    each = ("chain", "draw")
+    variables: dict[str, tuple] = {"intercept": (each, draws.intercept)}
+    for k, factor in enumerate(data.factors):
+        name = factor.name
+        variables[f"{name}_effect"] = ((*each, name), draws.effects[k])
+        if draws.factor_sds is not None:
+            variables[f"{name}_sd"] = (each, draws.factor_sds[..., k])
+        if draws.factor_means is not None and draws.factor_intercepts is not None:
+            variables[f"{name}_mean"] = (each, draws.factor_means[..., k])
+            variables[f"{name}_intercept"] = ((*each, name), draws.factor_intercepts[k])
+    variables["sigma"] = (each, draws.sigma)
+    levels = {factor.name: np.array(factor.levels) for factor in data.factors}
+    return xr.Dataset(variables, coords=_draw_coordinates(draws.intercept.shape) | levels)
+
+
+def _data_groups(data: CrossedData) -> tuple[xr.Dataset, xr.Dataset]:
+    observed = xr.Dataset()
+    constant = xr.Dataset()
+    if len(data.response) <= MAX_ROWS_KEPT:
+        observed[data.response_name] = ("row", data.response)
+        for factor in data.factors:
+            constant[f"{factor.name}_code"] = ("row", factor.codes)
+    for factor in data.factors:
+        count = np.bincount(factor.codes, minlength=len(factor.levels))
+        total = np.bincount(factor.codes, weights=data.response, minlength=len(factor.levels))
+        constant = constant.assign_coords({factor.name: np.array(factor.levels)})
+        constant[f"{factor.name}_n"] = (factor.name, count)
+        constant[f"{factor.name}_raw_mean"] = (factor.name, total / count)
+    return observed, constant
+
+
+def with_groups(tree: xr.DataTree, **groups: xr.Dataset) -> xr.DataTree:
+    """Copy a tree and set groups of the copy."""
+    extended = tree.copy()
+    for name, group in groups.items():
+        extended[name] = xr.DataTree(group)
+    return extended
+
+
+def factor_names(tree: xr.DataTree) -> list[str]:
+    """Names of the crossed factors of a fitted tree, in the order they were given."""
+    return json.loads(tree.attrs["factors"])
+
+
+def original_coordinates(tree: xr.DataTree, *, seed: int = 0) -> xr.DataTree:
+    """Draw the posted model's own coordinates, exactly, from a posterior that integrated them out.
+
+    Parameters
+    ----------
+    tree
+        A fit in the `sum_to_zero` or `collapsed` form. A fit in the `original` form has sampled
+        these coordinates and is returned as it is.
+    seed
+        Of the random draws.
+
+    Returns
+    -------
+    xarray.DataTree
+        A copy of `tree` whose posterior has, for each factor f, the population mean `{f}_mean`
+        (mu) and the levels' intercepts `{f}_intercept` (alpha, dimension f).
+
+    Raises
+    ------
+    InputError
+        For the `design_matrix` form, whose levels are not drawn from a population.
+    """
+    form = tree.attrs["parameterization"]
+    if form == "original":
+        return tree
+    if form == "design_matrix":
+        raise InputError(
+            "the design_matrix form has no population means to recover: "
+            "fit with the sum_to_zero form."
+        )
+    names = factor_names(tree)
+    posterior = tree["posterior"].to_dataset()
+    means = json.loads(tree.attrs["priors"])["factor_means"]
+    rng = np.random.default_rng(seed)
+
+    prior_loc = np.array([means[name]["loc"] for name in names])
+    prior_variance = np.array([means[name]["scale"] for name in names]) ** 2
+    sd = np.stack([posterior[f"{name}_sd"].to_numpy() for name in names], axis=-1)
+    num_levels = np.array([posterior.sizes[name] for name in names])
+    mean_variance = sd**2 / num_levels
+
+    variance = prior_variance + mean_variance
+    level_mean = prior_loc + np.sqrt(variance) * rng.standard_normal(sd.shape)
+    gap = posterior["intercept"].to_numpy() - level_mean.sum(-1)
+    level_mean += variance / variance.sum(-1, keepdims=True) * gap[..., None]
+
+    shrinkage = prior_variance / variance
+    mu = prior_loc + shrinkage * (level_mean - prior_loc)
+    mu += np.sqrt(shrinkage * mean_variance) * rng.standard_normal(sd.shape)
+
+    for k, name in enumerate(names):
+        mean = xr.DataArray(level_mean[..., k], dims=("chain", "draw"))
+        posterior[f"{name}_mean"] = (("chain", "draw"), mu[..., k])
+        posterior[f"{name}_intercept"] = mean + posterior[f"{name}_effect"]
+    return with_groups(tree, posterior=posterior)

@@ -1,0 +1,131 @@
+"""Prior and posterior predictive draws, in the DataTree's own groups.
+
+Both simulate a new response for every row of a table. They take as much memory as they return,
+draws x rows numbers, which is why they are asked for and not made by every fit.
+"""
+
+import jax
+import numpy as np
+import xarray as xr
+
+from crossed_jax.data import CrossedData, InputError
+from crossed_jax.models.form import Quantities
+from crossed_jax.posterior import name_quantities, with_groups
+from crossed_jax.priors import PriorName, Priors, resolve_priors
+
+
+def posterior_predictive(
+    tree: xr.DataTree, data: CrossedData, *, num_draws: int | None = None, seed: int = 0
+) -> xr.DataTree:
+    """Simulate the response of each row from the posterior.
+
+    Parameters
+    ----------
+    tree
+        A fit in any form.
+    data
+        The table that was fitted, or another whose levels all were.
+    num_draws
+        Posterior draws to use of each chain, evenly spaced; all by default.
+    seed
+        Of the noise.
+
+    Returns
+    -------
+    xarray.DataTree
+        A copy of `tree` with the group `posterior_predictive`: the response, dimensions
+        (chain, draw, row).
+
+    Raises
+    ------
+    InputError
+        If the table has a level that was not fitted.
+    """
+    posterior = tree["posterior"].to_dataset()
+    if num_draws is not None and num_draws < posterior.sizes["draw"]:
+        every = np.linspace(0, posterior.sizes["draw"] - 1, num_draws).round().astype(int)
+        posterior = posterior.isel(draw=every)
+    expectation = posterior["intercept"].to_numpy()[..., None]
+    for factor in data.factors:
+        fitted = posterior.indexes[factor.name]
+        unknown = [level for level in factor.levels if level not in fitted]
+        if unknown:
+            raise InputError(
+                f"level {unknown[0]!r} of {factor.name} was not in the fitted table: "
+                "leave its rows out or fit again with them."
+            )
+        effect = posterior[f"{factor.name}_effect"].sel({factor.name: list(factor.levels)})
+        expectation = expectation + effect.to_numpy()[..., factor.codes]
+    noise = np.random.default_rng(seed).standard_normal(expectation.shape)
+    noise *= posterior["sigma"].to_numpy()[..., None]
+    predicted = xr.Dataset(
+        {data.response_name: (("chain", "draw", "row"), noise + expectation)},
+        coords={"chain": posterior["chain"], "draw": posterior["draw"]},
+    )
+    return with_groups(tree, posterior_predictive=predicted)
+
+
+def prior_predictive(
+    tree: xr.DataTree,
+    data: CrossedData,
+    *,
+    priors: PriorName | Priors = "post",
+    num_draws: int = 500,
+    seed: int = 0,
+) -> xr.DataTree:
+    """Simulate parameters from the priors, and the response of each row from those.
+
+    Parameters
+    ----------
+    tree
+        A fit, or an empty DataTree to look at the priors before fitting.
+    data
+        The table whose rows to simulate.
+    priors
+        Those of the fit.
+    num_draws
+        Draws, in one chain.
+    seed
+        Of everything drawn.
+
+    Returns
+    -------
+    xarray.DataTree
+        A copy of `tree` with the groups `prior` (named as `posterior`, the original coordinates
+        included) and `prior_predictive`.
+    """
+    chosen = resolve_priors(priors, data)
+    num_factors = len(data.factors)
+    keys = jax.random.split(jax.random.key(seed), 2 * num_factors + 1)
+    shape = (1, num_draws)
+    with jax.enable_x64(True):
+        sds = [
+            np.asarray(p.sample(key, shape))
+            for p, key in zip(chosen.factor_sds, keys, strict=False)
+        ]
+        means = [
+            np.asarray(p.sample(key, shape))
+            for p, key in zip(chosen.factor_means, keys[num_factors:], strict=False)
+        ]
+        sigma = np.asarray(chosen.sigma.sample(keys[-1], shape))
+    rng = np.random.default_rng(seed)
+    intercepts = tuple(
+        mean[..., None] + sd[..., None] * rng.standard_normal((*shape, len(factor.levels)))
+        for mean, sd, factor in zip(means, sds, data.factors, strict=True)
+    )
+    drawn = Quantities(
+        intercept=np.stack([a.mean(-1) for a in intercepts]).sum(0),
+        effects=tuple(a - a.mean(-1, keepdims=True) for a in intercepts),
+        sigma=sigma,
+        factor_sds=np.stack(sds, -1),
+        factor_means=np.stack(means, -1),
+        factor_intercepts=intercepts,
+    )
+    response = sigma[..., None] * rng.standard_normal((*shape, len(data.response)))
+    for a, factor in zip(intercepts, data.factors, strict=True):
+        response += a[..., factor.codes]
+    predicted = xr.Dataset(
+        {data.response_name: (("chain", "draw", "row"), response)},
+        coords={"chain": [0], "draw": np.arange(num_draws)},
+    )
+    return with_groups(tree, prior=name_quantities(drawn, data), prior_predictive=predicted)

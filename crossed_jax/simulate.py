@@ -1,0 +1,190 @@
+r"""Synthetic screens of known truth.
+
+Every gene is knocked out in every cell line, with the same number of replicates, under the model
+that the package fits:
+
+.. math::
+    y_{gcr} \sim \mathrm{Normal}(\alpha_g + \beta_c, \sigma), \qquad
+    \alpha_g \sim \mathrm{Normal}(\mu_\alpha, \sigma_\alpha), \quad
+    \beta_c \sim \mathrm{Normal}(\mu_\beta, \sigma_\beta).
+
+The defaults are the small screen the package grew out of: 3 genes, 10 cell lines, 3 replicates,
+with :math:`\mu_\alpha = -1`, :math:`\mu_\beta = 0`, :math:`\sigma_\alpha = \sigma_\beta = 0.5` and
+:math:`\sigma = 0.05`.
+"""
+
+import math
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from crossed_jax.data import DELIMITERS, CrossedData, Factor, InputError
+
+# Codes are int32 and counts of rows are kept in arrays of that size elsewhere.
+_MOST_ROWS = 2**31 - 1
+
+
+class Simulation(NamedTuple):
+    """A synthetic screen and what it was made from.
+
+    Attributes
+    ----------
+    data
+        The screen, rows nested as gene, cell line, replicate.
+    truth
+        By the posterior's names: `intercept` (the mean of alpha plus the mean of beta),
+        `gene_effect` and `cell_line_effect` (deviations that sum to zero, shapes (genes,) and
+        (cell lines,)), `gene_sd`, `cell_line_sd`, `sigma`; and by those of the original
+        coordinates: `gene_mean`, `cell_line_mean` (the mus), `gene_intercept`,
+        `cell_line_intercept` (alpha and beta).
+    """
+
+    data: CrossedData
+    truth: dict[str, np.ndarray | float]
+
+
+def simulate_screen(
+    *,
+    num_genes: int = 3,
+    num_cell_lines: int = 10,
+    num_replicates: int = 3,
+    gene_mean: float = -1.0,
+    cell_line_mean: float = 0.0,
+    gene_sd: float = 0.5,
+    cell_line_sd: float = 0.5,
+    noise_sd: float = 0.05,
+    seed: int = 0,
+) -> Simulation:
+    """Draw a balanced screen from the model.
+
+    Parameters
+    ----------
+    num_genes, num_cell_lines
+        Levels of each factor, at least two.
+    num_replicates
+        Rows per combination of gene and cell line, at least one.
+    gene_mean, cell_line_mean
+        Means of the two populations of intercepts, in log fold change.
+    gene_sd, cell_line_sd, noise_sd
+        Their SDs and the noise's, zero or more and not all zero.
+    seed
+        Of `numpy.random.default_rng`: the same seed gives the same screen.
+
+    Returns
+    -------
+    Simulation
+        Response `logfc`; factors `gene` and `cell_line`.
+
+    Raises
+    ------
+    InputError
+        If a size, mean, SD or the seed is out of range.
+    """
+    _check_integer("number of genes", num_genes, at_least=2)
+    _check_integer("number of cell lines", num_cell_lines, at_least=2)
+    _check_integer("number of replicates", num_replicates, at_least=1)
+    _check_integer("seed", seed, at_least=0)
+    num_rows = int(num_genes) * int(num_cell_lines) * int(num_replicates)
+    if num_rows > _MOST_ROWS:
+        raise InputError(f"a screen of {num_rows:,} rows is too large: ask for fewer.")
+    for name, mean in (("gene mean", gene_mean), ("cell-line mean", cell_line_mean)):
+        if not math.isfinite(mean):
+            raise InputError(f"the {name} is {mean}: give a finite number.")
+    sds = {"gene SD": gene_sd, "cell-line SD": cell_line_sd, "noise SD": noise_sd}
+    for name, sd in sds.items():
+        if not (math.isfinite(sd) and sd >= 0):
+            raise InputError(f"the {name} is {sd}: give a finite number, zero or more.")
+    if not any(sds.values()):
+        raise InputError("all SDs are zero, so nothing would vary: make one of them positive.")
+
+    rng = np.random.default_rng(seed)
+    alpha = gene_mean + gene_sd * rng.standard_normal(num_genes)
+    beta = cell_line_mean + cell_line_sd * rng.standard_normal(num_cell_lines)
+    gene = np.repeat(np.arange(num_genes, dtype=np.int32), num_cell_lines * num_replicates)
+    cell_line = np.tile(
+        np.repeat(np.arange(num_cell_lines, dtype=np.int32), num_replicates), num_genes
+    )
+    logfc = alpha[gene] + beta[cell_line] + noise_sd * rng.standard_normal(num_rows)
+
+    data = CrossedData(
+        response=logfc,
+        response_name="logfc",
+        factors=(
+            Factor("gene", _labels("gene", num_genes), gene),
+            Factor("cell_line", _labels("line", num_cell_lines), cell_line),
+        ),
+        num_missing=0,
+        notes=(),
+    )
+    truth: dict[str, np.ndarray | float] = {
+        "intercept": float(alpha.mean() + beta.mean()),
+        "gene_effect": alpha - alpha.mean(),
+        "cell_line_effect": beta - beta.mean(),
+        "gene_sd": float(gene_sd),
+        "cell_line_sd": float(cell_line_sd),
+        "sigma": float(noise_sd),
+        "gene_mean": float(gene_mean),
+        "cell_line_mean": float(cell_line_mean),
+        "gene_intercept": alpha,
+        "cell_line_intercept": beta,
+    }
+    return Simulation(data, truth)
+
+
+def screen_frame(simulation: Simulation) -> pl.DataFrame:
+    """Lay a screen out as a table: gene, cell_line, replicate (from 1) and logfc."""
+    data = simulation.data
+    gene, cell_line = data.factors
+    num_replicates = data.num_rows // (len(gene.levels) * len(cell_line.levels))
+    columns = {
+        factor.name: pl.Series(factor.levels).gather(pl.Series(factor.codes))
+        for factor in data.factors
+    }
+    replicate = np.arange(data.num_rows, dtype=np.int32) % num_replicates + 1
+    return pl.DataFrame(columns | {"replicate": replicate, data.response_name: data.response})
+
+
+def write_table(frame: pl.DataFrame, path: str | Path) -> None:
+    """Write a table as .csv, .tsv, .tab or .parquet, whole or not at all.
+
+    Numbers are written so that they read back as the same float64.
+
+    Raises
+    ------
+    InputError
+        If the suffix is another, or the file cannot be written there.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in (*DELIMITERS, ".parquet"):
+        raise InputError(f"cannot write {str(path)!r}: name it .csv, .tsv or .parquet.")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("xb") as file:
+            if suffix == ".parquet":
+                frame.write_parquet(file)
+            else:
+                frame.write_csv(file, separator=DELIMITERS[suffix])
+        partial.replace(path)
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        reason = getattr(error, "strerror", None) or "a name or column that files do not allow"
+        raise InputError(
+            f"cannot write {str(path)!r} ({reason}): choose a folder that exists and has room."
+        ) from None
+    finally:
+        with suppress(OSError, ValueError):
+            partial.unlink(missing_ok=True)
+
+
+def _check_integer(name: str, value: int, *, at_least: int) -> None:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < at_least:
+        raise InputError(f"the {name} is {value!r}: give a whole number, {at_least} or more.")
+
+
+def _labels(stem: str, size: int) -> tuple[str, ...]:
+    width = len(str(size))
+    return tuple(f"{stem}_{number:0{width}d}" for number in range(1, size + 1))

@@ -1,0 +1,101 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from arviz_stats.base import array_stats
+
+from crossed_jax import sampler
+from crossed_jax.sampler import SAMPLE, WARMUP_END, WINDOW_END, sample, warmup_schedule
+
+COVARIANCE = np.array([[4.0, 1.2, 0.0], [1.2, 1.0, -0.05], [0.0, -0.05, 0.01]])
+
+
+def gaussian(position, data):
+    deviation = position - data["mean"]
+    return -0.5 * deviation @ data["precision"] @ deviation
+
+
+def keep(position, data):
+    return position + 0 * data["mean"]
+
+
+def run(seed=0, log_density=gaussian, mean=0.0, **settings):
+    data = {"mean": jnp.full(3, mean), "precision": jnp.asarray(np.linalg.inv(COVARIANCE))}
+    settings = {"num_warmup": 500, "num_draws": 1000} | settings
+    starts = jax.random.normal(jax.random.key(seed), (4, 3)) + mean
+    return sample(jax.random.key(seed), log_density, keep, starts, jnp.ones(3), data, **settings)
+
+
+def test_moments_of_a_gaussian_within_monte_carlo_error():
+    draws = run(mean=7.0).draws
+    for moment, expected in (("mean", np.full(3, 7.0)), ("sd", np.sqrt(np.diag(COVARIANCE)))):
+        found = draws.mean((0, 1)) if moment == "mean" else draws.std((0, 1))
+        error = array_stats.mcse(draws, chain_axis=0, draw_axis=1, method=moment)
+        assert np.all(np.abs(found - expected) < 4 * error)
+
+
+def test_the_same_seed_gives_the_same_draws_and_another_seed_others():
+    first, again, other = run(seed=1), run(seed=1), run(seed=2)
+    np.testing.assert_array_equal(first.draws, again.draws)
+    assert not np.any(first.draws == other.draws)
+
+
+def test_draws_do_not_depend_on_where_the_run_is_cut(monkeypatch):
+    whole = run(seed=3)
+    monkeypatch.setattr(sampler, "SECONDS_BETWEEN_REPORTS", 0.0)  # one step between reports
+    np.testing.assert_array_equal(run(seed=3).draws, whole.draws)
+
+
+def test_a_second_table_of_the_same_shape_traces_nothing():
+    traces = []
+
+    def counted(position, data):
+        traces.append(1)
+        return gaussian(position, data)
+
+    run(seed=0, log_density=counted, mean=0.0)
+    traced = len(traces)
+    assert traced > 0
+    run(seed=5, log_density=counted, mean=100.0, num_draws=300, target_accept=0.9)
+    assert len(traces) == traced
+
+
+def test_reports_every_step_once_and_ends_at_the_total():
+    told = []
+    run(num_warmup=100, num_draws=200, report=told.append)
+    done = [progress.done for progress in told]
+    assert done == sorted(set(done))
+    assert done[-1] == told[-1].total == 300
+    assert not told[-1].warming_up
+
+
+def test_statistics_tell_the_step_size_and_the_depth_of_trees():
+    statistics = run(max_tree_depth=2).statistics
+    assert np.ptp(statistics.step_size) == 0.0
+    assert statistics.tree_depth.max() == 2
+    np.testing.assert_array_equal(statistics.reached_max_treedepth, statistics.tree_depth == 2)
+    assert statistics.reached_max_treedepth.any()
+    assert statistics.n_steps.max() == 3
+
+
+def test_warm_up_reaches_the_target_acceptance_rate_and_learns_the_scale():
+    statistics = run(target_accept=0.9, num_warmup=1000).statistics
+    assert statistics.acceptance_rate.mean() == pytest.approx(0.9, abs=0.05)
+
+
+def test_a_density_that_jumps_to_nothing_is_told_as_divergences():
+    def cliff(position, data):
+        return jnp.where(position[0] > 0.0, -jnp.inf, gaussian(position, data))
+
+    result = run(log_density=cliff, mean=0.0)
+    assert result.statistics.diverging.any()
+
+
+def test_schedule_is_that_of_stan():
+    stages = warmup_schedule(1000)
+    assert len(stages) == 1001
+    assert stages[-1] == SAMPLE
+    assert stages[-2] == WARMUP_END
+    # Stan: 75 fast steps, windows of 25, 50, 100, 200 and 500 slow ones, 50 fast ones
+    assert np.flatnonzero(stages == WINDOW_END).tolist() == [99, 149, 249, 449, 949]
+    assert warmup_schedule(1).tolist() == [WARMUP_END, SAMPLE]

@@ -1,0 +1,139 @@
+"""The posterior by quadrature: dense Gaussian conditionals averaged over a grid of log SDs.
+
+Independent of the library's algebra: the posted model is written out with one column per mean and
+per level, and nothing is integrated, reparameterized or reduced to cells.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from arviz_stats.base import array_stats
+from scipy.special import logsumexp
+
+from crossed_jax.data import CrossedData
+from crossed_jax.priors import Priors
+
+
+class Truth(NamedTuple):
+    """Posterior means and SDs by name; vectors for what has levels."""
+
+    mean: dict[str, np.ndarray]
+    sd: dict[str, np.ndarray]
+
+
+def dense_design(data: CrossedData) -> tuple[np.ndarray, list[slice]]:
+    """Indicator columns of all levels of all factors, and the slice of each factor."""
+    columns, slices, start = [], [], 0
+    for factor in data.factors:
+        columns.append(np.eye(len(factor.levels))[factor.codes])
+        slices.append(slice(start, start + len(factor.levels)))
+        start += len(factor.levels)
+    return np.concatenate(columns, axis=1), slices
+
+
+def log_marginal(
+    data: CrossedData, priors: Priors, factor_sds: jax.Array, sigma: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Log-likelihood of the SDs with all else integrated out, and the latents' conditional.
+
+    The latents are the factor means, then all levels' intercepts.
+    """
+    design, slices = dense_design(data)
+    num_factors = len(slices)
+    prior_mean = jnp.array([p.loc for p in priors.factor_means])
+    prior_sd = jnp.array([p.scale for p in priors.factor_means])
+    owner = np.repeat(np.arange(num_factors), [s.stop - s.start for s in slices])
+    constant = jnp.concatenate([prior_mean, prior_mean[owner]])
+    # latents = constant + lift @ standard normals, first those of the means, then of the levels
+    lift = jnp.block(
+        [
+            [jnp.diag(prior_sd), jnp.zeros((num_factors, len(owner)))],
+            [jnp.eye(num_factors)[owner] * prior_sd, jnp.diag(factor_sds[owner])],
+        ]
+    )
+    observe = np.concatenate([np.zeros((len(design), num_factors)), design], axis=1)
+
+    covariance = lift @ lift.T
+    marginal = observe @ covariance @ observe.T + sigma**2 * jnp.eye(len(design))
+    residual = data.response - observe @ constant
+    gain = jnp.linalg.solve(marginal, observe @ covariance).T
+    log_likelihood = jax.scipy.stats.multivariate_normal.logpdf(
+        residual, jnp.zeros(len(residual)), marginal
+    )
+    return log_likelihood, constant + gain @ residual, covariance - gain @ observe @ covariance
+
+
+def posterior_by_quadrature(data: CrossedData, priors: Priors, grids: list[np.ndarray]) -> Truth:
+    """Average the conditional moments over uniform grids of the log SDs, the residual's last."""
+    names = [factor.name for factor in data.factors]
+    num_factors = len(names)
+    _, slices = dense_design(data)
+    size = num_factors + slices[-1].stop
+    # rows: mu_k, alpha, then intercept and effects, each linear in the latents
+    project = np.eye(size)
+    intercept = np.zeros((1, size))
+    effects = []
+    for levels in slices:
+        columns = slice(num_factors + levels.start, num_factors + levels.stop)
+        number = levels.stop - levels.start
+        intercept[0, columns] = 1.0 / number
+        effect = np.zeros((number, size))
+        effect[:, columns] = np.eye(number) - 1.0 / number
+        effects.append(effect)
+    project = np.concatenate([project, intercept, *effects])
+
+    def at_node(log_sds: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        sds = jnp.exp(log_sds)
+        log_weight, mean, covariance = log_marginal(data, priors, sds[:-1], sds[-1])
+        for prior, sd in zip((*priors.factor_sds, priors.sigma), sds, strict=True):
+            log_weight += prior.log_prob(sd) + jnp.log(sd)
+        return log_weight, project @ mean, ((project @ covariance) * project).sum(1)
+
+    nodes = np.stack(np.meshgrid(*grids, indexing="ij"), -1).reshape(-1, len(grids))
+    log_weights, means, variances = map(
+        np.asarray, jax.jit(lambda x: jax.lax.map(at_node, x, batch_size=256))(nodes)
+    )
+    scales = np.exp(nodes)
+    weights = np.exp(log_weights - logsumexp(log_weights))
+    boundary = _mass_on_faces(weights.reshape([len(g) for g in grids]))
+    assert boundary < 1e-4, f"the grid cuts off the posterior: {boundary:.1e} on its faces"
+
+    mean = weights @ means
+    sd = np.sqrt(weights @ (variances + (means - mean) ** 2))
+    scale_mean = weights @ scales
+    scale_sd = np.sqrt(weights @ (scales - scale_mean) ** 2)
+
+    def named(vector: np.ndarray, scale: np.ndarray) -> dict[str, np.ndarray]:
+        out = {"intercept": vector[size], "sigma": scale[-1]}
+        position = size + 1
+        for k, (name, levels) in enumerate(zip(names, slices, strict=True)):
+            number = levels.stop - levels.start
+            out[f"{name}_mean"] = vector[k]
+            out[f"{name}_sd"] = scale[k]
+            start = num_factors + levels.start
+            out[f"{name}_intercept"] = vector[start : start + number]
+            out[f"{name}_effect"] = vector[position : position + number]
+            position += number
+        return out
+
+    return Truth(named(mean, scale_mean), named(sd, scale_sd))
+
+
+def _mass_on_faces(weights: np.ndarray) -> float:
+    inside = weights[tuple(slice(1, -1) for _ in weights.shape)].sum()
+    return float(weights.sum() - inside)
+
+
+def standardized_errors(tree, truth: Truth) -> dict[str, float]:
+    """Largest distance from the truth of each variable's mean and SD, in Monte Carlo SEs."""
+    errors = {}
+    posterior = tree["posterior"].to_dataset()
+    for name, draws in posterior.data_vars.items():
+        values = draws.transpose("chain", "draw", ...).to_numpy()
+        for moment, expected in (("mean", truth.mean[name]), ("sd", truth.sd[name])):
+            found = values.mean((0, 1)) if moment == "mean" else values.std((0, 1))
+            error = array_stats.mcse(values, chain_axis=0, draw_axis=1, method=moment)
+            errors[f"{name} {moment}"] = float(np.max(np.abs(found - expected) / error))
+    return errors
