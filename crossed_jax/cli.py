@@ -191,11 +191,14 @@ def _print_comparison(comparison: "pl.DataFrame") -> None:
         table.add_column(heading, justify="left" if name == "form" else "right")
     for row in comparison.iter_rows(named=True):
         cells = [row["form"]]
-        for name in list(headings)[1:]:
+        for name, heading in list(headings.items())[1:]:
+            # of the post's own ESS only an upper bound is known
+            bound = "< " if row["compile_s"] is None and "ESS" in heading else ""
             value = row[name]
-            cells.append("" if value is None else f"{value:,.{decimals.get(name, 0)}f}")
+            cells.append("" if value is None else f"{bound}{value:,.{decimals.get(name, 0)}f}")
         table.add_row(*cells)
-    Console().print(table)
+    console = Console()
+    console.print(table, width=max(console.width, 100), soft_wrap=True)
 
 
 def _split(factors: str) -> tuple[str, ...]:

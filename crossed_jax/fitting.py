@@ -89,15 +89,11 @@ def fit(
     seconds = {"prepare": time.perf_counter() - clock}
 
     with jax.enable_x64(True):
-        key_start, key_sample = jax.random.split(jax.random.key(seed))
-        starts = jax.vmap(form.start, (0, None))(jax.random.split(key_start, num_chains), problem)
         run = sample(
-            key_sample,
-            form.log_density,
-            form.quantities,
-            starts,
-            form.scale(problem),
+            jax.random.key(seed),
+            form,
             problem,
+            num_chains=num_chains,
             num_warmup=num_warmup,
             num_draws=num_draws,
             target_accept=target_accept,

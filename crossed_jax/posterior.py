@@ -1,8 +1,8 @@
 r"""From draws to an ``xarray.DataTree``, and from the sum-to-zero posterior back to the original's.
 
 The original coordinates are exact. Given the SDs, each factor's mean over its own levels is a
-priori Normal with mean :math:`m_k` and variance :math:`v_k = s_k^2 + \sigma_k^2/L_k`, independent of the
-zero-sum effects, and the data inform only the sum :math:`\sum_k \bar\alpha^k = m`. So draw
+priori Normal, with mean :math:`m_k` and variance :math:`v_k = s_k^2 + \sigma_k^2/L_k`, independent
+of the zero-sum effects, and the data inform only the sum :math:`\sum_k \bar\alpha^k = m`. So draw
 :math:`\tilde\alpha^k` from those priors and shift it on to the sum (Matheron's rule):
 
 .. math:: \bar\alpha^k = \tilde\alpha^k + \frac{v_k}{\sum_j v_j}\Big(m - \sum_j \tilde\alpha^j\Big),

@@ -29,14 +29,12 @@ from blackjax.adaptation.window_adaptation import build_schedule
 from blackjax.mcmc.hmc import HMCState
 from jax.flatten_util import ravel_pytree
 
-from crossed_jax.types import Array
+from crossed_jax.models.form import Form
 
 FAST, SLOW, WINDOW_END, WARMUP_END, SAMPLE = range(5)
+START = 2**32 - 1  # folded into a chain's key for its start; steps fold in their own number
 BUFFER_STEPS = 256
 SECONDS_BETWEEN_REPORTS = 0.5
-
-type LogDensity[Position, Data] = Callable[[Position, Data], Array]
-type Keep[Position, Data] = Callable[[Position, Data], Any]
 
 
 class Statistics(NamedTuple):
@@ -50,6 +48,9 @@ class Statistics(NamedTuple):
     tree_depth: jax.Array
     diverging: jax.Array
     reached_max_treedepth: jax.Array
+
+
+STATISTICS_KINDS = Statistics(float, float, float, float, int, int, bool, bool)
 
 
 class Moments(NamedTuple):
@@ -70,7 +71,10 @@ class Tuning(NamedTuple):
 
 
 class State(NamedTuple):
-    """Everything a run needs to go on: the chains, the tuning and the number of steps done."""
+    """Everything a run needs to go on: the chains, the tuning and the number of steps done.
+
+    The chains' positions are flat vectors: BlackJAX compiles in half the time for them.
+    """
 
     step: jax.Array
     chains: HMCState
@@ -95,14 +99,12 @@ class Run(NamedTuple):
     seconds: dict[str, float]
 
 
-def sample[Position, Data](
+def sample(
     key: jax.Array,
-    log_density: LogDensity[Position, Data],
-    keep: Keep[Position, Data],
-    starts: Position,
-    scale: Position,
-    data: Data,
+    form: Form,
+    problem: Any,
     *,
+    num_chains: int,
     num_warmup: int,
     num_draws: int,
     target_accept: float = 0.8,
@@ -115,16 +117,12 @@ def sample[Position, Data](
     ----------
     key
         A JAX random key. The same key gives the same draws.
-    log_density
-        (position, data) -> log-density. Compiled once for each shape of `starts` and `data`.
-    keep
-        (position, data) -> pytree of arrays to keep of each draw.
-    starts
-        Starting positions, leading dimension chains.
-    scale
-        A position holding the rough posterior SD of each coordinate: the first metric.
-    data
+    form
+        What to sample. Compiled once for each form, number of chains and shapes of `problem`.
+    problem
         Any pytree of arrays, an argument of the compiled function.
+    num_chains
+        Chains, advanced side by side.
     num_warmup, num_draws
         Steps of each chain.
     target_accept
@@ -135,20 +133,17 @@ def sample[Position, Data](
         Called on the host between chunks.
     """
     clock = time.perf_counter()
-    num_chains = jax.tree.leaves(starts)[0].shape[0]
-    schedule = jnp.asarray(warmup_schedule(num_warmup))
     keys = jax.random.split(key, num_chains)
     advance = partial(
         _advance,
         keys=keys,
-        schedule=schedule,
+        schedule=jnp.asarray(warmup_schedule(num_warmup)),
         target_accept=target_accept,
-        data=data,
-        log_density=log_density,
-        keep=keep,
+        problem=problem,
+        form=form,
         max_tree_depth=max_tree_depth,
     )
-    state = _initial_state(starts, scale, data, log_density=log_density)
+    state = _initial_state(keys, problem, form=form)
     state, _ = jax.block_until_ready(advance(state, 0))  # compiles, and moves nothing
     seconds = {"compile": time.perf_counter() - clock, "warmup": 0.0, "sample": 0.0}
 
@@ -191,21 +186,23 @@ def warmup_schedule(num_warmup: int) -> np.ndarray:
     return np.array([*stages, SAMPLE], np.int32)
 
 
-@partial(jax.jit, static_argnames="log_density")
-def _initial_state(starts: Any, scale: Any, data: Any, *, log_density: LogDensity) -> State:
+@partial(jax.jit, static_argnames="form")
+def _initial_state(keys: jax.Array, problem: Any, *, form: Form) -> State:
+    scale, unravel = ravel_pytree(form.scale(problem))
+    start_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, START)
+    starts = jax.vmap(lambda key: ravel_pytree(form.start(key, problem))[0])(start_keys)
     chains = jax.vmap(
-        lambda position: blackjax.nuts.init(position, lambda q: log_density(q, data))
+        lambda start: blackjax.nuts.init(start, lambda q: form.log_density(unravel(q), problem))
     )(starts)
-    inverse_mass = ravel_pytree(scale)[0] ** 2
-    restart, _, _ = dual_averaging_adaptation(0.8)  # any target: it is not used to start
     one = jnp.asarray(1.0)
-    tuning = Tuning(one, inverse_mass, restart(one), _no_moments(inverse_mass.shape[0]))
+    restart, _, _ = dual_averaging_adaptation(0.8)  # any target: it is not used to start
+    tuning = Tuning(one, scale**2, restart(one), _no_moments(scale.shape[0]))
     state = State(jnp.asarray(0), chains, tuning)
     # the first state has the very types of every later one, or the step would compile twice
     return jax.tree.map(lambda x: jnp.array(x, jnp.result_type(x)), state)
 
 
-@partial(jax.jit, static_argnames=("log_density", "keep", "max_tree_depth"))
+@partial(jax.jit, static_argnames=("form", "max_tree_depth"))
 def _advance(
     state: State,
     num_steps: jax.Array,
@@ -213,24 +210,24 @@ def _advance(
     keys: jax.Array,
     schedule: jax.Array,
     target_accept: jax.Array,
-    data: Any,
-    log_density: LogDensity,
-    keep: Keep,
+    problem: Any,
+    form: Form,
     max_tree_depth: int,
 ) -> tuple[State, tuple[Any, Statistics]]:
     """Take `num_steps` steps, at most ``BUFFER_STEPS``; their draws lead the returned buffer."""
     kernel = blackjax.nuts.build_kernel()
+    _, unravel = ravel_pytree(form.scale(problem))
 
-    def one_chain(key: jax.Array, chain: HMCState, tuning: Tuning) -> tuple:
+    def one_chain(key: jax.Array, chain: HMCState, tuning: Tuning) -> tuple[HMCState, Statistics]:
         chain, info = kernel(
             key,
             chain,
-            lambda position: log_density(position, data),
+            lambda position: form.log_density(unravel(position), problem),
             tuning.step_size,
             tuning.inverse_mass,
             max_tree_depth,
         )
-        statistics = Statistics(
+        return chain, Statistics(
             lp=chain.logdensity,
             energy=info.energy,
             acceptance_rate=info.acceptance_rate,
@@ -240,26 +237,31 @@ def _advance(
             diverging=info.is_divergent,
             reached_max_treedepth=info.num_trajectory_expansions >= max_tree_depth,
         )
-        return chain, (keep(chain.position, data), statistics)
 
-    def step(state: State) -> tuple[State, tuple[Any, Statistics]]:
+    def step(state: State) -> tuple[State, tuple[jax.Array, Statistics]]:
         step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, state.step)
-        chains, kept = jax.vmap(one_chain, (0, 0, None))(step_keys, state.chains, state.tuning)
-        stage = schedule[jnp.minimum(state.step, schedule.shape[0] - 1)]
-        positions = jax.vmap(lambda position: ravel_pytree(position)[0])(chains.position)
-        tuning = _tune(
-            stage, state.tuning, positions, kept[1].acceptance_rate.mean(), target_accept
+        chains, statistics = jax.vmap(one_chain, (0, 0, None))(
+            step_keys, state.chains, state.tuning
         )
-        return State(state.step + 1, chains, tuning), kept
+        stage = schedule[jnp.minimum(state.step, schedule.shape[0] - 1)]
+        acceptance_rate = statistics.acceptance_rate.mean()
+        tuning = _tune(stage, state.tuning, chains.position, acceptance_rate, target_accept)
+        return State(state.step + 1, chains, tuning), (chains.position, statistics)
 
     def body(i: jax.Array, carry: tuple) -> tuple:
         state, buffer = carry
         state, kept = step(state)
         return state, jax.tree.map(lambda whole, one: whole.at[i].set(one), buffer, kept)
 
-    _, shapes = jax.eval_shape(step, state)
-    empty = jax.tree.map(lambda s: jnp.zeros((BUFFER_STEPS, *s.shape), s.dtype), shapes)
-    return jax.lax.fori_loop(0, num_steps, body, (state, empty))
+    positions = jnp.zeros((BUFFER_STEPS, *state.chains.position.shape))
+    statistics = Statistics(
+        *(jnp.zeros((BUFFER_STEPS, len(keys)), kind) for kind in STATISTICS_KINDS)
+    )
+    state, (positions, statistics) = jax.lax.fori_loop(
+        0, num_steps, body, (state, (positions, statistics))
+    )
+    quantities = jax.vmap(jax.vmap(lambda q: form.quantities(unravel(q), problem)))(positions)
+    return state, (quantities, statistics)
 
 
 def _tune(

@@ -5,25 +5,32 @@ import pytest
 from arviz_stats.base import array_stats
 
 from crossed_jax import sampler
+from crossed_jax.models.form import Form
 from crossed_jax.sampler import SAMPLE, WARMUP_END, WINDOW_END, sample, warmup_schedule
 
 COVARIANCE = np.array([[4.0, 1.2, 0.0], [1.2, 1.0, -0.05], [0.0, -0.05, 0.01]])
 
 
-def gaussian(position, data):
-    deviation = position - data["mean"]
-    return -0.5 * deviation @ data["precision"] @ deviation
+def gaussian(position, problem):
+    deviation = position - problem["mean"]
+    return -0.5 * deviation @ problem["precision"] @ deviation
 
 
-def keep(position, data):
-    return position + 0 * data["mean"]
+def start(key, problem):
+    return problem["mean"] + jax.random.normal(key, (3,))
 
 
-def run(seed=0, log_density=gaussian, mean=0.0, **settings):
-    data = {"mean": jnp.full(3, mean), "precision": jnp.asarray(np.linalg.inv(COVARIANCE))}
-    settings = {"num_warmup": 500, "num_draws": 1000} | settings
-    starts = jax.random.normal(jax.random.key(seed), (4, 3)) + mean
-    return sample(jax.random.key(seed), log_density, keep, starts, jnp.ones(3), data, **settings)
+def form_of(log_density):
+    return Form("test", log_density, start, lambda problem: jnp.ones(3), lambda q, _: q)
+
+
+GAUSSIAN = form_of(gaussian)
+
+
+def run(seed=0, form=GAUSSIAN, mean=0.0, **settings):
+    problem = {"mean": jnp.full(3, mean), "precision": jnp.asarray(np.linalg.inv(COVARIANCE))}
+    settings = {"num_chains": 4, "num_warmup": 500, "num_draws": 1000} | settings
+    return sample(jax.random.key(seed), form, problem, **settings)
 
 
 def test_moments_of_a_gaussian_within_monte_carlo_error():
@@ -53,10 +60,11 @@ def test_a_second_table_of_the_same_shape_traces_nothing():
         traces.append(1)
         return gaussian(position, data)
 
-    run(seed=0, log_density=counted, mean=0.0)
+    form = form_of(counted)
+    run(seed=0, form=form, mean=0.0)
     traced = len(traces)
     assert traced > 0
-    run(seed=5, log_density=counted, mean=100.0, num_draws=300, target_accept=0.9)
+    run(seed=5, form=form, mean=100.0, num_draws=300, target_accept=0.9)
     assert len(traces) == traced
 
 
@@ -87,7 +95,7 @@ def test_a_density_that_jumps_to_nothing_is_told_as_divergences():
     def cliff(position, data):
         return jnp.where(position[0] > 0.0, -jnp.inf, gaussian(position, data))
 
-    result = run(log_density=cliff, mean=0.0)
+    result = run(form=form_of(cliff), mean=0.0)
     assert result.statistics.diverging.any()
 
 
