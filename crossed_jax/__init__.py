@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crossed_jax.data import CrossedData, InputError, read_table
     from crossed_jax.diagnostics import diagnose
+    from crossed_jax.examples import penicillin
     from crossed_jax.fitting import fit
     from crossed_jax.posterior import original_coordinates
     from crossed_jax.predict import posterior_predictive, prior_predictive
@@ -21,6 +22,7 @@ __all__ = [
     "effects",
     "fit",
     "original_coordinates",
+    "penicillin",
     "posterior_predictive",
     "prior_predictive",
     "read_table",
@@ -36,6 +38,7 @@ _HOMES = {
     "effects": "summaries",
     "fit": "fitting",
     "original_coordinates": "posterior",
+    "penicillin": "examples",
     "posterior_predictive": "predict",
     "prior_predictive": "predict",
     "read_table": "data",

@@ -63,8 +63,11 @@ def fit(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only problems.")] = False,
 ) -> None:
     """Fit a table and write posterior, tables, diagnostics and figures to a directory."""
+    from crossed_jax.data import InputError
     from crossed_jax.output import staged_directory
 
+    if not 0 <= seed < 2**63:
+        raise InputError(f"the seed is {seed}: give a whole number from 0 to 2**63 - 1.")
     with staged_directory(out) as folder:
         clock = time.perf_counter()
         from crossed_jax.data import read_table
@@ -172,23 +175,29 @@ def demo(
 
 
 def _print_comparison(comparison: "pl.DataFrame") -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     headings = {
         "form": "form",
-        "compile_s": "compile, s",
-        "sampling_s": "sample, s",
-        "min_ess": "min ESS",
-        "ess_per_s": "ESS/s",
-        "divergences": "divergences",
-        "max_tree_depth_hits": "at max depth",
-        "max_r_hat": "max R-hat",
+        "compile_s": "compile\ns",
+        "sampling_s": "sample\ns",
+        "min_ess": "min\nESS",
+        "ess_per_s": "ESS\nper s",
+        "divergences": "diver-\ngences",
+        "max_tree_depth_hits": "at max\ndepth",
+        "max_r_hat": "max\nR-hat",
     }
     decimals = {"compile_s": 1, "sampling_s": 1, "max_r_hat": 3}
-    table = Table(title="The post's 90 rows, 2 chains x (1000 warm-up + 4000 draws)")
+    table = Table(
+        title="The post's 90 rows, 2 chains x (1000 warm-up + 4000 draws)",
+        box=box.SIMPLE,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
     for name, heading in headings.items():
-        table.add_column(heading, justify="left" if name == "form" else "right")
+        table.add_column(heading, justify="left" if name == "form" else "right", no_wrap=True)
     for row in comparison.iter_rows(named=True):
         cells = [row["form"]]
         for name, heading in list(headings.items())[1:]:
@@ -197,8 +206,7 @@ def _print_comparison(comparison: "pl.DataFrame") -> None:
             value = row[name]
             cells.append("" if value is None else f"{bound}{value:,.{decimals.get(name, 0)}f}")
         table.add_row(*cells)
-    console = Console()
-    console.print(table, width=max(console.width, 100), soft_wrap=True)
+    Console().print(table)
 
 
 def _split(factors: str) -> tuple[str, ...]:
@@ -238,6 +246,8 @@ def _progress(quiet: bool) -> Iterator[Callable[[str], Callable[[Any], None]]]:
 def _say(text: str) -> None:
     from rich.console import Console
 
+    # labels come from files: what could steer a terminal is shown as its escape sequence
+    text = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
     Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -257,6 +267,7 @@ def main() -> None:
             raise
         print(f"crossed-jax: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("crossed-jax: interrupted; nothing was written.", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # how Typer ends on Ctrl-C
+            print("crossed-jax: interrupted; nothing was written.", file=sys.stderr)
+        raise

@@ -26,18 +26,20 @@ def staged_directory(target: str | Path) -> Iterator[Path]:
         If the target is a file, or cannot be written.
     """
     target = Path(target)
+    place = Path(os.path.realpath(target))
     try:
-        if target.exists() and not target.is_dir():
+        if place.exists() and not place.is_dir():
             raise InputError(
                 f"cannot write to {str(target)!r}: it is a file; name a directory with --out."
             )
-        home = next(parent for parent in target.absolute().parents if parent.exists())
+        # where files can be moved from into place: inside it, as it may be a mounted volume
+        home = next(folder for folder in (place, *place.parents) if folder.exists())
         staging = Path(tempfile.mkdtemp(prefix=".crossed_jax-", dir=home))
     except OSError as error:
         raise _unwritable(target, error) from None
     try:
         yield staging
-        _publish(staging, target)
+        _publish(staging, place)
     except OSError as error:
         raise _unwritable(target, error) from None
     finally:
@@ -45,9 +47,16 @@ def staged_directory(target: str | Path) -> Iterator[Path]:
 
 
 def _publish(staging: Path, target: Path) -> None:
+    moves = {path: target / path.relative_to(staging) for path in sorted(staging.rglob("*"))}
+    for source, destination in moves.items():
+        if destination.exists() and destination.is_dir() != source.is_dir():
+            kind = "directory" if destination.is_dir() else "file"
+            raise InputError(
+                f"cannot write {str(destination)!r}: a {kind} is in its place; move it, or name "
+                "another directory with --out."
+            )
     target.mkdir(parents=True, exist_ok=True)
-    for source in sorted(staging.rglob("*")):
-        destination = target / source.relative_to(staging)
+    for source, destination in moves.items():
         if source.is_dir():
             destination.mkdir(exist_ok=True)
         else:

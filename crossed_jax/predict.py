@@ -10,7 +10,7 @@ import xarray as xr
 
 from crossed_jax.data import CrossedData, InputError
 from crossed_jax.models.form import Quantities
-from crossed_jax.posterior import name_quantities, with_groups
+from crossed_jax.posterior import factor_names, name_quantities, with_groups
 from crossed_jax.priors import PriorName, Priors, resolve_priors
 
 
@@ -24,7 +24,7 @@ def posterior_predictive(
     tree
         A fit in any form.
     data
-        The table that was fitted, or another whose levels all were.
+        The table that was fitted, or another with its factors, whose levels all were.
     num_draws
         Posterior draws to use of each chain, evenly spaced; all by default.
     seed
@@ -39,8 +39,14 @@ def posterior_predictive(
     Raises
     ------
     InputError
-        If the table has a level that was not fitted.
+        If the table has other factors than the fit, or a level that was not fitted.
     """
+    fitted_factors = factor_names(tree)
+    if sorted(data.factor_names) != sorted(fitted_factors):
+        raise InputError(
+            f"the table has the factors {', '.join(data.factor_names)}, but the fit "
+            f"{', '.join(fitted_factors)}: read the table with those of the fit."
+        )
     posterior = tree["posterior"].to_dataset()
     if num_draws is not None and num_draws < posterior.sizes["draw"]:
         every = np.linspace(0, posterior.sizes["draw"] - 1, num_draws).round().astype(int)

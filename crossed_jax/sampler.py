@@ -50,7 +50,7 @@ class Statistics(NamedTuple):
     reached_max_treedepth: jax.Array
 
 
-STATISTICS_KINDS = Statistics(float, float, float, float, int, int, bool, bool)
+STATISTICS_KINDS = (float, float, float, float, int, int, bool, bool)
 
 
 class Moments(NamedTuple):

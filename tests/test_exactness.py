@@ -50,7 +50,7 @@ def test_original_form_run_long(case):
     tree = fit(
         data,
         parameterization="original",
-        num_draws=10_000,
+        num_draws=4_000,
         target_accept=0.95,
         centered=centered,
         seed=1,

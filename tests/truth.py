@@ -55,14 +55,19 @@ def log_marginal(
     )
     observe = np.concatenate([np.zeros((len(design), num_factors)), design], axis=1)
 
-    covariance = lift @ lift.T
-    marginal = observe @ covariance @ observe.T + sigma**2 * jnp.eye(len(design))
+    # y = observe @ constant + loading @ z + noise, z standard normal: the matrix inversion lemma
+    loading = observe @ lift
     residual = data.response - observe @ constant
-    gain = jnp.linalg.solve(marginal, observe @ covariance).T
-    log_likelihood = jax.scipy.stats.multivariate_normal.logpdf(
-        residual, jnp.zeros(len(residual)), marginal
+    cholesky = jnp.linalg.cholesky(jnp.eye(loading.shape[1]) + loading.T @ loading / sigma**2)
+    score = jax.scipy.linalg.solve_triangular(cholesky, loading.T @ residual, lower=True) / sigma**2
+    log_likelihood = -0.5 * (
+        len(residual) * jnp.log(2 * jnp.pi * sigma**2)
+        + 2 * jnp.log(jnp.diag(cholesky)).sum()
+        + residual @ residual / sigma**2
+        - score @ score
     )
-    return log_likelihood, constant + gain @ residual, covariance - gain @ observe @ covariance
+    root = jax.scipy.linalg.solve_triangular(cholesky, lift.T, lower=True).T
+    return log_likelihood, constant + root @ score, root @ root.T
 
 
 def posterior_by_quadrature(data: CrossedData, priors: Priors, grids: list[np.ndarray]) -> Truth:

@@ -1,0 +1,1 @@
+"""Measured comparisons: results as they were measured, and what the README shows of them."""

@@ -1,0 +1,624 @@
+"""Tests of the command line: what it writes, what it says, its exit codes, and all it refuses."""
+
+import errno
+import gzip
+import hashlib
+import io
+import json
+import math
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from typing import NamedTuple
+from unittest import mock
+
+import numpy as np
+import polars as pl
+import pytest
+import xarray as xr
+from rich.text import Text
+from tables import SHARED
+
+import crossed_jax as cj
+from crossed_jax import cli
+
+PENICILLIN = SHARED / "penicillin" / "Penicillin.csv"
+FILES = {
+    "posterior.nc",
+    "effects.csv",
+    "variance_components.csv",
+    "diagnostics.json",
+    "run.json",
+    "figures",
+    "figures/raw_data.png",
+    "figures/effects.png",
+    "figures/hyperparameters.png",
+    "figures/posterior_predictive.png",
+}
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+def crossed_jax(*arguments):
+    """Run the command line in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    coloured = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+    environment = {name: value for name, value in os.environ.items() if name not in coloured}
+    with (
+        mock.patch.object(sys, "argv", ["crossed-jax", *map(str, arguments)]),
+        mock.patch.dict(os.environ, environment, clear=True),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        pytest.raises(SystemExit) as end,
+    ):
+        cli.main()
+    return Outcome(end.value.code or 0, out.getvalue(), err.getvalue())
+
+
+def fit(table, out, *options, response="logfc", factors="gene,cell_line"):
+    return crossed_jax(
+        "fit", table, "--response", response, "--factors", factors, "--out", out, *options
+    )
+
+
+def contents(folder):
+    """Map every path below a folder, hidden ones included, to its bytes, or None for a folder."""
+    return {
+        str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes()
+        for path in folder.rglob("*")
+    }
+
+
+def paths(folder):
+    return set(contents(folder))
+
+
+def strict_json(path):
+    def refuse(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+# What is refused
+
+GOOD = "gene,cell_line,logfc\nA,x,1.5\nA,w,2\nB,x,-3\nB,w,4e-1\nA,x,1\n"
+JUNK = np.random.default_rng(0).bytes(500)
+
+
+def parquet(columns):
+    buffer = io.BytesIO()
+    pl.DataFrame(columns).write_parquet(buffer)
+    return buffer.getvalue()
+
+
+BAD_TABLES = {
+    "empty file": ("a.csv", "", ["a.csv", "is empty"]),
+    "header only": ("a.csv", "gene,cell_line,logfc\n", ["a.csv", "no rows"]),
+    "binary as csv": ("a.csv", b"\x93" + JUNK, ["a.csv"]),
+    "not utf-8": ("a.csv", GOOD.replace("A", "\xe9").encode("latin-1"), ["a.csv", "UTF-8"]),
+    "text as parquet": ("a.parquet", GOOD, ["a.parquet", "cannot be read as Parquet"]),
+    "broken gzip": ("a.csv.gz", gzip.compress(GOOD.encode())[:-12], ["a.csv.gz", "cannot be read"]),
+    "unknown suffix": ("a.xlsx", GOOD, ["a.xlsx", "no kind that can be read", ".csv"]),
+    "semicolons": ("a.csv", GOOD.replace(",", ";"), ["a.csv", "single column", "commas"]),
+    "misspelt column": ("a.csv", GOOD.replace("gene", "Gene"), ["'gene'", "did you mean 'Gene'?"]),
+    "duplicated header": (
+        "a.csv",
+        "gene,gene,cell_line,logfc\nA,A,x,1\n",
+        ["a.csv", "2 columns called 'gene'"],
+    ),
+    "short line": ("a.csv", GOOD + "B,x\n", ["a.csv", "row 6", "fields: 2, not 3"]),
+    "long line": ("a.csv", GOOD + "B,x,1,5\n", ["a.csv", "row 6", "fields: 4, not 3"]),
+    "text response": ("a.csv", GOOD + "B,x,high\n", ["'logfc' is 'high' in row 6"]),
+    "infinite response": ("a.csv", GOOD + "B,x,inf\n", ["'logfc' is infinite in row 6"]),
+    "dates as response": (
+        "a.parquet",
+        parquet({"gene": [1, 2], "cell_line": [1, 2], "logfc": [True, False]}),
+        ["a.parquet", "'logfc' has type Boolean"],
+    ),
+    "control characters": (
+        "a.csv",
+        GOOD + 'B,x,"\x1b[31m\r\nred"\n',
+        [r"'\x1b[31m", "row 6", "not a number"],
+    ),
+    "all missing": ("a.csv", "gene,cell_line,logfc\nA,x,\nB,w,NA\n", ["missing in every row"]),
+    "constant response": (
+        "a.csv",
+        "gene,cell_line,logfc\nA,x,2\nA,w,2\nB,x,2\n",
+        ["a.csv", "'logfc' is 2 in every row"],
+    ),
+    "no noise": (
+        "a.csv",
+        "gene,cell_line,logfc\nA,x,1\nA,w,2\nB,x,5\nB,w,6\nC,x,0\nC,w,1\n",
+        ["the response is exactly a sum"],
+    ),
+    "missing level": ("a.csv", GOOD + ",x,1\n", ["a.csv", "'gene' is missing in row 6"]),
+    "one level": (
+        "a.csv",
+        "gene,cell_line,logfc\nA,x,1\nA,w,2\nA,w,3\n",
+        ["'gene' has a single level", "'A'"],
+    ),
+    "as many levels as rows": (
+        "a.csv",
+        "gene,cell_line,logfc\nA,x,1\nB,x,2\nC,w,3\n",
+        ["'gene' has as many levels as rows (3)"],
+    ),
+    "null character in a level": ("a.csv", GOOD + "A\0B,x,1\n", [r"'A\x00B'", "null character"]),
+}
+
+BAD_ARGUMENTS = {
+    "no such file": ("none.csv", [], ["none.csv does not exist"]),
+    "directory as table": (".", [], ["is not a file"]),
+    "no such response": ("good.csv", ["--response", "lfc"], ["'lfc'", "did you mean 'logfc'?"]),
+    "no such factor": ("good.csv", ["--factors", "gene,plate"], ["good.csv", "no column 'plate'"]),
+    "response among factors": ("good.csv", ["--factors", "gene,logfc"], ["'logfc'", "twice"]),
+    "factor twice": ("good.csv", ["--factors", "gene,gene"], ["'gene' is asked for twice"]),
+    "single factor": ("good.csv", ["--factors", "gene"], ["at least two factors, got 1"]),
+    "empty factor name": ("good.csv", ["--factors", "gene,"], ["column name ''", "blank"]),
+    "no factor name": ("good.csv", ["--factors", ""], ["at least two factors"]),
+    "factor with control character": ("good.csv", ["--factors", "a\x1bb,gene"], [r"'a\x1bb'"]),
+    "reserved name": ("good.csv", ["--factors", "sigma,gene"], ["'sigma'", "the model itself"]),
+    "clashing names": ("good.csv", ["--factors", "gene,gene_sd"], ["'gene_sd'", "factor 'gene'"]),
+    "reserved response": ("good.csv", ["--response", "draw"], ["'draw'", "rename"]),
+    "no chains": ("good.csv", ["--chains", "0"], ["0 chains", "at least 1"]),
+    "no draws": ("good.csv", ["--draws", "0"], ["0 draws", "at least 4"]),
+    "too few draws": ("good.csv", ["--draws", "3"], ["3 draws", "at least 4"]),
+    "no warm-up": ("good.csv", ["--warmup", "0"], ["0 warm-up steps", "at least 1"]),
+    "negative warm-up": ("good.csv", ["--warmup", "-5"], ["-5 warm-up steps"]),
+    "target 0": ("good.csv", ["--target-accept", "0"], ["target acceptance rate is 0.0"]),
+    "target 1.5": ("good.csv", ["--target-accept", "1.5"], ["target acceptance rate is 1.5"]),
+    "target nan": ("good.csv", ["--target-accept", "nan"], ["target acceptance rate is nan"]),
+    "negative seed": ("good.csv", ["--seed", "-1"], ["seed is -1", "0 to 2**63 - 1"]),
+    "huge seed": ("good.csv", ["--seed", str(2**63)], ["seed is 9223372036854775808"]),
+    "out is a file": ("good.csv", ["--out", "good.csv"], ["'good.csv'", "is a file", "--out"]),
+    "out below a file": ("good.csv", ["--out", "good.csv/a/b"], ["'good.csv/a/b'", "--out"]),
+    "out of too long a name": ("good.csv", ["--out", "x" * 300], ["too long", "--out"]),
+}
+
+BAD_SIMULATIONS = {
+    "one gene": (["--genes", "1"], ["number of genes is 1"]),
+    "no cell lines": (["--cell-lines", "0"], ["number of cell lines is 0"]),
+    "no replicates": (["--replicates", "0"], ["number of replicates is 0"]),
+    "too many rows": (["--genes", "100000", "--cell-lines", "100000"], ["rows is too large"]),
+    "negative seed": (["--seed", "-1"], ["seed is -1"]),
+    "unknown suffix": (["--out", "screen.xlsx"], ["'screen.xlsx'", ".parquet"]),
+    "no such folder": (["--out", "none/screen.csv"], ["'none/screen.csv'", "folder"]),
+    "a folder": (["--out", "folder.csv"], ["'folder.csv'"]),
+}
+
+USAGE_ERRORS = {
+    "unknown command": ["fits"],
+    "no table": ["fit", "--response", "y", "--factors", "a,b", "--out", "out"],
+    "no response": ["fit", "good.csv", "--factors", "gene,cell_line", "--out", "out"],
+    "unknown option": ["fit", "good.csv", "--banana"],
+    "unknown form": ["fit", "good.csv", "--parameterization", "best"],
+    "unknown priors": ["fit", "good.csv", "--priors", "flat"],
+    "chains in words": ["fit", "good.csv", "--chains", "two"],
+    "simulate to nowhere": ["simulate"],
+    "demo with an argument": ["demo", "screen.csv"],
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Work in a folder with a good table, where nothing may be sampled."""
+
+    def sampled(*_, **__):
+        raise AssertionError("bad input was sampled")
+
+    monkeypatch.setattr("crossed_jax.fitting.sample", sampled)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.csv").write_text(GOOD)
+    (tmp_path / "folder.csv").mkdir()
+    return tmp_path
+
+
+def assert_refused(outcome, *wanted):
+    assert outcome.code == 2, outcome.err
+    assert outcome.out == ""
+    assert outcome.err.startswith("crossed-jax: ")
+    assert outcome.err.endswith("\n")
+    assert outcome.err[:-1].isprintable()
+    for text in wanted:
+        assert text in outcome.err
+
+
+@pytest.mark.parametrize(("name", "content", "wanted"), BAD_TABLES.values(), ids=BAD_TABLES.keys())
+def test_bad_tables_are_refused_in_one_line_and_nothing_is_left(folder, name, content, wanted):
+    (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    before = contents(folder)
+    assert_refused(fit(name, "out"), *wanted)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "wanted"), BAD_ARGUMENTS.values(), ids=BAD_ARGUMENTS.keys()
+)
+def test_bad_arguments_are_refused_in_one_line_and_nothing_is_left(folder, table, options, wanted):
+    before = contents(folder)
+    assert_refused(fit(table, "out", *options), *wanted)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"), BAD_SIMULATIONS.values(), ids=BAD_SIMULATIONS.keys()
+)
+def test_bad_simulations_are_refused_in_one_line_and_nothing_is_left(folder, options, wanted):
+    before = contents(folder)
+    assert_refused(crossed_jax("simulate", "--out", "screen.csv", *options), *wanted)
+    assert contents(folder) == before
+
+
+def test_a_demo_that_cannot_be_written_is_refused(folder):
+    before = contents(folder)
+    assert_refused(crossed_jax("demo", "--out", "good.csv"), "'good.csv'", "is a file")
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("arguments", USAGE_ERRORS.values(), ids=USAGE_ERRORS.keys())
+def test_wrong_usage_is_told(folder, arguments):
+    before = contents(folder)
+    outcome = crossed_jax(*arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "Usage: " in outcome.err
+    assert "Traceback" not in outcome.err
+    assert contents(folder) == before
+
+
+def test_bad_input_is_told_in_a_process_of_its_own(tmp_path):
+    script = "from crossed_jax.cli import main; main()"
+    arguments = ["fit", "none.csv", "--response=y", "--factors=a,b", "--out=out"]
+    ended = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert_refused(Outcome(ended.returncode, ended.stdout, ended.stderr), "none.csv does not exist")
+    assert paths(tmp_path) == set()
+
+
+def test_an_interrupted_fit_leaves_nothing(folder, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("crossed_jax.fitting.sample", interrupt)
+    before = contents(folder)
+    outcome = fit("good.csv", "out")
+    assert outcome == (130, "", "crossed-jax: interrupted; nothing was written.\n")
+    assert contents(folder) == before
+
+
+# What help says, and how soon
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["--help"], ["fit", "simulate", "demo"]),
+        (
+            ["fit", "--help"],
+            [
+                *("--response", "--factors", "--out", "--parameterization", "sum_to_zero"),
+                *("--priors", "scaled", "--chains", "--warmup", "--draws", "--seed"),
+                *("--target-accept", "--quiet"),
+            ],
+        ),
+        (["simulate", "--help"], ["--genes", "--cell-lines", "--replicates", "--seed", "--out"]),
+        (["demo", "--help"], ["--out", "--quiet"]),
+    ],
+    ids=["app", "fit", "simulate", "demo"],
+)
+def test_help(arguments, wanted):
+    outcome = crossed_jax(*arguments)
+    assert (outcome.code, outcome.err) == (0, "")
+    plain = Text.from_ansi(outcome.out).plain
+    for text in wanted:
+        assert text in plain
+
+
+def test_help_needs_no_heavy_imports():
+    script = """
+import sys
+from crossed_jax.cli import main
+sys.argv = ["crossed-jax", "fit", "--help"]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code
+heavy = {"jax", "numpy", "polars", "xarray", "matplotlib", "arviz_stats"} & set(sys.modules)
+sys.exit(f"imported {heavy}" if heavy else 0)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
+
+
+# simulate
+
+
+def test_simulate_writes_the_same_bytes_for_the_same_seed(tmp_path):
+    for name, seed in (("a.csv", 5), ("b.csv", 5), ("c.csv", 6)):
+        assert crossed_jax("simulate", "--seed", seed, "--out", tmp_path / name) == (0, "", "")
+    written = contents(tmp_path)
+    assert written["a.csv"] == written["b.csv"] != written["c.csv"]
+
+
+def test_simulate_writes_the_same_screen_in_every_format(tmp_path):
+    screens = []
+    for name in ("a.csv", "a.tsv", "a.parquet"):
+        options = ("--genes", 4, "--cell-lines", 5, "--replicates", 2, "--out", tmp_path / name)
+        assert crossed_jax("simulate", *options).code == 0
+        screens.append(
+            cj.read_table(tmp_path / name, response="logfc", factors=("gene", "cell_line"))
+        )
+    for screen in screens:
+        assert [len(factor.levels) for factor in screen.factors] == [4, 5]
+        assert screen.num_rows == 40
+        np.testing.assert_array_equal(screen.response, screens[0].response)
+
+
+# fit: one converged run of a simulated screen, with a table of the post's size
+
+SETTINGS = ("--chains", 2, "--warmup", 300, "--draws", 1000)
+
+
+@pytest.fixture(scope="module")
+def screen(tmp_path_factory):
+    path = tmp_path_factory.mktemp("screen") / "screen.csv"
+    assert crossed_jax("simulate", "--seed", 1, "--out", path).code == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def converged(screen):
+    out = screen.with_name("converged")
+    return out, fit(screen, out, *SETTINGS, "--seed", 3)
+
+
+def test_a_converged_fit_exits_0_and_says_so_on_stderr_alone(converged):
+    out, outcome = converged
+    assert (outcome.code, outcome.out) == (0, "")
+    assert outcome.err.startswith("Converged.\n")
+    assert outcome.err.endswith(f"Results are in {out}.\n")
+
+
+def test_no_progress_is_drawn_where_there_is_no_terminal(converged):
+    assert "\x1b" not in converged[1].err
+    assert "\r" not in converged[1].err
+    assert "warm-up" not in converged[1].err
+
+
+def test_a_fit_finds_what_was_simulated(converged):
+    effects = pl.read_csv(converged[0] / "effects.csv")
+    truth = cj.simulate_screen(seed=1).truth
+    for factor in ("gene", "cell_line"):
+        found = effects.filter(factor=factor)
+        error = (found["mean"].to_numpy() - truth[f"{factor}_effect"]) / found["sd"].to_numpy()
+        assert np.abs(error).max() < 4
+
+
+def test_quiet_says_nothing_of_a_converged_fit_and_the_seed_gives_the_same_bytes(screen, converged):
+    out = screen.with_name("again")
+    outcome = fit(screen, out, *SETTINGS, "--seed", 3, "--quiet")
+    assert outcome == (0, "", "")
+    first, again = contents(converged[0]), contents(out)
+    for name in ("effects.csv", "variance_components.csv", "diagnostics.json"):
+        assert first[name] == again[name]
+
+
+# fit, on Penicillin
+
+
+@pytest.fixture(scope="module")
+def penicillin(tmp_path_factory):
+    if not PENICILLIN.exists():
+        pytest.skip("../shared is not beside the clone")
+    out = tmp_path_factory.mktemp("penicillin") / "out"
+    names = {"response": "diameter", "factors": "plate,sample"}
+    outcome = fit(PENICILLIN, out, *SETTINGS, "--priors", "scaled", "--seed", 5, **names)
+    assert outcome.code == 0, outcome.err
+    return out
+
+
+def test_a_fit_writes_these_files_and_no_others(penicillin):
+    assert paths(penicillin) == FILES
+    assert paths(penicillin.parent) == {"out", *(f"out/{name}" for name in FILES)}
+
+
+def test_effects_have_their_columns_and_sum_to_zero(penicillin):
+    effects = pl.read_csv(penicillin / "effects.csv")
+    assert effects.columns == [
+        *("factor", "level", "n", "raw_mean", "mean", "sd", "lower", "upper", "ess_bulk", "r_hat")
+    ]
+    assert effects["factor"].to_list() == ["plate"] * 24 + ["sample"] * 6
+    assert effects.filter(factor="plate")["n"].to_list() == [6] * 24
+    assert effects.filter(factor="sample")["n"].to_list() == [24] * 6
+    for _, of_factor in effects.group_by("factor"):
+        assert of_factor["mean"].sum() == pytest.approx(0, abs=1e-12)
+    assert (effects["lower"] < effects["mean"]).all()
+    assert (effects["mean"] < effects["upper"]).all()
+
+
+def test_variance_components_have_their_columns_and_share_one(penicillin):
+    components = pl.read_csv(penicillin / "variance_components.csv")
+    assert components.columns == [
+        *("component", "sd_mean", "sd_sd", "lower", "upper", "share_of_variance")
+    ]
+    assert components["component"].to_list() == ["plate", "sample", "sigma"]
+    assert components["share_of_variance"].sum() == pytest.approx(1)
+
+
+def test_diagnostics_are_strict_json(penicillin):
+    diagnostics = strict_json(penicillin / "diagnostics.json")
+    assert diagnostics["converged"] is True
+    assert diagnostics["reasons"] == []
+    assert diagnostics["max_r_hat"] < 1.01
+    assert diagnostics["min_ess_bulk"] > 200
+    assert diagnostics["min_ess_tail"] > 200
+    assert diagnostics["max_tree_depth_hits"] == 0
+    assert {"divergences", "warnings", "ridge"} <= set(diagnostics)
+
+
+def test_the_run_is_on_record(penicillin):
+    run = strict_json(penicillin / "run.json")
+    assert (run["seed"], run["num_chains"], run["num_warmup"], run["num_draws"]) == (
+        5,
+        2,
+        300,
+        1000,
+    )
+    assert (run["parameterization"], run["priors"]["name"]) == ("sum_to_zero", "scaled")
+    assert run["input"] == {
+        "source": str(PENICILLIN),
+        "sha256": hashlib.sha256(PENICILLIN.read_bytes()).hexdigest(),
+        "response": "diameter",
+        "factors": ["plate", "sample"],
+        "num_rows": 144,
+        "num_missing": 0,
+        "notes": [],
+    }
+    assert {"python", "crossed-jax", "jax", "blackjax"} <= set(run["versions"])
+    assert run["device"]
+    for part in ("read", "compile", "warmup", "sample", "write"):
+        assert math.isfinite(run["seconds"][part])
+        assert run["seconds"][part] > 0
+
+
+def test_the_posterior_opens_anywhere(penicillin):
+    with xr.open_datatree(penicillin / "posterior.nc", engine="h5netcdf") as tree:
+        assert dict(tree["posterior"].sizes) == {"chain": 2, "draw": 1000, "plate": 24, "sample": 6}
+        assert cj.effects(tree).equals(pl.read_csv(penicillin / "effects.csv"))
+
+
+def test_figures_are_png(penicillin):
+    for path in (penicillin / "figures").iterdir():
+        assert path.read_bytes().startswith(b"\x89PNG\r\n")
+
+
+# fit, in the original form
+
+
+@pytest.fixture(scope="module")
+def ridge(screen):
+    out = screen.with_name("ridge")
+    options = ("--parameterization", "original", "--chains", 2, "--warmup", 200, "--draws", 100)
+    return out, fit(screen, out, *options, "--quiet")
+
+
+def test_a_fit_that_did_not_converge_exits_3_and_says_why_even_when_quiet(ridge):
+    _, outcome = ridge
+    assert (outcome.code, outcome.out) == (3, "")
+    assert outcome.err.startswith("NOT CONVERGED: do not trust these draws.\n")
+    reasons = outcome.err.split("Why not:\n")[1]
+    assert "The draws lie on a ridge" in reasons
+    assert "--parameterization sum_to_zero" in reasons
+
+
+def test_a_fit_that_did_not_converge_is_written_all_the_same(ridge):
+    out, outcome = ridge
+    assert paths(out) == FILES
+    diagnostics = strict_json(out / "diagnostics.json")
+    assert diagnostics["converged"] is False
+    assert diagnostics["ridge"]["correlation"] < -0.99
+    for reason in diagnostics["reasons"]:
+        assert reason in outcome.err
+
+
+# fit, once more: what was there before, and what labels may hold
+
+
+@pytest.fixture
+def fitted_at_once(converged, monkeypatch):
+    """Let every fit be the one that was made."""
+    with xr.open_datatree(converged[0] / "posterior.nc", engine="h5netcdf") as tree:
+        loaded = tree.load()
+    monkeypatch.setattr("crossed_jax.fitting.fit", lambda *_, **__: loaded)
+    monkeypatch.setattr("crossed_jax.plots.save_figures", lambda *_: [])
+
+
+@pytest.mark.usefixtures("fitted_at_once")
+def test_old_results_are_replaced_and_foreign_files_left_alone(screen, tmp_path):
+    (tmp_path / "effects.csv").write_text("old")
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "mine.png").write_text("mine")
+    (tmp_path / "notes.txt").write_text("mine")
+    assert fit(screen, tmp_path).code == 0
+    after = contents(tmp_path)
+    assert set(after) == {
+        *(name for name in FILES if not name.endswith(".png")),
+        "figures/mine.png",
+        "notes.txt",
+    }
+    assert after["figures/mine.png"] == after["notes.txt"] == b"mine"
+    assert after["effects.csv"].startswith(b"factor,level,")
+
+
+@pytest.mark.usefixtures("fitted_at_once")
+@pytest.mark.parametrize("step", ["write_tree", "run_record"])
+def test_a_full_disk_leaves_old_results_as_they_are(screen, tmp_path, monkeypatch, step):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(f"crossed_jax.output.{step}", full)
+    (tmp_path / "effects.csv").write_text("old")
+    before = contents(tmp_path)
+    assert_refused(fit(screen, tmp_path), str(tmp_path), "No space left on device")
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.usefixtures("fitted_at_once")
+def test_a_name_cannot_steer_the_terminal(screen, tmp_path):
+    outcome = fit(screen, tmp_path / "\x1b[2J")
+    assert outcome.code == 0
+    assert r"\x1b[2J." in outcome.err
+    assert "\x1b" not in outcome.err
+
+
+HOSTILE = [
+    '"quoted", and, commas',
+    "two\nlines",
+    "$x^2$",
+    "$\\frac{1}",
+    "日本語",
+    "<script>alert(1)</script>",
+    "=1+1",
+    "007",
+    " padded ",
+    "x" * 300,
+]
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hostile")
+    simulated = cj.simulate_screen(seed=1).data
+    gene, line = simulated.factors
+    labels = {
+        "gene": [f"\x1b[31mgene {code}" for code in gene.codes],
+        "cell_line": [HOSTILE[code] for code in line.codes],
+    }
+    pl.DataFrame(labels | {"logfc": simulated.response}).write_csv(folder / "screen.csv")
+    outcome = fit(folder / "screen.csv", folder / "out", *SETTINGS, "--seed", 3)
+    assert outcome.code == 0, outcome.err
+    return folder / "out"
+
+
+def test_hostile_labels_survive(hostile):
+    effects = pl.read_csv(hostile / "effects.csv", schema_overrides={"level": pl.String})
+    assert effects.filter(factor="cell_line")["level"].to_list() == HOSTILE
+    with xr.open_datatree(hostile / "posterior.nc", engine="h5netcdf") as tree:
+        assert tree["posterior"]["cell_line"].values.tolist() == HOSTILE
+
+
+def test_hostile_labels_are_drawn(hostile):
+    assert paths(hostile) == FILES
+
+
+def test_labels_do_not_change_the_fit(hostile, converged):
+    expected, found = (pl.read_csv(out / "effects.csv") for out in (converged[0], hostile))
+    assert found.drop("level").equals(expected.drop("level"))

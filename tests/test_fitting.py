@@ -1,0 +1,181 @@
+"""Whole fits: real tables against quadrature and reference estimates, the post's data, errors."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from tables import SHARED, balanced, table
+from truth import posterior_by_quadrature, standardized_errors
+
+import crossed_jax as cj
+from crossed_jax.demo import identified
+from crossed_jax.diagnostics import convergence
+from crossed_jax.priors import scaled_priors
+
+needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="../shared is not beside the clone")
+
+
+def reference(dataset):
+    """REML estimates of lme4, by parameter."""
+    frame = pl.read_csv(SHARED / "reference_estimates_lme4.csv", null_values="NA")
+    frame = frame.filter((pl.col("dataset") == dataset) & (pl.col("method") == "REML"))
+    additive = frame.filter(~pl.col("formula").str.contains(r"service|dept|:"))
+    return dict(additive.select("parameter", "estimate").iter_rows())
+
+
+@pytest.fixture(scope="module")
+def penicillin():
+    return cj.penicillin()
+
+
+def test_penicillin_agrees_with_quadrature(penicillin):
+    tree = cj.fit(penicillin, priors="scaled", num_draws=2500, seed=1)
+    diagnosis = cj.diagnose(tree)
+    assert diagnosis.converged, diagnosis
+    truth = posterior_by_quadrature(
+        penicillin,
+        scaled_priors(penicillin),
+        [np.arange(-1.1, 1.1, 0.1), np.arange(-0.5, 3.0, 0.15), np.arange(-0.95, -0.2, 0.05)],
+    )
+    errors = standardized_errors(cj.original_coordinates(tree, seed=2), truth)
+    # 2 x 64 moments: the largest of that many Monte Carlo errors is near 3 of their SEs
+    assert max(errors.values()) < 4.5, errors
+
+
+@needs_shared
+def test_penicillin_is_near_reml(penicillin):
+    """Posterior means of well-informed quantities; the SD of 6 samples differs by its prior."""
+    tree = cj.fit(penicillin, priors="scaled", seed=1)
+    reml = reference("Penicillin")
+    posterior = tree["posterior"]
+    assert float(posterior["intercept"].mean()) == pytest.approx(reml["fixef_(Intercept)"], abs=0.1)
+    assert float(posterior["sigma"].mean()) == pytest.approx(reml["sd_Residual"], rel=0.03)
+    assert float(posterior["plate_sd"].mean()) == pytest.approx(reml["sd_plate"], rel=0.08)
+    assert float(posterior["sample_sd"].median()) == pytest.approx(reml["sd_sample"], rel=0.15)
+
+
+@needs_shared
+def test_avana_screen():
+    frame = pl.read_csv(SHARED / "avana_ky_screens" / "lfc_gene_by_replicate.csv.gz")
+    frame = frame.filter((pl.col("library") == "Avana") & pl.col("passes_qc"))
+    data = cj.read_table(frame, response="lfc", factors=("gene", "cell_line"))
+    assert (data.num_rows, *(len(f.levels) for f in data.factors)) == (75_938, 883, 41)
+    tree = cj.fit(data, parameterization="sum_to_zero", seed=1)
+    assert cj.diagnose(tree).converged
+    reml = reference("QCpass_chronos_Avana_gene_by_replicate")
+    posterior = tree["posterior"]
+    for name in ("gene", "cell_line"):
+        levels = posterior.sizes[name]
+        found = float(posterior[f"{name}_sd"].mean())
+        # the posterior's own width, (2 levels)^-1/2: a posterior mean is not REML's mode
+        assert found == pytest.approx(reml[f"sd_{name}"], rel=1 / np.sqrt(2 * levels))
+    assert float(posterior["sigma"].mean()) == pytest.approx(reml["sd_Residual"], rel=0.005)
+
+
+@needs_shared
+def test_depmap_with_a_line_sd_near_zero():
+    wide = pl.read_csv(
+        SHARED / "depmap_24q4_subset" / "CRISPRGeneEffect.csv.gz", infer_schema_length=None
+    )
+    frame = wide.unpivot(index="V1", variable_name="gene", value_name="effect")
+    data = cj.read_table(frame, response="effect", factors=("V1", "gene"))
+    assert data.num_missing == 1_543
+    tree = cj.fit(data, parameterization="sum_to_zero", seed=1)
+    assert json.loads(tree.attrs["centered"]) == {"V1": False, "gene": True}
+    diagnosis = cj.diagnose(tree)
+    assert diagnosis.divergences == int(tree["sample_stats"]["diverging"].sum())
+    assert diagnosis.converged, diagnosis
+    reml = reference("depmap_24Q4_subset")
+    posterior = tree["posterior"]
+    line_sd = posterior["V1_sd"]
+    assert abs(float(line_sd.mean()) - reml["sd_cell_line"]) < 2 * float(line_sd.std())
+    assert float(posterior["gene_sd"].mean()) == pytest.approx(reml["sd_gene"], rel=0.06)
+    assert float(posterior["sigma"].mean()) == pytest.approx(reml["sd_Residual"], rel=0.005)
+
+
+@pytest.fixture(scope="module")
+def post():
+    return cj.simulate_screen(seed=0).data
+
+
+def test_the_posts_data_without_the_ridge(post):
+    tree = cj.fit(
+        post, parameterization="sum_to_zero", num_chains=2, num_warmup=1000, num_draws=4000
+    )
+    diagnosis = cj.diagnose(tree)
+    assert diagnosis.converged
+    assert diagnosis.divergences <= 8
+    assert diagnosis.max_tree_depth_hits == 0
+    statistics = convergence(tree, identified(tree))
+    assert min(float(x.min()) for x in statistics.ess_bulk.data_vars.values()) > 5000
+
+
+def test_the_posts_data_on_the_ridge(post):
+    tree = cj.fit(post, parameterization="original", num_chains=2, num_warmup=500, num_draws=500)
+    diagnosis = cj.diagnose(tree)
+    assert not diagnosis.converged
+    assert diagnosis.ridge is not None
+    assert diagnosis.max_tree_depth_hits > 100
+    assert any("sum_to_zero" in reason for reason in diagnosis.reasons)
+
+
+def test_the_same_seed_gives_the_same_draws(post):
+    first, again = (
+        cj.fit(post, parameterization="sum_to_zero", num_chains=2, num_draws=50, seed=3)
+        for _ in range(2)
+    )
+    assert first["posterior"].identical(again["posterior"])
+
+
+def test_scaled_priors_do_not_mind_the_unit(post):
+    """An affine change of the response changes the draws by the same, but for rounding."""
+    settings = {"parameterization": "sum_to_zero", "priors": "scaled", "num_chains": 2}
+    moved = table(3e4 + 1e3 * post.response, *(f.codes for f in post.factors))
+    here = cj.fit(post, **settings, num_draws=1000)["posterior"]
+    there = cj.fit(moved, **settings, num_draws=1000)["posterior"]
+    for name, other in (("gene_effect", "a_effect"), ("sigma", "sigma")):
+        ours, theirs = here[name].to_numpy(), there[other].to_numpy() / 1e3
+        error = 5 * ours.std((0, 1)) * np.sqrt(2 / 1000)
+        assert np.all(np.abs(ours.mean((0, 1)) - theirs.mean((0, 1))) < error)
+
+
+def test_three_factors_fit():
+    data = balanced((4, 5, 6), 1, sds=(1.0, 0.5, 0.2), sigma=0.1, seed=1)
+    tree = cj.fit(data, parameterization="sum_to_zero", num_draws=500)
+    assert cj.diagnose(tree).converged
+    assert set(tree["posterior"].data_vars) >= {"a_effect", "b_effect", "c_effect", "c_sd"}
+
+
+def test_unconnected_blocks_are_fitted_and_told():
+    a, b = np.repeat([0, 0, 1, 1, 2, 2], 4), np.repeat([0, 1, 0, 1, 2, 3], 4)
+    response = np.random.default_rng(0).normal(size=24) + a
+    tree = cj.fit(table(response, a, b), num_chains=2, num_warmup=200, num_draws=200)
+    (note,) = json.loads(tree.attrs["notes"])
+    assert "2 unconnected blocks (2 a x 2 b; 1 a x 2 b)" in note
+    assert note in cj.diagnose(tree).warnings
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"parameterization": "flat"}, "unknown parameterization 'flat'"),
+        ({"priors": "vague"}, "unknown priors 'vague'"),
+        ({"num_chains": 0}, "0 chains"),
+        ({"num_warmup": 0}, "0 warm-up steps"),
+        ({"num_draws": 3}, "3 draws"),
+        ({"max_tree_depth": 0}, "0 doublings"),
+        ({"target_accept": 1.0}, "between 0 and 1"),
+        ({"target_accept": float("nan")}, "between 0 and 1"),
+        ({"centered": {"guide": True}}, "cannot center 'guide'"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(post, settings, message):
+    with pytest.raises(cj.InputError, match=message):
+        cj.fit(post, **settings)
+
+
+def test_a_response_without_noise_is_refused():
+    a, b = np.indices((3, 4)).reshape(2, -1)
+    with pytest.raises(cj.InputError, match="no noise"):
+        cj.fit(table(1e3 + 0.1 * a + np.sqrt(b), a, b))
