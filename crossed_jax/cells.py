@@ -102,6 +102,11 @@ def crosstab(cells: Cells, rows: int, columns: int) -> np.ndarray | sparse.csr_a
     return counts if counts.nnz < 0.1 * shape[0] * shape[1] else counts.toarray()
 
 
+def to_dense(counts: np.ndarray | sparse.csr_array) -> np.ndarray:
+    """Give a crosstab as an ordinary array."""
+    return counts if isinstance(counts, np.ndarray) else counts.toarray()
+
+
 def blocks(cells: Cells) -> list[list[np.ndarray]]:
     """Split the levels into blocks that share no row with each other.
 

@@ -28,16 +28,25 @@ app = typer.Typer(
 )
 
 
+FIGURE_PREDICTIONS = 20_000_000
+
+
 class Parameterization(StrEnum):
     auto = "auto"
     original = "original"
     design_matrix = "design_matrix"
     sum_to_zero = "sum_to_zero"
+    collapsed = "collapsed"
 
 
 class PriorChoice(StrEnum):
     post = "post"
     scaled = "scaled"
+
+
+class KeepEffects(StrEnum):
+    draws = "draws"
+    summary = "summary"
 
 
 @app.command()
@@ -58,25 +67,32 @@ def fit(
     draws: Annotated[int, typer.Option(help="Draws of each chain.")] = 1000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same draws.")] = 0,
     target_accept: Annotated[
-        float, typer.Option(help="Acceptance rate that warm-up aims at.")
-    ] = 0.8,
+        float | None,
+        typer.Option(
+            help="Acceptance rate that warm-up aims at; 0.95 for collapsed, else 0.9.",
+            show_default=False,
+        ),
+    ] = None,
+    keep_effects: Annotated[
+        KeepEffects,
+        typer.Option(help="draws of all effects, or a summary: exact means and SDs alone."),
+    ] = KeepEffects.draws,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only problems.")] = False,
 ) -> None:
     """Fit a table and write posterior, tables, diagnostics and figures to a directory."""
-    from crossed_jax.data import InputError
+    from crossed_jax.data import InputError, read_table
     from crossed_jax.output import staged_directory
 
     if not 0 <= seed < 2**63:
         raise InputError(f"the seed is {seed}: give a whole number from 0 to 2**63 - 1.")
     with staged_directory(out) as folder:
         clock = time.perf_counter()
-        from crossed_jax.data import read_table
-        from crossed_jax.fitting import fit as fit_model
-
-        seconds = {"import": time.perf_counter() - clock}
-        clock = time.perf_counter()
         data = read_table(table, response=response, factors=_split(factors))
-        seconds["read"] = time.perf_counter() - clock
+        seconds = {"read": time.perf_counter() - clock}
+        clock = time.perf_counter()
+        from crossed_jax.fitting import fit as fit_model  # late: a bad table is told at once
+
+        seconds["import"] = time.perf_counter() - clock
         with _progress(quiet) as report:
             tree = fit_model(
                 data,
@@ -87,6 +103,7 @@ def fit(
                 num_draws=draws,
                 seed=seed,
                 target_accept=target_accept,
+                keep_effects=keep_effects.value,
                 report=report(parameterization.value),
             )
         diagnosis = _write_fit(tree, data, folder, seconds)
@@ -113,9 +130,11 @@ def _write_fit(
     variance_components(tree).write_csv(folder / "variance_components.csv")
     write_json(diagnosis.to_dict(), folder / "diagnostics.json")
     write_tree(tree, folder / "posterior.nc")
-    if len(data.response) <= 100_000:
-        # for the figure alone: 200 draws a chain place the 95% intervals well enough to be seen
-        tree = posterior_predictive(tree, data, num_draws=200, seed=int(tree.attrs["seed"]))
+    num_draws = FIGURE_PREDICTIONS // (len(data.response) * tree["posterior"].sizes["chain"])
+    if num_draws >= 50 and f"{data.factors[0].name}_effect" in tree["posterior"]:
+        # for the figure alone: some hundred draws place the 95% intervals well enough to be seen
+        num_draws = min(num_draws, 200)
+        tree = posterior_predictive(tree, data, num_draws=num_draws, seed=int(tree.attrs["seed"]))
     plots.save_figures(tree, folder / "figures")
     seconds["write"] = time.perf_counter() - clock
     write_json(run_record(tree, seconds), folder / "run.json")

@@ -46,6 +46,7 @@ _READ_ERRORS = (
     pl.exceptions.PanicException,
     nw.exceptions.NarwhalsError,
     csv.Error,
+    TypeError,  # of polars, for a file name that is not UTF-8
     OSError,
 )
 

@@ -409,8 +409,13 @@ def _at(array: xr.DataArray, mask: np.ndarray) -> str:
     """Name the first entry of a variable that the mask marks: ``gene_effect[TP53]``."""
     dims = [dim for dim in array.dims if dim not in ("chain", "draw")]
     index = np.argwhere(mask)[0]
-    labels = [str(array[dim].values[i]) for dim, i in zip(dims, index, strict=True)]
+    labels = [_printable(array[dim].values[i]) for dim, i in zip(dims, index, strict=True)]
     return f"{array.name}[{', '.join(labels)}]" if labels else str(array.name)
+
+
+def _printable(label: object) -> str:
+    """A label on one line, whatever it holds."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(label))
 
 
 def _more(mask: np.ndarray) -> str:

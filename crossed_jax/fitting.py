@@ -2,11 +2,13 @@
 
 import dataclasses
 import importlib.metadata
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -15,17 +17,36 @@ import xarray as xr
 from crossed_jax.cells import Cells, blocks, cells_of
 from crossed_jax.data import CrossedData, InputError
 from crossed_jax.models import design_matrix, original, sum_to_zero
-from crossed_jax.models.form import Form, problem_of
-from crossed_jax.moments import backfit
+from crossed_jax.models.back_substitution import Collapsed, OutsideBoxError, collapse
+from crossed_jax.models.balanced import Balanced
+from crossed_jax.models.balanced import collapse as collapse_balanced
+from crossed_jax.models.form import Form, Quantities, problem_of
+from crossed_jax.moments import Estimate, backfit, estimate
 from crossed_jax.posterior import to_datatree
 from crossed_jax.priors import PriorName, Priors, describe_priors, resolve_priors
-from crossed_jax.sampler import Progress, sample
+from crossed_jax.sampler import Progress, Run, sample
 
-Parameterization = Literal["auto", "original", "design_matrix", "sum_to_zero"]
+Parameterization = Literal["auto", "original", "design_matrix", "sum_to_zero", "collapsed"]
+KeepEffects = Literal["draws", "summary"]
 
 FORMS: dict[str, Form] = {
     form.name: form for form in (original.FORM, design_matrix.FORM, sum_to_zero.FORM)
 }
+# the effects' SDs are all that is sampled: steps are cheap, and the wall that few well-separated
+# levels put on the left of their SD's posterior wants short ones
+COLLAPSED_TARGET_ACCEPT = 0.95
+# at 0.8 one fit in ten of a table with three levels diverges now and then
+TARGET_ACCEPT = 0.9
+
+
+class Sampled(NamedTuple):
+    """What sampling a form gives, and what there is to record about it."""
+
+    run: Run
+    draws: Quantities
+    seconds: dict[str, float]
+    attributes: dict[str, Any]
+    moments: list[tuple[np.ndarray, np.ndarray]] | None = None
 
 
 def fit(
@@ -37,9 +58,10 @@ def fit(
     num_warmup: int = 1000,
     num_draws: int = 1000,
     seed: int = 0,
-    target_accept: float = 0.8,
+    target_accept: float | None = None,
     max_tree_depth: int = 10,
     centered: Mapping[str, bool] | None = None,
+    keep_effects: KeepEffects = "draws",
     report: Callable[[Progress], None] | None = None,
 ) -> xr.DataTree:
     """Fit a crossed varying-intercept model.
@@ -49,7 +71,7 @@ def fit(
     data
         A table, as :func:`~crossed_jax.data.read_table` gives it.
     parameterization
-        The form of the model to sample, see :mod:`crossed_jax.models`. `auto` is `sum_to_zero`.
+        The form of the model to sample, see :mod:`crossed_jax.models`. `auto` is `collapsed`.
     priors
         `post`, for log fold changes; `scaled`, for a response in any unit; or a
         :class:`~crossed_jax.priors.Priors`.
@@ -58,12 +80,16 @@ def fit(
     seed
         The same seed gives the same draws.
     target_accept
-        Mean acceptance rate that warm-up aims the step size at, between 0 and 1.
+        Mean acceptance rate that warm-up aims the step size at, between 0 and 1; by default 0.9,
+        and 0.95 for the collapsed form.
     max_tree_depth
         NUTS takes at most 2 to this power leapfrog steps a draw.
     centered
         For factors by name, whether to sample the centred parameterization. Factors not named are
         chosen from the data (the original form: centred, as posted).
+    keep_effects
+        `draws` of all effects, or of the collapsed form a `summary`: their exact posterior means
+        and SDs alone, in little memory.
     report
         Called with a :class:`~crossed_jax.sampler.Progress` as the run goes on.
 
@@ -71,45 +97,53 @@ def fit(
     -------
     xarray.DataTree
         Groups `posterior` (`intercept`, `{factor}_effect`, `{factor}_sd`, `sigma`),
-        `sample_stats`, `observed_data` and `constant_data`; how the run was made is in `attrs`.
+        `sample_stats`, `observed_data` and `constant_data`, and for the collapsed form
+        `effect_moments` (exact `{factor}_mean` and `{factor}_sd` of the effects); how the run was
+        made is in `attrs`.
 
     Raises
     ------
     InputError
-        If an argument does not make sense, or the response is exactly additive, which leaves no
-        noise to estimate.
+        If an argument does not make sense, the response is exactly additive, which leaves no
+        noise to estimate, or the draws would not fit into memory.
     """
-    form = _form(parameterization)
-    _check_settings(num_chains, num_warmup, num_draws, target_accept, max_tree_depth)
+    collapsing = parameterization in ("auto", "collapsed")
+    form = None if collapsing else _form(parameterization)
+    if target_accept is None:
+        target_accept = COLLAPSED_TARGET_ACCEPT if collapsing else TARGET_ACCEPT
+    _check_settings(num_chains, num_warmup, num_draws, seed, target_accept, max_tree_depth)
+    _check_keep_effects(keep_effects, collapsing)
     chosen_priors = resolve_priors(priors, data)
+    _check_memory(data, num_chains * num_draws, keep_effects)
     clock = time.perf_counter()
     cells = cells_of(data)
     _check_noise(cells)
-    problem = problem_of(cells, chosen_priors, _centering(form, data, centered))
+    point = estimate(cells)
     seconds = {"prepare": time.perf_counter() - clock}
-
+    draw = partial(
+        sample,
+        jax.random.key(seed),
+        num_chains=num_chains,
+        num_warmup=num_warmup,
+        num_draws=num_draws,
+        target_accept=target_accept,
+        max_tree_depth=max_tree_depth,
+        report=report,
+    )
     with jax.enable_x64(True):
-        run = sample(
-            jax.random.key(seed),
-            form,
-            problem,
-            num_chains=num_chains,
-            num_warmup=num_warmup,
-            num_draws=num_draws,
-            target_accept=target_accept,
-            max_tree_depth=max_tree_depth,
-            report=report,
-        )
+        if form is None:
+            keep = keep_effects == "draws"
+            sampled = _sample_collapsed(draw, cells, chosen_priors, point, seed, keep)
+        else:
+            centering = _centering(form, data, centered)
+            sampled = _sample_form(draw, form, cells, chosen_priors, point, centering, data)
     return to_datatree(
-        run.draws,
-        run.statistics,
+        sampled.draws,
+        sampled.run.statistics,
         dataclasses.replace(data, notes=data.notes + describe_blocks(cells, data)),
         {
-            "parameterization": form.name,
-            "centered": {
-                factor.name: bool(weight)
-                for factor, weight in zip(data.factors, problem.centering, strict=True)
-            },
+            "parameterization": "collapsed" if form is None else form.name,
+            **sampled.attributes,
             "priors": describe_priors(
                 chosen_priors, data, priors if isinstance(priors, str) else "custom"
             ),
@@ -123,13 +157,66 @@ def fit(
             "num_missing": data.num_missing,
             "input_sha256": data.sha256 or "",
             "source": data.source or "",
-            "seconds": seconds | run.seconds,
+            "seconds": seconds | sampled.seconds,
             "inference_library": "blackjax",
             "versions": versions(),
             "device": jax.devices()[0].device_kind,
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         },
+        sampled.moments,
     )
+
+
+def _sample_form(
+    draw: Callable[..., Run],
+    form: Form,
+    cells: Cells,
+    priors: Priors,
+    point: Estimate,
+    centering: tuple[bool | None, ...],
+    data: CrossedData,
+) -> Sampled:
+    problem = problem_of(cells, priors, point, centering)
+    run = draw(form, problem)
+    centered = {
+        factor.name: bool(weight)
+        for factor, weight in zip(data.factors, problem.centering, strict=True)
+    }
+    return Sampled(run, run.draws, run.seconds, {"centered": centered})
+
+
+def _sample_collapsed(
+    draw: Callable[..., Run],
+    cells: Cells,
+    priors: Priors,
+    point: Estimate,
+    seed: int,
+    keep_effects: bool,
+) -> Sampled:
+    """Sample the SDs, then draw the effects given them."""
+    clock = time.perf_counter()
+    collapsed: Balanced | Collapsed
+    if cells.balanced:
+        collapsed = collapse_balanced(cells, priors, point)
+    else:
+        collapsed = collapse(cells, priors, point)
+    seconds = {"collapse": time.perf_counter() - clock}
+    run = draw(collapsed.form, collapsed.problem)
+    effects = None
+    while effects is None:
+        try:
+            effects = collapsed.given(run.draws)
+        except OutsideBoxError as outside:
+            collapsed = collapse(cells, priors, point, outside.box)
+            run = draw(collapsed.form, collapsed.problem)
+    clock = time.perf_counter()
+    draws = effects.draw(np.random.SeedSequence(seed), keep_effects=keep_effects)
+    seconds |= run.seconds | {"effects": time.perf_counter() - clock}
+    clock = time.perf_counter()
+    moments = effects.moments()
+    errors = effects.approximation()
+    seconds["moments"] = time.perf_counter() - clock
+    return Sampled(run, draws, seconds, {"interpolation_error": errors}, moments)
 
 
 def versions() -> dict[str, str]:
@@ -158,18 +245,21 @@ def describe_blocks(cells: Cells, data: CrossedData) -> tuple[str, ...]:
 
 
 def _form(parameterization: str) -> Form:
-    if parameterization == "auto":
-        return sum_to_zero.FORM
     if parameterization not in FORMS:
         raise InputError(
             f"unknown parameterization {parameterization!r}: choose one of auto, "
-            f"{', '.join(FORMS)}."
+            f"{', '.join(FORMS)}, collapsed."
         )
     return FORMS[parameterization]
 
 
 def _check_settings(
-    num_chains: int, num_warmup: int, num_draws: int, target_accept: float, max_tree_depth: int
+    num_chains: int,
+    num_warmup: int,
+    num_draws: int,
+    seed: int,
+    target_accept: float,
+    max_tree_depth: int,
 ) -> None:
     for name, value, least in (
         ("chains", num_chains, 1),
@@ -179,10 +269,36 @@ def _check_settings(
     ):
         if value < least:
             raise InputError(f"{value} {name} were asked for: ask for at least {least}.")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"the seed is {seed}: give a whole number from 0 to 2**63 - 1.")
     if not 0.0 < target_accept < 1.0:
         raise InputError(
             f"the target acceptance rate is {target_accept}: choose one between 0 and 1, "
-            "0.8 by default."
+            "0.9 by default."
+        )
+
+
+def _check_keep_effects(keep_effects: str, collapsing: bool) -> None:
+    if keep_effects not in ("draws", "summary"):
+        raise InputError(f"cannot keep {keep_effects!r} of the effects: choose draws or summary.")
+    if keep_effects == "summary" and not collapsing:
+        raise InputError(
+            "only the collapsed form can keep a summary of the effects: leave out "
+            "--keep-effects, or --parameterization."
+        )
+
+
+def _check_memory(data: CrossedData, num_draws: int, keep_effects: str) -> None:
+    """Refuse draws that would not fit, before anything large is allocated."""
+    num_levels = sum(len(factor.levels) for factor in data.factors)
+    needed = 16 * num_draws * num_levels  # the draws, and a copy while they are written
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    if keep_effects == "draws" and needed > available:
+        fit_in = max(1, available // (16 * num_levels))
+        raise InputError(
+            f"{num_draws:,} draws of {num_levels:,} effects need {needed / 2**30:.1f} GiB of "
+            f"memory, and {available / 2**30:.1f} are free: ask for {fit_in:,} draws in all, or "
+            "--keep-effects summary."
         )
 
 

@@ -12,7 +12,7 @@ after which :math:`\mu_k` follows from its conditional given the level mean, a N
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ def to_datatree(
     statistics: Statistics,
     data: CrossedData,
     attributes: Mapping[str, Any],
+    moments: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> xr.DataTree:
     """Name the draws and gather them with the data they came from.
 
@@ -44,6 +45,8 @@ def to_datatree(
         levels always do.
     attributes
         Attributes of the tree's root; values that are not strings or numbers are written as JSON.
+    moments
+        For each factor, its effects' exact posterior means and SDs, where they are known.
     """
     root = xr.Dataset(
         attrs={
@@ -54,8 +57,12 @@ def to_datatree(
         }
     )
     observed, constant = _data_groups(data)
+    groups = {}
+    if moments is not None:
+        groups["effect_moments"] = _name_moments(moments, data)
     return xr.DataTree.from_dict(
-        {
+        groups
+        | {
             "/": root,
             "posterior": name_quantities(draws, data),
             "sample_stats": xr.Dataset(
@@ -63,7 +70,7 @@ def to_datatree(
                     name: (("chain", "draw"), values)
                     for name, values in statistics._asdict().items()
                 },
-                coords=_draw_coordinates(draws.intercept.shape),
+                coords=_draw_coordinates(draws.sigma.shape),
             ),
             "observed_data": observed,
             "constant_data": constant,
@@ -81,15 +88,28 @@ def name_quantities(draws: Quantities, data: CrossedData) -> xr.Dataset:
     variables: dict[str, tuple] = {"intercept": (each, draws.intercept)}
     for k, factor in enumerate(data.factors):
         name = factor.name
-        variables[f"{name}_effect"] = ((*each, name), draws.effects[k])
+        if draws.effects:
+            variables[f"{name}_effect"] = ((*each, name), draws.effects[k])
         if draws.factor_sds is not None:
             variables[f"{name}_sd"] = (each, draws.factor_sds[..., k])
         if draws.factor_means is not None and draws.factor_intercepts is not None:
             variables[f"{name}_mean"] = (each, draws.factor_means[..., k])
             variables[f"{name}_intercept"] = ((*each, name), draws.factor_intercepts[k])
     variables["sigma"] = (each, draws.sigma)
-    levels = {factor.name: np.array(factor.levels) for factor in data.factors}
-    return xr.Dataset(variables, coords=_draw_coordinates(draws.intercept.shape) | levels)
+    coordinates = _draw_coordinates(draws.sigma.shape)
+    if draws.effects:
+        coordinates |= {factor.name: np.array(factor.levels) for factor in data.factors}
+    return xr.Dataset(variables, coords=coordinates)
+
+
+def _name_moments(
+    moments: Sequence[tuple[np.ndarray, np.ndarray]], data: CrossedData
+) -> xr.Dataset:
+    named = xr.Dataset(coords={factor.name: np.array(factor.levels) for factor in data.factors})
+    for factor, (mean, sd) in zip(data.factors, moments, strict=True):
+        named[f"{factor.name}_mean"] = (factor.name, mean)
+        named[f"{factor.name}_sd"] = (factor.name, sd)
+    return named
 
 
 def _data_groups(data: CrossedData) -> tuple[xr.Dataset, xr.Dataset]:

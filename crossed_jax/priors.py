@@ -44,10 +44,15 @@ class Priors(NamedTuple):
 
     def intercept(self, factor_sds: Array, num_levels: tuple[int, ...]) -> dist.Normal:
         """Prior of the intercept, the sum of the factors' level means, given the factors' SDs."""
-        location = sum(mean.loc for mean in self.factor_means)
+        means = self.sum_of_means
+        variance = means.scale**2 + jnp.sum(factor_sds**2 / jnp.asarray(num_levels))
+        return dist.Normal(means.loc, jnp.sqrt(variance))
+
+    @property
+    def sum_of_means(self) -> dist.Normal:
+        """Prior of the sum of the factor means, which is the intercept's where SDs are zero."""
         variance = sum(mean.scale**2 for mean in self.factor_means)
-        variance += jnp.sum(factor_sds**2 / jnp.asarray(num_levels))
-        return dist.Normal(location, jnp.sqrt(variance))
+        return dist.Normal(sum(mean.loc for mean in self.factor_means), variance**0.5)
 
     def log_scales(self, log_factor_sds: Array, log_sigma: Array) -> Array:
         """Log-density of the logarithms of all SDs, the Jacobian included."""
@@ -145,6 +150,7 @@ def _spell(prior: dist.Distribution) -> str:
 
 def _median(prior: dist.Distribution) -> float:
     try:
-        return float(prior.icdf(0.5))
+        with jax.enable_x64(True):
+            return float(prior.icdf(0.5))
     except (NotImplementedError, ImportError):  # some quantiles need an optional package
         return float(np.median(prior.sample(jax.random.key(0), (10_001,))))

@@ -4,7 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from crossed_jax.cells import cells_of
 from crossed_jax.data import CrossedData, Factor
+from crossed_jax.models.form import Problem, problem_of
+from crossed_jax.moments import estimate
+from crossed_jax.priors import Priors
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -65,3 +69,11 @@ def _simulate(
     for code, size, sd in zip(codes, num_levels, sds, strict=True):
         response += rng.normal(0.0, sd, size)[code]
     return table(response, *codes)
+
+
+def problem_for(
+    data: CrossedData, priors: Priors, centering: tuple[bool | None, ...] | None = None
+) -> Problem:
+    """Give what the forms that sample effects are given."""
+    cells = cells_of(data)
+    return problem_of(cells, priors, estimate(cells), centering)

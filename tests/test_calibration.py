@@ -13,12 +13,10 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 from scipy import stats
-from tables import table
+from tables import problem_for, table
 
 from crossed_jax import sampler
-from crossed_jax.cells import cells_of
 from crossed_jax.models import sum_to_zero
-from crossed_jax.models.form import problem_of
 from crossed_jax.priors import Priors
 
 NUM_TABLES = 400
@@ -88,7 +86,7 @@ def ranks():
     rng = np.random.default_rng(20)
     simulated = [simulate(rng) for _ in range(NUM_TABLES)]
     with jax.enable_x64(True):
-        problems = [problem_of(cells_of(data), PRIORS) for data, _ in simulated]
+        problems = [problem_for(data, PRIORS) for data, _ in simulated]
         problems = jax.tree.map(lambda *leaves: jnp.stack(leaves), *problems)
         draws = batched_fit(problems)
     named = {

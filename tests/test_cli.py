@@ -116,7 +116,7 @@ BAD_TABLES = {
     "long line": ("a.csv", GOOD + "B,x,1,5\n", ["a.csv", "row 6", "fields: 4, not 3"]),
     "text response": ("a.csv", GOOD + "B,x,high\n", ["'logfc' is 'high' in row 6"]),
     "infinite response": ("a.csv", GOOD + "B,x,inf\n", ["'logfc' is infinite in row 6"]),
-    "dates as response": (
+    "booleans as response": (
         "a.parquet",
         parquet({"gene": [1, 2], "cell_line": [1, 2], "logfc": [True, False]}),
         ["a.parquet", "'logfc' has type Boolean"],
@@ -364,7 +364,12 @@ def test_simulate_writes_the_same_screen_in_every_format(tmp_path):
 
 # fit: one converged run of a simulated screen, with a table of the post's size
 
-SETTINGS = ("--chains", 2, "--warmup", 300, "--draws", 1000)
+# the same chains and warm-up throughout, so that each form is compiled once for the screen's size
+CHAINS = ("--chains", 2, "--warmup", 300)
+SETTINGS = (
+    *CHAINS,
+    *("--draws", 2000, "--target-accept", 0.95, "--parameterization", "sum_to_zero"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -470,7 +475,7 @@ def test_the_run_is_on_record(penicillin):
         5,
         2,
         300,
-        1000,
+        2000,
     )
     assert (run["parameterization"], run["priors"]["name"]) == ("sum_to_zero", "scaled")
     assert run["input"] == {
@@ -491,7 +496,7 @@ def test_the_run_is_on_record(penicillin):
 
 def test_the_posterior_opens_anywhere(penicillin):
     with xr.open_datatree(penicillin / "posterior.nc", engine="h5netcdf") as tree:
-        assert dict(tree["posterior"].sizes) == {"chain": 2, "draw": 1000, "plate": 24, "sample": 6}
+        assert dict(tree["posterior"].sizes) == {"chain": 2, "draw": 2000, "plate": 24, "sample": 6}
         assert cj.effects(tree).equals(pl.read_csv(penicillin / "effects.csv"))
 
 
@@ -506,7 +511,7 @@ def test_figures_are_png(penicillin):
 @pytest.fixture(scope="module")
 def ridge(screen):
     out = screen.with_name("ridge")
-    options = ("--parameterization", "original", "--chains", 2, "--warmup", 200, "--draws", 100)
+    options = ("--parameterization", "original", *CHAINS, "--draws", 100)
     return out, fit(screen, out, *options, "--quiet")
 
 
@@ -622,3 +627,28 @@ def test_hostile_labels_are_drawn(hostile):
 def test_labels_do_not_change_the_fit(hostile, converged):
     expected, found = (pl.read_csv(out / "effects.csv") for out in (converged[0], hostile))
     assert found.drop("level").equals(expected.drop("level"))
+
+
+# demo
+
+
+def test_demo_lays_the_forms_side_by_side(tmp_path, monkeypatch):
+    def briefly(data, **options):
+        return cj.fit(data, **options | {"num_warmup": 300, "num_draws": 100})
+
+    monkeypatch.setattr("crossed_jax.demo.fit", briefly)
+    outcome = crossed_jax("demo", "--out", tmp_path / "demo")
+    assert (outcome.code, outcome.err) == (0, "")
+    forms = {"sum_to_zero", "design_matrix", "original"}
+    assert paths(tmp_path / "demo") == {
+        "screen.csv",
+        "comparison.csv",
+        "figures/ridge.png",
+        *(f"{form}.nc" for form in forms),
+        *(name for name in FILES if name.startswith("figures")),
+    }
+    comparison = pl.read_csv(tmp_path / "demo" / "comparison.csv")
+    assert set(comparison["form"][1:]) == forms
+    for form in comparison["form"]:
+        assert form in outcome.out
+    assert outcome.out.endswith(f"are in {tmp_path / 'demo'}.\n")

@@ -5,12 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-from tables import balanced, unbalanced
+from tables import balanced, problem_for, unbalanced
 from truth import dense_design
 
-from crossed_jax.cells import cells_of
 from crossed_jax.models import design_matrix, original, sum_to_zero
-from crossed_jax.models.form import problem_of
 from crossed_jax.priors import Priors, post_priors
 from crossed_jax.zero_sum import contrasts, zero_sum
 
@@ -31,7 +29,7 @@ def a_priors(num_factors):
 def a_problem(name, centering=True):
     data = TABLES[name]
     num_factors = len(data.factors)
-    return data, problem_of(cells_of(data), a_priors(num_factors), (centering,) * num_factors)
+    return data, problem_for(data, a_priors(num_factors), (centering,) * num_factors)
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -157,10 +155,10 @@ def test_start_scatters_about_the_estimate_as_widely_as_scale_says(form):
 
 def test_the_data_choose_the_centering():
     informative = balanced((4, 5), 50, sds=(1.0, 1.0), sigma=0.1)
-    assert problem_of(cells_of(informative), post_priors(2)).centering.tolist() == [1.0, 1.0]
+    assert problem_for(informative, post_priors(2)).centering.tolist() == [1.0, 1.0]
     one_flat = balanced((10, 20), 1, sds=(1.0, 0.0), sigma=0.5, seed=1)
-    assert problem_of(cells_of(one_flat), post_priors(2)).centering.tolist() == [1.0, 0.0]
-    forced = problem_of(cells_of(one_flat), post_priors(2), (False, True))
+    assert problem_for(one_flat, post_priors(2)).centering.tolist() == [1.0, 0.0]
+    forced = problem_for(one_flat, post_priors(2), (False, True))
     assert forced.centering.tolist() == [0.0, 1.0]
 
 

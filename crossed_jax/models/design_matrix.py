@@ -39,9 +39,7 @@ def log_density(position: Position, problem: Problem) -> Array:
     """Log posterior density of the module's model, up to a constant."""
     priors = problem.priors
     log_prior = priors.sigma.log_prob(jnp.exp(position.log_sigma)) + position.log_sigma
-    # with no SDs the zero-sum intercept's prior is that of the sum of the factor means
-    intercept = priors.intercept(jnp.zeros(len(priors.factor_means)), problem.num_levels)
-    log_prior += intercept.log_prob(position.intercept)
+    log_prior += priors.sum_of_means.log_prob(position.intercept)
     for mean, coefficients in zip(priors.factor_means, position.coefficients, strict=True):
         log_prior += dist.Normal(0.0, mean.scale).log_prob(coefficients).sum()
     return log_prior + gaussian_log_likelihood(
@@ -83,7 +81,7 @@ def scale(problem: Problem) -> Position:
     return Position(
         intercept=jnp.sqrt(sum(v[0] for v in variances)),
         coefficients=tuple(jnp.sqrt(v[1:]) for v in variances),
-        log_sigma=log_sd_scales(problem)[1],
+        log_sigma=log_sd_scales(problem.num_levels, problem.table.num_rows)[1],
     )
 
 

@@ -8,7 +8,7 @@ Science* 22:59) with weight :math:`w_k`, an argument of the compiled log-density
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from jax.flatten_util import ravel_pytree
 
 from crossed_jax.cells import Cells
 from crossed_jax.cross_products import CrossProducts, cross_products
-from crossed_jax.moments import Estimate, estimate
+from crossed_jax.moments import Estimate
 from crossed_jax.priors import Priors
 from crossed_jax.types import Array
 
@@ -54,12 +54,12 @@ class Quantities(NamedTuple):
 
     Attributes
     ----------
+    sigma
+        Residual SD.
     intercept
         The grand mean: the sum over factors of the mean of their levels' intercepts.
     effects
         For each factor, its levels' deviations, which sum to zero, shape (levels,).
-    sigma
-        Residual SD.
     factor_sds
         SDs of the factors' levels, shape (factors,).
     factor_means
@@ -68,16 +68,16 @@ class Quantities(NamedTuple):
         For each factor, its levels' intercepts, alpha, shape (levels,).
     """
 
-    intercept: Array
-    effects: tuple[Array, ...]
     sigma: Array
+    intercept: Array | None = None
+    effects: tuple[Array, ...] = ()
     factor_sds: Array | None = None
     factor_means: Array | None = None
     factor_intercepts: tuple[Array, ...] | None = None
 
 
-class Form[Position](NamedTuple):
-    """One form of the model. `Position` is any pytree of arrays.
+class Form[Position, Data](NamedTuple):
+    """One form of the model. `Position` and `Data`, the problem, are any pytrees of arrays.
 
     Attributes
     ----------
@@ -95,14 +95,17 @@ class Form[Position](NamedTuple):
     """
 
     name: str
-    log_density: Callable[[Position, Problem], Array]
-    start: Callable[[Array, Problem], Position]
-    scale: Callable[[Problem], Position]
-    quantities: Callable[[Position, Problem], Quantities]
+    log_density: Callable[[Position, Data], Array]
+    start: Callable[[jax.Array, Data], Position]
+    scale: Callable[[Data], Position]
+    quantities: Callable[[Position, Data], Quantities]
 
 
 def problem_of(
-    cells: Cells, priors: Priors, centering: tuple[bool | None, ...] | None = None
+    cells: Cells,
+    priors: Priors,
+    point: Estimate,
+    centering: tuple[bool | None, ...] | None = None,
 ) -> Problem:
     """Gather what the forms need from a table.
 
@@ -112,11 +115,12 @@ def problem_of(
         The table.
     priors
         The priors.
+    point
+        An estimate, from which chains start.
     centering
         For each factor, whether to centre it; None (as a whole, or for a factor) to let the data
         choose.
     """
-    point = estimate(cells)
     table = cross_products(cells, point.intercept, point.effects)
     chosen = centering or (None,) * len(cells.num_levels)
     weights = [
@@ -146,11 +150,38 @@ def level_variances(problem: Problem) -> tuple[Array, ...]:
     )
 
 
-def log_sd_scales(problem: Problem) -> tuple[Array, Array]:
+def log_sd_scales(num_levels: tuple[int, ...] | Array, num_rows: Array) -> tuple[Array, Array]:
     """Rough posterior SDs of the log SDs of factors and residual, (2 degrees of freedom)^-1/2."""
-    num_levels = jnp.asarray(problem.num_levels)
-    freedom = jnp.maximum(problem.table.num_rows - num_levels.sum(), 1.0)
-    return jnp.sqrt(0.5 / (num_levels - 1.0)), jnp.sqrt(0.5 / freedom)
+    levels = jnp.asarray(num_levels)
+    freedom = jnp.maximum(num_rows - levels.sum(), 1.0)
+    return jnp.sqrt(0.5 / (levels - 1.0)), jnp.sqrt(0.5 / freedom)
+
+
+class LogSDs(NamedTuple):
+    """A position of the forms that have integrated the effects out."""
+
+    log_factor_sds: Array
+    log_sigma: Array
+
+
+def log_sd_start(key: jax.Array, problem: Any) -> LogSDs:
+    """Draw log SDs about the estimate."""
+    point = problem.estimate
+    center = LogSDs(jnp.log(point.factor_sds), jnp.log(point.sigma))
+    return scatter(key, center, log_sd_scale(problem))
+
+
+def log_sd_scale(problem: Any) -> LogSDs:
+    """Rough posterior SDs of the log SDs."""
+    return LogSDs(*log_sd_scales(problem.num_levels, problem.num_rows))
+
+
+def log_sd_quantities(position: LogSDs, problem: Any) -> Quantities:
+    """The SDs alone; intercept and effects are drawn given them, afterwards."""
+    del problem
+    return Quantities(
+        factor_sds=jnp.exp(position.log_factor_sds), sigma=jnp.exp(position.log_sigma)
+    )
 
 
 def scatter[Position](key: Array, center: Position, scale: Position) -> Position:

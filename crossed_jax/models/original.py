@@ -102,7 +102,7 @@ def start(key: Array, problem: Problem) -> Position:
 def scale(problem: Problem) -> Position:
     """Rough posterior SDs of the coordinates given the others; the ridge is left to warm-up."""
     point = problem.estimate
-    log_factor_sd_scale, log_sigma_scale = log_sd_scales(problem)
+    log_factor_sd_scale, log_sigma_scale = log_sd_scales(problem.num_levels, problem.table.num_rows)
     return Position(
         factor_means=jnp.asarray(point.factor_sds) / jnp.sqrt(jnp.asarray(problem.num_levels)),
         deviations=tuple(

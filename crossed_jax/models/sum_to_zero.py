@@ -47,13 +47,13 @@ def log_density(position: Position, problem: Problem) -> Array:
     drawn = quantities(position, problem)
     log_prior = priors.log_scales(position.log_factor_sds, position.log_sigma)
     intercept = priors.intercept(jnp.exp(position.log_factor_sds), problem.num_levels)
-    log_prior += intercept.log_prob(drawn.intercept)
+    log_prior += intercept.log_prob(position.intercept)
     for z, log_sd, weight in zip(
         position.contrasts, position.log_factor_sds, problem.centering, strict=True
     ):
         log_prior += centered_prior(log_sd, weight).log_prob(z).sum()
     return log_prior + gaussian_log_likelihood(
-        problem.table, drawn.intercept, drawn.effects, drawn.sigma
+        problem.table, position.intercept, drawn.effects, drawn.sigma
     )
 
 
@@ -94,7 +94,7 @@ def start(key: Array, problem: Problem) -> Position:
 def scale(problem: Problem) -> Position:
     """Rough posterior SDs: the levels' conditional ones, and those of well-informed SDs."""
     point = problem.estimate
-    log_factor_sd_scale, log_sigma_scale = log_sd_scales(problem)
+    log_factor_sd_scale, log_sigma_scale = log_sd_scales(problem.num_levels, problem.table.num_rows)
     return Position(
         intercept=point.sigma / jnp.sqrt(problem.table.num_rows),
         contrasts=tuple(

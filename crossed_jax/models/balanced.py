@@ -1,0 +1,198 @@
+r"""The collapsed form of a balanced table: all effects integrated out in closed form.
+
+When every two factors are balanced (each pair of levels seen equally often) the factors' contrasts
+are orthogonal. With :math:`r_k = N/L_k` rows per level, :math:`d^k` the deviations of the levels'
+means from the grand mean, :math:`\mathrm{SS}_k = r_k \lVert d^k \rVert^2`, SSE the rest, and
+:math:`\lambda_k = \sigma^2 + r_k \sigma_k^2`,
+:math:`\lambda_0 = \sigma^2 + N s_0^2 + \sum_k r_k \sigma_k^2`,
+
+.. math::
+    -2 \log p(y \mid \sigma_1, \dots, \sigma_K, \sigma) =
+        \Big(N - 1 - \sum_k (L_k - 1)\Big) \log 2\pi\sigma^2 + \mathrm{SSE}/\sigma^2
+        + \sum_k \big[(L_k - 1) \log 2\pi\lambda_k + \mathrm{SS}_k / \lambda_k\big]
+        + \log 2\pi\lambda_0 + N (\bar y - m_0)^2 / \lambda_0 ,
+
+which costs the same whatever the size of the table. Given the SDs each zero-sum effect is
+:math:`h_k d^k` plus zero-sum noise of SD :math:`\sigma \sigma_k / \sqrt{\lambda_k}` per contrast,
+with :math:`h_k = r_k \sigma_k^2 / \lambda_k`, independent of everything else.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from crossed_jax.cells import Cells
+from crossed_jax.models.form import (
+    Form,
+    LogSDs,
+    Quantities,
+    log_sd_quantities,
+    log_sd_scale,
+    log_sd_start,
+)
+from crossed_jax.moments import Estimate
+from crossed_jax.priors import Priors
+from crossed_jax.random import fill_standard_normal
+from crossed_jax.types import Array
+
+
+class Problem(NamedTuple):
+    """Sufficient statistics and priors; the size of the table does not appear.
+
+    Attributes
+    ----------
+    num_rows, mean, residual
+        N, the grand mean, and SSE: scalars.
+    squares
+        Sum of squares of each factor, shape (factors,).
+    num_levels
+        Shape (factors,), as floats.
+    priors, estimate
+        As for the other forms; the estimate's effects are left out.
+    """
+
+    num_rows: Array
+    mean: Array
+    residual: Array
+    squares: Array
+    num_levels: Array
+    priors: Priors
+    estimate: Estimate
+
+
+def log_density(position: LogSDs, problem: Problem) -> Array:
+    """Log posterior density of the log SDs, all effects integrated out, up to a constant."""
+    variance = jnp.exp(2.0 * position.log_sigma)
+    between = problem.num_rows / problem.num_levels * jnp.exp(2.0 * position.log_factor_sds)
+    sum_of_means = problem.priors.sum_of_means
+    contrasts = problem.num_levels - 1.0
+
+    def minus_twice(freedom: Array, total: Array, squares: Array) -> Array:
+        return freedom * jnp.log(total) + squares / total
+
+    log_likelihood = -0.5 * (
+        minus_twice(problem.num_rows - 1.0 - contrasts.sum(), variance, problem.residual)
+        + minus_twice(contrasts, variance + between, problem.squares).sum()
+        + minus_twice(
+            jnp.asarray(1.0),
+            variance + problem.num_rows * sum_of_means.scale**2 + between.sum(),
+            problem.num_rows * (problem.mean - sum_of_means.loc) ** 2,
+        )
+    )
+    return log_likelihood + problem.priors.log_scales(*position)
+
+
+FORM = Form("collapsed", log_density, log_sd_start, log_sd_scale, log_sd_quantities)
+
+
+@dataclass(frozen=True)
+class Balanced:
+    """A balanced table with its effects integrated out."""
+
+    problem: Problem
+    deviations: tuple[np.ndarray, ...]
+    form: Form = FORM
+
+    def given(self, scales: Quantities) -> "EffectsGivenSDs":
+        """Condition on draws of the SDs, leading dimensions (chains, draws)."""
+        return EffectsGivenSDs(self.problem, self.deviations, scales)
+
+
+@dataclass(frozen=True)
+class EffectsGivenSDs:
+    """The effects' conditional posterior given each of many draws of the SDs."""
+
+    problem: Problem
+    deviations: tuple[np.ndarray, ...]
+    scales: Quantities
+
+    def draw(self, seed: np.random.SeedSequence, *, keep_effects: bool = True) -> Quantities:
+        """Draw intercept and effects, exactly.
+
+        Parameters
+        ----------
+        seed
+            Of the draws.
+        keep_effects
+            Whether to draw the effects, or the intercept alone.
+        """
+        sigma2, sd2 = self._variances()
+        prior = self.problem.priors.sum_of_means
+        precision = 1.0 / (float(prior.scale) ** 2 + (sd2 / self.problem.num_levels).sum(-1))
+        weight = self.problem.num_rows / sigma2
+        mean = (weight * self.problem.mean + precision * float(prior.loc)) / (weight + precision)
+
+        intercept_seed, *seeds = seed.spawn(1 + len(self.deviations))
+        intercept = fill_standard_normal(intercept_seed, np.empty(sigma2.shape))
+        intercept /= np.sqrt(weight + precision)
+        intercept += mean
+        effects = []
+        if keep_effects:
+            for k, (deviation, effect_seed) in enumerate(zip(self.deviations, seeds, strict=True)):
+                drawn = np.empty((*sigma2.shape, len(deviation)))
+                fill_standard_normal(effect_seed, drawn)
+                shrinkage, variance = self._shrinkage(k)
+                for rows, h, v in _row_blocks(drawn, shrinkage, variance):
+                    rows[:] = h * deviation + np.sqrt(v) * (rows - rows.mean(1, keepdims=True))
+                effects.append(drawn)
+        return self.scales._replace(intercept=intercept, effects=tuple(effects))
+
+    def moments(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Posterior mean and SD of each effect, averaged exactly over the draws of the SDs."""
+        moments = []
+        for k, deviation in enumerate(self.deviations):
+            shrinkage, variance = self._shrinkage(k)
+            noise = (1.0 - 1.0 / len(deviation)) * variance.mean()
+            moments.append(
+                (shrinkage.mean() * deviation, np.sqrt(noise + shrinkage.var() * deviation**2))
+            )
+        return moments
+
+    def approximation(self) -> dict[str, float]:
+        """Nothing is approximated."""
+        return {}
+
+    def _variances(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.asarray(self.scales.sigma) ** 2, np.asarray(self.scales.factor_sds) ** 2
+
+    def _shrinkage(self, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """h_k, and the variance of a contrast's noise, of each draw."""
+        sigma2, sd2 = self._variances()
+        between = float(self.problem.num_rows) / len(self.deviations[k]) * sd2[..., k]
+        return between / (sigma2 + between), sigma2 * sd2[..., k] / (sigma2 + between)
+
+
+def _row_blocks(values: np.ndarray, *columns: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """Cut draws into blocks of rows that fit the processor's cache; columns as column vectors."""
+    flat = values.reshape(-1, values.shape[-1])
+    step = max(1, 100_000 // flat.shape[1])
+    for start in range(0, len(flat), step):
+        rows = slice(start, start + step)
+        yield flat[rows], *(column.reshape(-1, 1)[rows] for column in columns)
+
+
+def collapse(cells: Cells, priors: Priors, point: Estimate) -> Balanced:
+    """Reduce a balanced table to its sums of squares."""
+    num_rows = cells.counts.sum()
+    mean = (cells.counts @ cells.means) / num_rows
+    residual = cells.means - mean
+    deviations = []
+    for k, levels in enumerate(cells.num_levels):
+        deviation = cells.level_sums(k, cells.counts * residual) / (num_rows / levels)
+        deviations.append(deviation)
+    for k, deviation in enumerate(deviations):
+        residual = residual - deviation[cells.codes[:, k]]
+    squares = [num_rows / len(d) * (d @ d) for d in deviations]
+    problem = Problem(
+        num_rows=num_rows,
+        mean=mean,
+        residual=cells.sum_squares_within + cells.counts @ residual**2,
+        squares=np.array(squares),
+        num_levels=np.array(cells.num_levels, float),
+        priors=priors,
+        estimate=point._replace(effects=()),
+    )
+    return Balanced(problem, tuple(deviations))

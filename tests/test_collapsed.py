@@ -1,0 +1,211 @@
+"""The collapsed forms against dense Gaussian algebra: densities, draws and moments."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from tables import balanced, unbalanced
+from truth import dense_design, log_marginal
+
+from crossed_jax.cells import cells_of
+from crossed_jax.models import back_substitution, collapsed
+from crossed_jax.models import balanced as balanced_form
+from crossed_jax.models.form import LogSDs, Quantities
+from crossed_jax.moments import estimate
+from crossed_jax.priors import Priors
+
+TABLES = {
+    "balanced": balanced((3, 5), 2, sds=(0.5, 0.5), sigma=0.2),
+    "unbalanced": unbalanced((7, 4), 40, sds=(0.5, 0.5), sigma=0.2),
+    "three factors": unbalanced((3, 9, 5), 60, sds=(0.5, 1.0, 0.2), sigma=0.3),
+    "balanced, three factors": balanced((3, 4, 5), 1, sds=(0.5, 1.0, 0.2), sigma=0.3),
+    "a core": unbalanced((40, 30), 400, sds=(0.5, 0.3), sigma=0.4),
+    "a sparse core": unbalanced((60, 50), 240, sds=(0.5, 0.3), sigma=0.4),
+    "a core and a border": unbalanced((40, 30, 3), 500, sds=(0.5, 0.3, 0.4), sigma=0.4),
+    "a core of two": unbalanced((40, 30, 28), 500, sds=(0.5, 0.3, 0.4), sigma=0.4),
+    "a core with an SD of zero": unbalanced((50, 40), 300, sds=(0.5, 0.0), sigma=0.4),
+}
+WITHOUT_CORE = ["balanced", "unbalanced", "three factors", "balanced, three factors"]
+BALANCED = ["balanced", "balanced, three factors"]
+
+
+def priors_for(data):
+    number = len(data.factors)
+    means = tuple(dist.Normal(0.3 - k, 2.0 + k) for k in range(number))
+    return Priors(means, (dist.HalfNormal(1.0),) * number, dist.Exponential(1.5))
+
+
+def collapse(name):
+    data = TABLES[name]
+    cells = cells_of(data)
+    return data, back_substitution.collapse(cells, priors_for(data), estimate(cells))
+
+
+def random_positions(data, number, seed=0, spread=1.0):
+    """Log SDs about their truth-like values, near-zero SDs among them."""
+    rng = np.random.default_rng(seed)
+    point = estimate(cells_of(data))
+    return [
+        LogSDs(
+            np.log(point.factor_sds) + spread * rng.normal(size=len(data.factors)),
+            np.log(point.sigma) + 0.1 * spread * rng.normal(),
+        )
+        for _ in range(number)
+    ]
+
+
+def dense_log_density(data, priors, position):
+    sds, sigma = np.exp(position.log_factor_sds), np.exp(position.log_sigma)
+    log_likelihood, _, _ = log_marginal(data, priors, jnp.asarray(sds), jnp.asarray(sigma))
+    return float(log_likelihood + priors.log_scales(*map(jnp.asarray, position)))
+
+
+def constant(data, exact):
+    """What the log-density leaves out: -N/2 log 2 pi."""
+    return exact + 0.5 * len(data.response) * np.log(2 * np.pi)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_exact_condensation_is_the_dense_density(name):
+    data, form = collapse(name)
+    priors = priors_for(data)
+    positions = random_positions(data, 4)
+    positions.append(LogSDs(np.full(len(data.factors), -12.0), positions[0].log_sigma))
+    for position in positions:
+        ratios = np.exp(2 * (position.log_factor_sds - position.log_sigma))
+        eliminated = collapsed.eliminate(form.table, ratios[form.table.eliminated])
+        exact = collapsed.condense(form.table, eliminated, ratios[list(form.table.core)])
+        problem = form.problem._replace(condensed=collapsed.Fixed(exact))
+        found = float(collapsed.log_density(position, problem))
+        expected = constant(data, dense_log_density(data, priors, position))
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-9 * len(data.response))
+
+
+@pytest.mark.parametrize("name", WITHOUT_CORE)
+def test_without_a_core_the_compiled_density_is_exact_everywhere(name):
+    data, form = collapse(name)
+    for position in random_positions(data, 4, spread=3.0):
+        found = float(collapsed.log_density(position, form.problem))
+        expected = constant(data, dense_log_density(data, priors_for(data), position))
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-9 * len(data.response))
+
+
+@pytest.mark.parametrize("name", BALANCED)
+def test_the_closed_form_of_balanced_tables_is_exact(name):
+    data = TABLES[name]
+    cells = cells_of(data)
+    form = balanced_form.collapse(cells, priors_for(data), estimate(cells))
+    for position in random_positions(data, 4, spread=3.0):
+        found = float(balanced_form.log_density(position, form.problem))
+        expected = constant(data, dense_log_density(data, priors_for(data), position))
+        assert found == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if name not in WITHOUT_CORE])
+def test_interpolation_errs_far_below_monte_carlo(name):
+    """Points within six posterior SDs, by the width that the first box is made of."""
+    data, form = collapse(name)
+    priors = priors_for(data)
+    series = form.problem.condensed
+    rng = np.random.default_rng(1)
+    errors = []
+    for _ in range(6):
+        x = rng.uniform(series.box[:, 0], series.box[:, 1])
+        sigma = float(estimate(cells_of(data)).sigma)
+        sds = estimate(cells_of(data)).factor_sds.copy()
+        sds[form.table.gridded] = sigma * np.sqrt(np.expm1(x) / form.table.kappa)
+        position = LogSDs(np.log(sds), np.log(sigma))
+        found = float(collapsed.log_density(position, form.problem))
+        errors.append(found - constant(data, dense_log_density(data, priors, position)))
+    assert np.max(np.abs(errors)) < 1e-3
+
+
+@pytest.fixture(scope="module", params=TABLES)
+def conditioned(request):
+    """Effects given SDs that hardly vary, and their dense conditional posterior."""
+    with jax.enable_x64(True):
+        name = request.param
+        data = TABLES[name]
+        cells, priors = cells_of(data), priors_for(data)
+        point = estimate(cells)
+        if name in BALANCED:
+            form = balanced_form.collapse(cells, priors, point)
+        else:
+            form = back_substitution.collapse(cells, priors, point)
+        number = 20_000
+        # a hair of spread, as the interpolants live on the draws' box
+        wiggle = 1.0 + 1e-7 * np.random.default_rng(0).normal(size=(number, 1))
+        scales = Quantities(
+            factor_sds=(wiggle * point.factor_sds).reshape(2, number // 2, -1),
+            sigma=np.full((2, number // 2), float(point.sigma)),
+        )
+        _, mean, covariance = log_marginal(data, priors, point.factor_sds, point.sigma)
+        return data, form.given(scales), np.asarray(mean), np.asarray(covariance)
+
+
+def linear_maps(data):
+    """Intercept and effects as matrices on (factor means, all levels' intercepts)."""
+    _, slices = dense_design(data)
+    skip = len(slices)
+    size = skip + slices[-1].stop
+    intercept = np.zeros((1, size))
+    effects = []
+    for levels in slices:
+        columns = slice(skip + levels.start, skip + levels.stop)
+        number = levels.stop - levels.start
+        intercept[0, columns] = 1 / number
+        matrix = np.zeros((number, size))
+        matrix[:, columns] = np.eye(number) - 1 / number
+        effects.append(matrix)
+    return intercept, effects
+
+
+def test_moments_are_the_dense_conditional_ones(conditioned):
+    data, given, mean, covariance = conditioned
+    _, maps = linear_maps(data)
+    for matrix, (found_mean, found_sd) in zip(maps, given.moments(), strict=True):
+        expected_sd = np.sqrt(np.diag(matrix @ covariance @ matrix.T))
+        np.testing.assert_allclose(found_mean, matrix @ mean, atol=1e-4 * expected_sd.min())
+        np.testing.assert_allclose(found_sd, expected_sd, rtol=1e-4)
+
+
+def test_draws_have_the_dense_conditional_mean_and_covariance(conditioned):
+    data, given, mean, covariance = conditioned
+    drawn = given.draw(np.random.SeedSequence(1))
+    intercept, maps = linear_maps(data)
+    matrix = np.concatenate([intercept, *maps])
+    number = drawn.intercept.size
+    flat = np.column_stack(
+        [drawn.intercept.ravel(), *(e.reshape(number, -1) for e in drawn.effects)]
+    )
+    expected = matrix @ covariance @ matrix.T
+    sd = np.sqrt(np.diag(expected))
+    assert np.max(np.abs(flat.mean(0) - matrix @ mean) / sd) < 5 / np.sqrt(number)
+    correlation = expected / np.outer(sd, sd)
+    found = np.cov(flat.T) / np.outer(sd, sd)
+    # the variance of an entry of a sample covariance is (1 + correlation^2)/n; thousands of entries
+    error = (found - correlation) / np.sqrt((1 + correlation**2) / number)
+    assert np.max(np.abs(error)) < 5.5
+    for effects in drawn.effects:
+        np.testing.assert_allclose(effects.sum(-1), 0.0, atol=1e-10)
+
+
+def test_the_intercept_does_not_depend_on_whether_effects_are_kept(conditioned):
+    _, given, _, _ = conditioned
+    whole = given.draw(np.random.SeedSequence(1))
+    alone = given.draw(np.random.SeedSequence(1), keep_effects=False)
+    np.testing.assert_array_equal(alone.intercept, whole.intercept)
+    assert alone.effects == ()
+
+
+def test_draws_outside_the_box_are_refused_with_a_wider_one():
+    data, form = collapse("a core")
+    point = estimate(cells_of(data))
+    sds = np.geomspace(0.01, 100.0, 50)[None, :, None] * point.factor_sds
+    scales = Quantities(factor_sds=sds, sigma=np.full((1, 50), float(point.sigma)))
+    with pytest.raises(back_substitution.OutsideBoxError) as refused:
+        form.given(scales)
+    cells = cells_of(data)
+    wider = back_substitution.collapse(cells, priors_for(data), point, refused.value.box)
+    assert wider.given(scales).approximation()["log_density"] < 1e-3
