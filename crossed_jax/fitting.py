@@ -17,7 +17,7 @@ import xarray as xr
 from crossed_jax.cells import Cells, blocks, cells_of
 from crossed_jax.data import CrossedData, InputError
 from crossed_jax.models import design_matrix, original, sum_to_zero
-from crossed_jax.models.back_substitution import Collapsed, OutsideBoxError, collapse
+from crossed_jax.models.back_substitution import Collapsed, OutsideBoxError, collapse, effects_at
 from crossed_jax.models.balanced import Balanced
 from crossed_jax.models.balanced import collapse as collapse_balanced
 from crossed_jax.models.form import Form, Quantities, problem_of
@@ -176,7 +176,8 @@ def _sample_form(
     centering: tuple[bool | None, ...],
     data: CrossedData,
 ) -> Sampled:
-    problem = problem_of(cells, priors, point, centering)
+    point, effect_sds = effects_at(cells, priors, point)
+    problem = problem_of(cells, priors, point, effect_sds, centering)
     run = draw(form, problem)
     centered = {
         factor.name: bool(weight)

@@ -6,6 +6,7 @@ import numpy as np
 
 from crossed_jax.cells import cells_of
 from crossed_jax.data import CrossedData, Factor
+from crossed_jax.models.back_substitution import effects_at
 from crossed_jax.models.form import Problem, problem_of
 from crossed_jax.moments import estimate
 from crossed_jax.priors import Priors
@@ -76,4 +77,5 @@ def problem_for(
 ) -> Problem:
     """Give what the forms that sample effects are given."""
     cells = cells_of(data)
-    return problem_of(cells, priors, estimate(cells), centering)
+    point, effect_sds = effects_at(cells, priors, estimate(cells))
+    return problem_of(cells, priors, point, effect_sds, centering)

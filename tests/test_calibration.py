@@ -16,12 +16,16 @@ from scipy import stats
 from tables import problem_for, table
 
 from crossed_jax import sampler
-from crossed_jax.models import sum_to_zero
+from crossed_jax.cells import cells_of
+from crossed_jax.models import back_substitution, balanced, sum_to_zero
+from crossed_jax.moments import estimate
 from crossed_jax.priors import Priors
 
-NUM_TABLES = 400
+NUM_TABLES = 300
 NUM_WARMUP, NUM_DRAWS, THIN = 500, 990, 10
 LEVELS = (4, 6)
+BALANCED = np.full(24, 2)
+UNBALANCED = np.resize([2, 1, 0, 1, 1], 24)
 # proper, positive, and away from zero, where a single setting of NUTS would not do for all tables
 PRIORS = Priors(
     (dist.Normal(0.0, 5.0),) * 2,
@@ -30,10 +34,9 @@ PRIORS = Priors(
 )
 
 
-def simulate(rng):
-    """Draw parameters and an unbalanced table with cells missing, the same cells in each."""
-    grid = np.indices(LEVELS).reshape(2, -1)
-    codes = np.repeat(grid, np.resize([2, 1, 0, 1, 1], grid.shape[1]), axis=1)
+def simulate(rng, counts):
+    """Draw parameters, and a table with the given rows per cell."""
+    codes = np.repeat(np.indices(LEVELS).reshape(2, -1), counts, axis=1)
     mu = rng.normal(0.0, 5.0, 2)
     sds = np.exp(rng.normal([-0.5, -1.0], 0.5))
     sigma = np.exp(rng.normal(-1.0, 0.4))
@@ -50,9 +53,8 @@ def simulate(rng):
     return table(rng.normal(mean, sigma), *codes), truth
 
 
-def batched_fit(problems):
+def batched_draws(form, problems):
     """One chain for each of many tables, through one compiled and batched step."""
-    form = sum_to_zero.FORM
     keys = jax.random.split(jax.random.key(0), (NUM_TABLES, 1))
     state = jax.vmap(partial(sampler._initial_state, form=form))(keys, problems)
     schedule = jnp.asarray(sampler.warmup_schedule(NUM_WARMUP))
@@ -81,14 +83,39 @@ def batched_fit(problems):
     return jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *kept)
 
 
-@pytest.fixture(scope="module")
-def ranks():
+def stacked(problems):
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *problems)
+
+
+def draws_of_sum_to_zero(tables):
+    return batched_draws(sum_to_zero.FORM, stacked([problem_for(t, PRIORS) for t in tables]))
+
+
+def draws_of_collapsed(tables, collapse):
+    cells = [cells_of(table) for table in tables]
+    forms = [collapse(c, PRIORS, estimate(c)) for c in cells]
+    scales = batched_draws(forms[0].form, stacked([form.problem for form in forms]))
+    drawn = []
+    for index, form in enumerate(forms):
+        given = form.given(jax.tree.map(lambda x, i=index: x[i][None], scales))
+        drawn.append(given.draw(np.random.SeedSequence(index)))
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *drawn)
+
+
+DRAWS = {
+    "sum_to_zero": (UNBALANCED, draws_of_sum_to_zero),
+    "collapsed": (UNBALANCED, partial(draws_of_collapsed, collapse=back_substitution.collapse)),
+    "collapsed, balanced": (BALANCED, partial(draws_of_collapsed, collapse=balanced.collapse)),
+}
+
+
+@pytest.fixture(scope="module", params=DRAWS)
+def ranks(request):
+    counts, draw = DRAWS[request.param]
     rng = np.random.default_rng(20)
-    simulated = [simulate(rng) for _ in range(NUM_TABLES)]
+    simulated = [simulate(rng, counts) for _ in range(NUM_TABLES)]
     with jax.enable_x64(True):
-        problems = [problem_for(data, PRIORS) for data, _ in simulated]
-        problems = jax.tree.map(lambda *leaves: jnp.stack(leaves), *problems)
-        draws = batched_fit(problems)
+        draws = draw([data for data, _ in simulated])
     named = {
         "intercept": draws.intercept,
         "first effect of a": draws.effects[0][..., 0],

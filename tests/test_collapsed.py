@@ -199,6 +199,19 @@ def test_the_intercept_does_not_depend_on_whether_effects_are_kept(conditioned):
     assert alone.effects == ()
 
 
+@pytest.mark.parametrize("name", TABLES)
+def test_effects_at_an_estimate_are_the_dense_conditional_ones(name):
+    data = TABLES[name]
+    cells, priors = cells_of(data), priors_for(data)
+    point = estimate(cells)
+    refined, sds = back_substitution.effects_at(cells, priors, point)
+    _, mean, covariance = log_marginal(data, priors, point.factor_sds, point.sigma)
+    for matrix, found, sd in zip(linear_maps(data)[1], refined.effects, sds, strict=True):
+        expected = np.sqrt(np.diag(matrix @ covariance @ matrix.T))
+        np.testing.assert_allclose(found, matrix @ mean, atol=1e-7)
+        np.testing.assert_allclose(sd, expected, rtol=1e-6)
+
+
 def test_draws_outside_the_box_are_refused_with_a_wider_one():
     data, form = collapse("a core")
     point = estimate(cells_of(data))

@@ -1,4 +1,4 @@
-"""Draws of the sum-to-zero and the original form against quadrature, original coordinates too."""
+"""Every form of the model against quadrature, the recovered original coordinates included."""
 
 import numpy as np
 import pytest
@@ -41,6 +41,22 @@ def test_sum_to_zero_and_the_recovered_original_coordinates(case):
     tree = fit(data, parameterization="sum_to_zero", num_draws=10_000, target_accept=0.95, seed=1)
     errors = standardized_errors(original_coordinates(tree, seed=2), truth)
     assert max(errors.values()) < MAX_ERROR, errors
+
+
+def test_collapsed_form_and_the_recovered_original_coordinates(case):
+    _, data, truth = case
+    tree = fit(data, parameterization="collapsed", num_chains=16, num_draws=4_000, seed=1)
+    errors = standardized_errors(original_coordinates(tree, seed=2), truth)
+    assert max(errors.values()) < MAX_ERROR, errors
+    for factor in data.factors:
+        draws = tree["posterior"][f"{factor.name}_effect"]
+        moments = tree["effect_moments"].to_dataset()
+        # the moments average over the draws of the SDs, whose error they share with the draws
+        error = draws.std() * 5 / np.sqrt(draws.sizes["chain"] * 1_000)
+        assert abs(draws.mean(("chain", "draw")) - moments[f"{factor.name}_mean"]).max() < error
+        expected = truth.mean[f"{factor.name}_effect"], truth.sd[f"{factor.name}_effect"]
+        np.testing.assert_allclose(moments[f"{factor.name}_mean"], expected[0], atol=error)
+        np.testing.assert_allclose(moments[f"{factor.name}_sd"], expected[1], rtol=0.05)
 
 
 def test_original_form_run_long(case):

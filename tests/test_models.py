@@ -165,7 +165,7 @@ def test_the_data_choose_the_centering():
 def test_contrasts_of_start_recover_the_estimated_effects():
     _, problem = a_problem("balanced", centering=True)
     still = problem._replace(
-        estimate=problem.estimate._replace(sigma=np.asarray(1e-12)),
+        effect_sds=tuple(np.zeros_like(sds) for sds in problem.effect_sds),
     )
     position = sum_to_zero.start(jax.random.key(0), still)
     for z, effects in zip(position.contrasts, problem.estimate.effects, strict=True):

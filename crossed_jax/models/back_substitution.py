@@ -399,6 +399,30 @@ def _centered_diagonal(diagonal: np.ndarray, row: np.ndarray, total: float) -> n
     return diagonal - 2.0 * row / size + total / size**2
 
 
+def effects_at(
+    cells: Cells, priors: Priors, point: Estimate
+) -> tuple[Estimate, tuple[np.ndarray, ...]]:
+    """Improve an estimate's effects to their exact conditional means, and give their SDs.
+
+    Returns
+    -------
+    Estimate
+        As `point`, with the exact posterior means of the effects given its SDs.
+    tuple of ndarray
+        Their exact posterior SDs, shape (levels,) for each factor.
+    """
+    table = collapsed.table_of(cells, float(priors.sum_of_means.loc))
+    ratios = (point.factor_sds / point.sigma) ** 2
+    eliminated = collapsed.eliminate(table, ratios[table.eliminated])
+    exact = collapsed.condense(table, eliminated, ratios[list(table.core)])
+    one = collapsed.Condensed(np.asarray(exact.log_det)[None], exact.gram[None])
+    problem = collapsed.problem_of(table, collapsed.Fixed(one), priors, point)
+    scales = Quantities(sigma=point.sigma[None], factor_sds=point.factor_sds[None])
+    moments = EffectsGivenSDs(table, problem, scales).moments()
+    means, sds = zip(*moments, strict=True)
+    return point._replace(effects=means), sds
+
+
 def collapse(
     cells: Cells, priors: Priors, point: Estimate, box: np.ndarray | None = None
 ) -> Collapsed:

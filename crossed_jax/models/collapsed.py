@@ -508,7 +508,7 @@ def interpolate(table: Table, box: np.ndarray) -> Series:
 
 def problem_of(
     table: Table,
-    condensed: ByCount | Series,
+    condensed: ByCount | Series | Fixed,
     priors: Priors,
     point: Estimate,
 ) -> Problem:

@@ -20,7 +20,6 @@ from crossed_jax.models.form import (
     Form,
     Problem,
     Quantities,
-    level_variances,
     log_sd_scales,
     scatter,
 )
@@ -77,10 +76,9 @@ def start(key: Array, problem: Problem) -> Position:
 
 def scale(problem: Problem) -> Position:
     """Rough posterior SDs of the coordinates, each given the others."""
-    variances = level_variances(problem)
     return Position(
-        intercept=jnp.sqrt(sum(v[0] for v in variances)),
-        coefficients=tuple(jnp.sqrt(v[1:]) for v in variances),
+        intercept=jnp.sqrt(sum(sds[0] ** 2 for sds in problem.effect_sds)),
+        coefficients=tuple(sds[1:] for sds in problem.effect_sds),
         log_sigma=log_sd_scales(problem.num_levels, problem.table.num_rows)[1],
     )
 

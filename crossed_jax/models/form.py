@@ -34,6 +34,9 @@ class Problem(NamedTuple):
         The priors.
     estimate
         A point estimate of everything, from which chains start.
+    effect_sds
+        For each factor, the SDs of its effects given the estimate's SDs, shape (levels,): how
+        widely chains start, and the first metric.
     centering
         For each factor, 1 for the centred and 0 for the non-centred parameterization,
         shape (factors,).
@@ -42,6 +45,7 @@ class Problem(NamedTuple):
     table: CrossProducts
     priors: Priors
     estimate: Estimate
+    effect_sds: tuple[Array, ...]
     centering: Array
 
     @property
@@ -105,6 +109,7 @@ def problem_of(
     cells: Cells,
     priors: Priors,
     point: Estimate,
+    effect_sds: tuple[Array, ...],
     centering: tuple[bool | None, ...] | None = None,
 ) -> Problem:
     """Gather what the forms need from a table.
@@ -115,8 +120,8 @@ def problem_of(
         The table.
     priors
         The priors.
-    point
-        An estimate, from which chains start.
+    point, effect_sds
+        An estimate, from which chains start, and the SDs of the effects about it.
     centering
         For each factor, whether to centre it; None (as a whole, or for a factor) to let the data
         choose.
@@ -127,7 +132,7 @@ def problem_of(
         float(informed if wanted is None else wanted)
         for wanted, informed in zip(chosen, reliability(table, point) > 0.5, strict=True)
     ]
-    return Problem(table, priors, point, np.asarray(weights))
+    return Problem(table, priors, point, effect_sds, np.asarray(weights))
 
 
 def reliability(table: CrossProducts, point: Estimate) -> np.ndarray:
@@ -139,15 +144,6 @@ def reliability(table: CrossProducts, point: Estimate) -> np.ndarray:
     """
     rows = np.array([np.mean(counts) for counts in table.level_counts])
     return rows / (rows + (point.sigma / point.factor_sds) ** 2)
-
-
-def level_variances(problem: Problem) -> tuple[Array, ...]:
-    """Conditional variance of each level's effect at the estimate, given all else."""
-    point = problem.estimate
-    return tuple(
-        1.0 / (counts / point.sigma**2 + 1.0 / sd**2)
-        for counts, sd in zip(problem.table.level_counts, point.factor_sds, strict=True)
-    )
 
 
 def log_sd_scales(num_levels: tuple[int, ...] | Array, num_rows: Array) -> tuple[Array, Array]:

@@ -19,7 +19,6 @@ from crossed_jax.models.form import (
     Problem,
     Quantities,
     centered_prior,
-    level_variances,
     log_sd_scales,
     scatter,
     uncentered_factor,
@@ -106,9 +105,9 @@ def scale(problem: Problem) -> Position:
     return Position(
         factor_means=jnp.asarray(point.factor_sds) / jnp.sqrt(jnp.asarray(problem.num_levels)),
         deviations=tuple(
-            jnp.sqrt(variances) / uncentered_factor(jnp.log(sd), weight)
-            for variances, sd, weight in zip(
-                level_variances(problem), point.factor_sds, problem.centering, strict=True
+            sds / uncentered_factor(jnp.log(sd), weight)
+            for sds, sd, weight in zip(
+                problem.effect_sds, point.factor_sds, problem.centering, strict=True
             )
         ),
         log_factor_sds=log_factor_sd_scale,

@@ -23,7 +23,6 @@ from crossed_jax.models.form import (
     Problem,
     Quantities,
     centered_prior,
-    level_variances,
     log_sd_scales,
     scatter,
     uncentered_factor,
@@ -92,15 +91,15 @@ def start(key: Array, problem: Problem) -> Position:
 
 
 def scale(problem: Problem) -> Position:
-    """Rough posterior SDs: the levels' conditional ones, and those of well-informed SDs."""
+    """Rough posterior SDs: the effects' given the estimated SDs, and well-informed SDs'."""
     point = problem.estimate
     log_factor_sd_scale, log_sigma_scale = log_sd_scales(problem.num_levels, problem.table.num_rows)
     return Position(
         intercept=point.sigma / jnp.sqrt(problem.table.num_rows),
         contrasts=tuple(
-            jnp.sqrt(variances[:-1]) / uncentered_factor(jnp.log(sd), weight)
-            for variances, sd, weight in zip(
-                level_variances(problem), point.factor_sds, problem.centering, strict=True
+            sds[:-1] / uncentered_factor(jnp.log(sd), weight)
+            for sds, sd, weight in zip(
+                problem.effect_sds, point.factor_sds, problem.centering, strict=True
             )
         ),
         log_factor_sds=log_factor_sd_scale,
