@@ -67,12 +67,8 @@ def fit(
     draws: Annotated[int, typer.Option(help="Draws of each chain.")] = 1000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same draws.")] = 0,
     target_accept: Annotated[
-        float | None,
-        typer.Option(
-            help="Acceptance rate that warm-up aims at; 0.95 for collapsed, else 0.9.",
-            show_default=False,
-        ),
-    ] = None,
+        float, typer.Option(help="Acceptance rate that warm-up aims at.")
+    ] = 0.8,
     keep_effects: Annotated[
         KeepEffects,
         typer.Option(help="draws of all effects, or a summary: exact means and SDs alone."),
@@ -146,14 +142,42 @@ def simulate(
     out: Annotated[Path, typer.Option(help="The table to write: .csv, .tsv or .parquet.")],
     genes: Annotated[int, typer.Option(help="Number of genes.")] = 3,
     cell_lines: Annotated[int, typer.Option(help="Number of cell lines.")] = 10,
-    replicates: Annotated[int, typer.Option(help="Replicates of each gene in each line.")] = 3,
+    replicates: Annotated[
+        str,
+        typer.Option(
+            metavar="N or N-N",
+            help="Replicates of each gene in each line; 1-4: each line draws its number.",
+        ),
+    ] = "3",
+    missing: Annotated[
+        float, typer.Option(help="Fraction of the gene x line combinations to leave out.")
+    ] = 0.0,
+    gene_mean: Annotated[float, typer.Option(help="Mean of the genes' intercepts.")] = -1.0,
+    cell_line_mean: Annotated[float, typer.Option(help="Mean of the lines' intercepts.")] = 0.0,
+    gene_sd: Annotated[float, typer.Option(help="SD of the genes' intercepts.")] = 0.5,
+    cell_line_sd: Annotated[float, typer.Option(help="SD of the lines' intercepts.")] = 0.5,
+    noise_sd: Annotated[float, typer.Option(help="SD of the noise.")] = 0.05,
     seed: Annotated[int, typer.Option(help="The same seed gives the same table.")] = 0,
 ) -> None:
-    """Simulate a gene x cell line screen with the post's true parameters."""
-    from crossed_jax.simulate import screen_frame, simulate_screen, write_table
+    """Simulate a gene x cell line screen; the post's, unless told otherwise."""
+    from crossed_jax.simulate import (
+        replicate_range,
+        screen_frame,
+        simulate_screen,
+        write_table,
+    )
 
     simulation = simulate_screen(
-        num_genes=genes, num_cell_lines=cell_lines, num_replicates=replicates, seed=seed
+        num_genes=genes,
+        num_cell_lines=cell_lines,
+        num_replicates=replicate_range(replicates),
+        missing=missing,
+        gene_mean=gene_mean,
+        cell_line_mean=cell_line_mean,
+        gene_sd=gene_sd,
+        cell_line_sd=cell_line_sd,
+        noise_sd=noise_sd,
+        seed=seed,
     )
     write_table(screen_frame(simulation), out)
 
@@ -165,7 +189,7 @@ def demo(
     ),
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
 ) -> None:
-    """Fit the post's data in three forms at the post's settings, and show what the ridge costs."""
+    """Fit the post's data in four forms at the post's settings, and show what the ridge costs."""
     from crossed_jax.output import staged_directory
 
     with staged_directory(out) as folder:

@@ -32,11 +32,6 @@ KeepEffects = Literal["draws", "summary"]
 FORMS: dict[str, Form] = {
     form.name: form for form in (original.FORM, design_matrix.FORM, sum_to_zero.FORM)
 }
-# the effects' SDs are all that is sampled: steps are cheap, and the wall that few well-separated
-# levels put on the left of their SD's posterior wants short ones
-COLLAPSED_TARGET_ACCEPT = 0.95
-# at 0.8 one fit in ten of a table with three levels diverges now and then
-TARGET_ACCEPT = 0.9
 
 
 class Sampled(NamedTuple):
@@ -58,7 +53,7 @@ def fit(
     num_warmup: int = 1000,
     num_draws: int = 1000,
     seed: int = 0,
-    target_accept: float | None = None,
+    target_accept: float = 0.8,
     max_tree_depth: int = 10,
     centered: Mapping[str, bool] | None = None,
     keep_effects: KeepEffects = "draws",
@@ -80,8 +75,7 @@ def fit(
     seed
         The same seed gives the same draws.
     target_accept
-        Mean acceptance rate that warm-up aims the step size at, between 0 and 1; by default 0.9,
-        and 0.95 for the collapsed form.
+        Mean acceptance rate that warm-up aims the step size at, between 0 and 1.
     max_tree_depth
         NUTS takes at most 2 to this power leapfrog steps a draw.
     centered
@@ -109,8 +103,6 @@ def fit(
     """
     collapsing = parameterization in ("auto", "collapsed")
     form = None if collapsing else _form(parameterization)
-    if target_accept is None:
-        target_accept = COLLAPSED_TARGET_ACCEPT if collapsing else TARGET_ACCEPT
     _check_settings(num_chains, num_warmup, num_draws, seed, target_accept, max_tree_depth)
     _check_keep_effects(keep_effects, collapsing)
     chosen_priors = resolve_priors(priors, data)
@@ -275,7 +267,7 @@ def _check_settings(
     if not 0.0 < target_accept < 1.0:
         raise InputError(
             f"the target acceptance rate is {target_accept}: choose one between 0 and 1, "
-            "0.9 by default."
+            "0.8 by default."
         )
 
 

@@ -8,7 +8,7 @@ import pytest
 from tables import balanced, problem_for, unbalanced
 from truth import dense_design
 
-from crossed_jax.models import design_matrix, original, sum_to_zero
+from crossed_jax.models import design_matrix, original, sd_coordinate, sum_to_zero
 from crossed_jax.priors import Priors, post_priors
 from crossed_jax.zero_sum import contrasts, zero_sum
 
@@ -57,6 +57,7 @@ def test_sum_to_zero_is_the_original_with_its_means_integrated_out(name):
 
     def integrated(position):
         num_factors = len(position.contrasts)
+        log_sds, log_jacobian = sd_coordinate.log_sds(position.factor_sds, problem.walls)
 
         def joint(latent):
             mu, free = latent[:num_factors], latent[num_factors:]
@@ -65,7 +66,7 @@ def test_sum_to_zero_is_the_original_with_its_means_integrated_out(name):
                 original.Position(
                     mu,
                     tuple(m + zero_sum(u) for m, u in zip(means, position.contrasts, strict=True)),
-                    position.log_factor_sds,
+                    log_sds,
                     position.log_sigma,
                 ),
                 problem,
@@ -74,7 +75,7 @@ def test_sum_to_zero_is_the_original_with_its_means_integrated_out(name):
         zero = jnp.zeros(2 * num_factors - 1)
         hessian, gradient = jax.hessian(joint)(zero), jax.grad(joint)(zero)
         best = -jnp.linalg.solve(hessian, gradient)
-        return joint(best) - 0.5 * jnp.linalg.slogdet(-hessian)[1]
+        return joint(best) - 0.5 * jnp.linalg.slogdet(-hessian)[1] + log_jacobian
 
     positions = [sum_to_zero.start(jax.random.key(i), problem) for i in range(4)]
     found = np.array([sum_to_zero.log_density(p, problem) for p in positions])
@@ -106,7 +107,7 @@ def test_centering_changes_coordinates_and_not_the_model(name):
     _, centered = a_problem(name, centering=True)
     _, uncentered = a_problem(name, centering=False)
     position = sum_to_zero.start(jax.random.key(2), centered)
-    sds = jnp.exp(position.log_factor_sds)
+    sds = sum_to_zero.quantities(position, centered).factor_sds
     rescaled = tuple(z / sd for z, sd in zip(position.contrasts, sds, strict=True))
     volume = sum(z.size * jnp.log(sd) for z, sd in zip(position.contrasts, sds, strict=True))
     found = sum_to_zero.log_density(position._replace(contrasts=rescaled), uncentered)

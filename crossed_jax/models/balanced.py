@@ -25,14 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from crossed_jax.cells import Cells
-from crossed_jax.models.form import (
-    Form,
-    LogSDs,
-    Quantities,
-    log_sd_quantities,
-    log_sd_scale,
-    log_sd_start,
-)
+from crossed_jax.models.form import Form, LogSDs, Quantities, collapsed_form
+from crossed_jax.models.sd_coordinate import wall_positions
 from crossed_jax.moments import Estimate
 from crossed_jax.priors import Priors
 from crossed_jax.random import fill_standard_normal
@@ -50,7 +44,7 @@ class Problem(NamedTuple):
         Sum of squares of each factor, shape (factors,).
     num_levels
         Shape (factors,), as floats.
-    priors, estimate
+    priors, estimate, walls
         As for the other forms; the estimate's effects are left out.
     """
 
@@ -61,6 +55,7 @@ class Problem(NamedTuple):
     num_levels: Array
     priors: Priors
     estimate: Estimate
+    walls: Array
 
 
 def log_density(position: LogSDs, problem: Problem) -> Array:
@@ -85,7 +80,7 @@ def log_density(position: LogSDs, problem: Problem) -> Array:
     return log_likelihood + problem.priors.log_scales(*position)
 
 
-FORM = Form("collapsed", log_density, log_sd_start, log_sd_scale, log_sd_quantities)
+FORM = collapsed_form(log_density)
 
 
 @dataclass(frozen=True)
@@ -194,5 +189,6 @@ def collapse(cells: Cells, priors: Priors, point: Estimate) -> Balanced:
         num_levels=np.array(cells.num_levels, float),
         priors=priors,
         estimate=point._replace(effects=()),
+        walls=wall_positions(np.array(cells.num_levels), num_rows, point),
     )
     return Balanced(problem, tuple(deviations))

@@ -40,13 +40,8 @@ from scipy import linalg, sparse
 
 from crossed_jax import chebyshev
 from crossed_jax.cells import Cells, crosstab, to_dense
-from crossed_jax.models.form import (
-    Form,
-    LogSDs,
-    log_sd_quantities,
-    log_sd_scale,
-    log_sd_start,
-)
+from crossed_jax.models.form import LogSDs, collapsed_form
+from crossed_jax.models.sd_coordinate import wall_positions
 from crossed_jax.moments import Estimate
 from crossed_jax.priors import Priors
 from crossed_jax.types import Array
@@ -335,7 +330,7 @@ class Problem(NamedTuple):
         Factor of each border column after the intercept's.
     num_rows, num_levels
         N, and the levels of each factor as floats, shape (factors,).
-    priors, estimate
+    priors, estimate, walls
         As for the other forms; the estimate's effects are left out.
     """
 
@@ -346,6 +341,7 @@ class Problem(NamedTuple):
     num_levels: Array
     priors: Priors
     estimate: Estimate
+    walls: Array
 
 
 def border_scale(problem: Problem, log_factor_sds: Array, log_sigma: Array) -> Array:
@@ -382,7 +378,7 @@ def solve_lower(factor: Array, right: Array) -> Array:
     return jax.scipy.linalg.solve_triangular(factor, right, lower=True)
 
 
-FORM = Form("collapsed", log_density, log_sd_start, log_sd_scale, log_sd_quantities)
+FORM = collapsed_form(log_density)
 
 
 def by_count(table: Table) -> ByCount:
@@ -519,6 +515,7 @@ def problem_of(
         border_owner=table.border_owner,
         num_rows=table.rows.sum(),
         num_levels=np.array(table.num_levels, float),
+        walls=wall_positions(np.array(table.num_levels), table.rows.sum(), point),
         priors=priors,
         estimate=point._replace(effects=()),
     )

@@ -18,6 +18,7 @@ from jax.flatten_util import ravel_pytree
 
 from crossed_jax.cells import Cells
 from crossed_jax.cross_products import CrossProducts, cross_products
+from crossed_jax.models.sd_coordinate import coordinates, log_sds, wall_positions
 from crossed_jax.moments import Estimate
 from crossed_jax.priors import Priors
 from crossed_jax.types import Array
@@ -37,6 +38,8 @@ class Problem(NamedTuple):
     effect_sds
         For each factor, the SDs of its effects given the estimate's SDs, shape (levels,): how
         widely chains start, and the first metric.
+    walls
+        For the coordinates of the factors' SDs, shape (factors,); see `sd_coordinate`.
     centering
         For each factor, 1 for the centred and 0 for the non-centred parameterization,
         shape (factors,).
@@ -46,6 +49,7 @@ class Problem(NamedTuple):
     priors: Priors
     estimate: Estimate
     effect_sds: tuple[Array, ...]
+    walls: Array
     centering: Array
 
     @property
@@ -132,7 +136,8 @@ def problem_of(
         float(informed if wanted is None else wanted)
         for wanted, informed in zip(chosen, reliability(table, point) > 0.5, strict=True)
     ]
-    return Problem(table, priors, point, effect_sds, np.asarray(weights))
+    walls = wall_positions(np.array(cells.num_levels), cells.counts.sum(), point)
+    return Problem(table, priors, point, effect_sds, walls, np.asarray(weights))
 
 
 def reliability(table: CrossProducts, point: Estimate) -> np.ndarray:
@@ -153,33 +158,6 @@ def log_sd_scales(num_levels: tuple[int, ...] | Array, num_rows: Array) -> tuple
     return jnp.sqrt(0.5 / (levels - 1.0)), jnp.sqrt(0.5 / freedom)
 
 
-class LogSDs(NamedTuple):
-    """A position of the forms that have integrated the effects out."""
-
-    log_factor_sds: Array
-    log_sigma: Array
-
-
-def log_sd_start(key: jax.Array, problem: Any) -> LogSDs:
-    """Draw log SDs about the estimate."""
-    point = problem.estimate
-    center = LogSDs(jnp.log(point.factor_sds), jnp.log(point.sigma))
-    return scatter(key, center, log_sd_scale(problem))
-
-
-def log_sd_scale(problem: Any) -> LogSDs:
-    """Rough posterior SDs of the log SDs."""
-    return LogSDs(*log_sd_scales(problem.num_levels, problem.num_rows))
-
-
-def log_sd_quantities(position: LogSDs, problem: Any) -> Quantities:
-    """The SDs alone; intercept and effects are drawn given them, afterwards."""
-    del problem
-    return Quantities(
-        factor_sds=jnp.exp(position.log_factor_sds), sigma=jnp.exp(position.log_sigma)
-    )
-
-
 def scatter[Position](key: Array, center: Position, scale: Position) -> Position:
     """Draw a position about a centre, each coordinate Normal with its scale."""
     flat, unravel = ravel_pytree(center)
@@ -194,3 +172,48 @@ def uncentered_factor(log_sd: Array, weight: Array) -> Array:
 def centered_prior(log_sd: Array, weight: Array) -> dist.Normal:
     """The prior Normal(0, sd^weight) of a partially centred coordinate."""
     return dist.Normal(0.0, jnp.exp(weight * log_sd))
+
+
+class LogSDs(NamedTuple):
+    """What the posterior depends on once the effects are integrated out; (factors,) and scalar."""
+
+    log_factor_sds: Array
+    log_sigma: Array
+
+
+class SDPosition(NamedTuple):
+    """A position of the forms that have integrated the effects out; see `sd_coordinate`."""
+
+    factor_sds: Array
+    log_sigma: Array
+
+
+def collapsed_form(log_density: Callable[[LogSDs, Any], Array]) -> Form[SDPosition, Any]:
+    """Make a form of a log-density of the log SDs.
+
+    Parameters
+    ----------
+    log_density
+        (log SDs, problem) -> log posterior density. The problem has the attributes `walls`,
+        `estimate`, `num_levels` and `num_rows`.
+    """
+
+    def density(position: SDPosition, problem: Any) -> Array:
+        log_factor_sds, log_jacobian = log_sds(position.factor_sds, problem.walls)
+        return log_density(LogSDs(log_factor_sds, position.log_sigma), problem) + log_jacobian
+
+    def start(key: jax.Array, problem: Any) -> SDPosition:
+        point = problem.estimate
+        center = SDPosition(
+            coordinates(jnp.log(point.factor_sds), problem.walls), jnp.log(point.sigma)
+        )
+        return scatter(key, center, scale(problem))
+
+    def scale(problem: Any) -> SDPosition:
+        return SDPosition(*log_sd_scales(problem.num_levels, problem.num_rows))
+
+    def quantities(position: SDPosition, problem: Any) -> Quantities:
+        log_factor_sds, _ = log_sds(position.factor_sds, problem.walls)
+        return Quantities(factor_sds=jnp.exp(log_factor_sds), sigma=jnp.exp(position.log_sigma))
+
+    return Form("collapsed", density, start, scale, quantities)

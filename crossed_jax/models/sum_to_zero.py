@@ -18,6 +18,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from crossed_jax.cross_products import gaussian_log_likelihood
+from crossed_jax.models import sd_coordinate
 from crossed_jax.models.form import (
     Form,
     Problem,
@@ -32,43 +33,44 @@ from crossed_jax.zero_sum import contrasts, zero_sum
 
 
 class Position(NamedTuple):
-    """Unconstrained coordinates; `contrasts` are partially centred, shape (levels - 1,) each."""
+    """Unconstrained coordinates; `contrasts` are partially centred, shape (levels - 1,) each.
+
+    Those of the factors' SDs are described in :mod:`crossed_jax.models.sd_coordinate`.
+    """
 
     intercept: Array
     contrasts: tuple[Array, ...]
-    log_factor_sds: Array
+    factor_sds: Array
     log_sigma: Array
 
 
 def log_density(position: Position, problem: Problem) -> Array:
     """Log posterior density of the module's model, up to a constant."""
-    priors = problem.priors
-    drawn = quantities(position, problem)
-    log_prior = priors.log_scales(position.log_factor_sds, position.log_sigma)
-    intercept = priors.intercept(jnp.exp(position.log_factor_sds), problem.num_levels)
+    log_sds, log_jacobian = sd_coordinate.log_sds(position.factor_sds, problem.walls)
+    log_prior = problem.priors.log_scales(log_sds, position.log_sigma)
+    intercept = problem.priors.intercept(jnp.exp(log_sds), problem.num_levels)
     log_prior += intercept.log_prob(position.intercept)
-    for z, log_sd, weight in zip(
-        position.contrasts, position.log_factor_sds, problem.centering, strict=True
-    ):
+    for z, log_sd, weight in zip(position.contrasts, log_sds, problem.centering, strict=True):
         log_prior += centered_prior(log_sd, weight).log_prob(z).sum()
-    return log_prior + gaussian_log_likelihood(
+    drawn = quantities(position, problem)
+    log_likelihood = gaussian_log_likelihood(
         problem.table, position.intercept, drawn.effects, drawn.sigma
     )
+    return log_prior + log_likelihood + log_jacobian
 
 
 def quantities(position: Position, problem: Problem) -> Quantities:
     """Intercept, zero-sum effects and SDs of a position."""
+    log_sds, _ = sd_coordinate.log_sds(position.factor_sds, problem.walls)
     effects = tuple(
         zero_sum(z * uncentered_factor(log_sd, weight))
-        for z, log_sd, weight in zip(
-            position.contrasts, position.log_factor_sds, problem.centering, strict=True
-        )
+        for z, log_sd, weight in zip(position.contrasts, log_sds, problem.centering, strict=True)
     )
     return Quantities(
         intercept=position.intercept,
         effects=effects,
         sigma=jnp.exp(position.log_sigma),
-        factor_sds=jnp.exp(position.log_factor_sds),
+        factor_sds=jnp.exp(log_sds),
     )
 
 
@@ -84,7 +86,7 @@ def start(key: Array, problem: Problem) -> Position:
                 point.effects, log_sds, problem.centering, strict=True
             )
         ),
-        log_factor_sds=log_sds,
+        factor_sds=sd_coordinate.coordinates(log_sds, problem.walls),
         log_sigma=jnp.log(point.sigma),
     )
     return scatter(key, center, scale(problem))
@@ -93,7 +95,7 @@ def start(key: Array, problem: Problem) -> Position:
 def scale(problem: Problem) -> Position:
     """Rough posterior SDs: the effects' given the estimated SDs, and well-informed SDs'."""
     point = problem.estimate
-    log_factor_sd_scale, log_sigma_scale = log_sd_scales(problem.num_levels, problem.table.num_rows)
+    factor_sd_scale, log_sigma_scale = log_sd_scales(problem.num_levels, problem.table.num_rows)
     return Position(
         intercept=point.sigma / jnp.sqrt(problem.table.num_rows),
         contrasts=tuple(
@@ -102,7 +104,7 @@ def scale(problem: Problem) -> Position:
                 problem.effect_sds, point.factor_sds, problem.centering, strict=True
             )
         ),
-        log_factor_sds=log_factor_sd_scale,
+        factor_sds=factor_sd_scale,
         log_sigma=log_sigma_scale,
     )
 
