@@ -9,6 +9,7 @@ so rows are reduced to cells once and never read again: what follows costs the s
 replicates and for two hundred.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -65,25 +66,31 @@ class Cells(NamedTuple):
 def cells_of(data: CrossedData) -> Cells:
     """Reduce the rows of a table to its cells."""
     num_levels = tuple(len(factor.levels) for factor in data.factors)
-    flat = data.factors[0].codes.astype(np.int64)
-    for factor, size in zip(data.factors[1:], num_levels[1:], strict=True):
-        flat *= size
-        flat += factor.codes
+    cell_of_row = _flat_index([factor.codes for factor in data.factors], num_levels)
+    size = int(np.prod([float(n) for n in num_levels]))
+    all_cells = size <= 4 * data.num_rows + 1024
+    if not all_cells:
+        seen, cell_of_row = np.unique(cell_of_row, return_inverse=True)
+        size = len(seen)
 
-    num_combinations = int(np.prod([float(n) for n in num_levels]))
-    if num_combinations <= 4 * len(flat) + 1024:
-        all_counts = np.bincount(flat, minlength=num_combinations)
-        seen = np.flatnonzero(all_counts)
-        position = np.cumsum(all_counts > 0) - 1
-        cell_of_row = position[flat]
-    else:
-        seen, cell_of_row = np.unique(flat, return_inverse=True)
-
-    count = np.bincount(cell_of_row, minlength=len(seen)).astype(np.float64)
-    mean = np.bincount(cell_of_row, weights=data.response, minlength=len(seen)) / count
-    deviation = data.response - mean[cell_of_row]
-    codes = np.stack(np.unravel_index(seen, num_levels), axis=1).astype(np.int32)
-    return Cells(codes, count, mean, float(deviation @ deviation), num_levels)
+    # Where most cells were seen, the empty ones are carried along: cheaper than to renumber rows.
+    counts = np.bincount(cell_of_row, minlength=size)
+    means = np.bincount(cell_of_row, weights=data.response, minlength=size)
+    np.divide(means, counts, out=means, where=counts > 0)
+    deviation = means[cell_of_row]
+    deviation -= data.response
+    if all_cells:
+        seen = np.flatnonzero(counts)
+        counts, means = counts[seen], means[seen]
+    sum_squares = float(deviation @ deviation)
+    del cell_of_row, deviation  # as large as the table, and the codes need room
+    codes = np.empty((len(seen), len(num_levels)), np.int32, order="F")  # read by column
+    for k in range(len(num_levels) - 1, 0, -1):
+        higher = seen // num_levels[k]
+        codes[:, k] = seen - higher * num_levels[k]
+        seen = higher
+    codes[:, 0] = seen
+    return Cells(codes, counts.astype(np.float64), means, sum_squares, num_levels)
 
 
 def crosstab(cells: Cells, rows: int, columns: int) -> np.ndarray | sparse.csr_array:
@@ -96,10 +103,22 @@ def crosstab(cells: Cells, rows: int, columns: int) -> np.ndarray | sparse.csr_a
         was seen.
     """
     shape = (cells.num_levels[rows], cells.num_levels[columns])
-    counts = sparse.coo_array(
-        (cells.counts, (cells.codes[:, rows], cells.codes[:, columns])), shape=shape
-    ).tocsr()
-    return counts if counts.nnz < 0.1 * shape[0] * shape[1] else counts.toarray()
+    pair = cells.codes[:, rows], cells.codes[:, columns]
+    enough = 0.1 * shape[0] * shape[1]
+    if len(cells.counts) < enough:
+        return sparse.coo_array((cells.counts, pair), shape=shape).tocsr()
+    flat = _flat_index(pair, shape)
+    table = np.bincount(flat, weights=cells.counts, minlength=shape[0] * shape[1]).reshape(shape)
+    return sparse.csr_array(table) if np.count_nonzero(table) < enough else table
+
+
+def _flat_index(codes: Sequence[np.ndarray], num_levels: Sequence[int]) -> np.ndarray:
+    """Number each combination of levels by its lexicographic rank."""
+    flat = codes[0].astype(np.int64)
+    for code, size in zip(codes[1:], num_levels[1:], strict=True):
+        flat *= size
+        flat += code
+    return flat
 
 
 def to_dense(counts: np.ndarray | sparse.csr_array) -> np.ndarray:

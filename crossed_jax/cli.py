@@ -73,6 +73,7 @@ def fit(
         KeepEffects,
         typer.Option(help="draws of all effects, or a summary: exact means and SDs alone."),
     ] = KeepEffects.draws,
+    figures: Annotated[bool, typer.Option(help="Whether to draw figures.")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only problems.")] = False,
 ) -> None:
     """Fit a table and write posterior, tables, diagnostics and figures to a directory."""
@@ -102,7 +103,7 @@ def fit(
                 keep_effects=keep_effects.value,
                 report=report(parameterization.value),
             )
-        diagnosis = _write_fit(tree, data, folder, seconds)
+        diagnosis = _write_fit(tree, data, folder, seconds, figures)
     _tell(diagnosis, quiet)
     if not quiet:
         _say(f"Results are in {out}.")
@@ -111,12 +112,14 @@ def fit(
 
 
 def _write_fit(
-    tree: "xr.DataTree", data: "CrossedData", folder: Path, seconds: dict[str, float]
+    tree: "xr.DataTree",
+    data: "CrossedData",
+    folder: Path,
+    seconds: dict[str, float],
+    figures: bool,
 ) -> Any:
-    from crossed_jax import plots
     from crossed_jax.diagnostics import convergence, diagnose
     from crossed_jax.output import run_record, write_json, write_tree
-    from crossed_jax.predict import posterior_predictive
     from crossed_jax.summaries import effects, variance_components
 
     clock = time.perf_counter()
@@ -126,15 +129,23 @@ def _write_fit(
     variance_components(tree).write_csv(folder / "variance_components.csv")
     write_json(diagnosis.to_dict(), folder / "diagnostics.json")
     write_tree(tree, folder / "posterior.nc")
-    num_draws = FIGURE_PREDICTIONS // (len(data.response) * tree["posterior"].sizes["chain"])
-    if num_draws >= 50 and f"{data.factors[0].name}_effect" in tree["posterior"]:
-        # for the figure alone: some hundred draws place the 95% intervals well enough to be seen
-        num_draws = min(num_draws, 200)
-        tree = posterior_predictive(tree, data, num_draws=num_draws, seed=int(tree.attrs["seed"]))
-    plots.save_figures(tree, folder / "figures")
+    if figures:
+        _write_figures(tree, data, folder / "figures")
     seconds["write"] = time.perf_counter() - clock
     write_json(run_record(tree, seconds), folder / "run.json")
     return diagnosis
+
+
+def _write_figures(tree: "xr.DataTree", data: "CrossedData", folder: Path) -> None:
+    from crossed_jax import plots
+    from crossed_jax.predict import posterior_predictive
+
+    num_draws = FIGURE_PREDICTIONS // (len(data.response) * tree["posterior"].sizes["chain"])
+    if num_draws >= 50 and f"{data.factors[0].name}_effect" in tree["posterior"]:
+        # some hundred draws place the 95% intervals well enough to be seen
+        seed = int(tree.attrs["seed"])
+        tree = posterior_predictive(tree, data, num_draws=min(num_draws, 200), seed=seed)
+    plots.save_figures(tree, folder)
 
 
 @app.command()

@@ -105,6 +105,11 @@ def fit(
     form = None if collapsing else _form(parameterization)
     _check_settings(num_chains, num_warmup, num_draws, seed, target_accept, max_tree_depth)
     _check_keep_effects(keep_effects, collapsing)
+    if collapsing and centered:
+        raise InputError(
+            "the collapsed form samples no effects that could be centered: leave out centered, or "
+            "choose parameterization='sum_to_zero'."
+        )
     chosen_priors = resolve_priors(priors, data)
     _check_memory(data, num_chains * num_draws, keep_effects)
     clock = time.perf_counter()

@@ -94,7 +94,12 @@ def run_record(tree: xr.DataTree, seconds: dict[str, float]) -> dict:
     attrs = dict(tree.attrs)
     return {
         "parameterization": attrs["parameterization"],
-        "centered": json.loads(attrs["centered"]),
+        # which of the two there is depends on the form
+        **{
+            name: json.loads(attrs[name])
+            for name in ("centered", "interpolation_error")
+            if name in attrs
+        },
         "priors": json.loads(attrs["priors"]),
         **{
             name: int(attrs[name])

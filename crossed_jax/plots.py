@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 
 from crossed_jax.diagnostics import convergence
 from crossed_jax.posterior import factor_names
+from crossed_jax.summaries import effect_moments
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,6 +36,8 @@ MAX_POINTS_PER_LEVEL = 100
 MAX_PREDICTED_ROWS = 2_000
 MAX_LABEL_LENGTH = 20
 TRACE_LENGTH = 500
+LEVEL_HEIGHT = 0.22  # inches
+INTERVAL_ALPHA = 0.6
 
 Truth = Mapping[str, Any]
 
@@ -47,11 +50,10 @@ def raw_data(tree: xr.DataTree) -> Figure:
     million rows has kept the level means only, and shows those.
     """
     factors = factor_names(tree)
-    posterior, constant = tree["posterior"].to_dataset(), tree["constant_data"].to_dataset()
+    constant, observed = tree["constant_data"].to_dataset(), tree["observed_data"].to_dataset()
     response = tree.attrs["response"]
-    observed = tree["observed_data"].to_dataset()
     rows = observed[response].values if response in observed else None
-    levels = {factor: _labels(posterior[factor].values) for factor in factors}
+    levels = {factor: _labels(constant[factor].values) for factor in factors}
     marked = rows is not None and len(levels[factors[0]]) <= MAX_MARKED_LEVELS
 
     sizes = [_panel_size(len(levels[factor])) for factor in factors]
@@ -99,26 +101,30 @@ def effects(tree: xr.DataTree, truth: Truth | None = None) -> Figure:
     Parameters
     ----------
     tree
-        A fit.
+        A fit. It need not have kept draws of the effects if it knows their moments.
     truth
         Where known, ``{f}_effect`` in the order of the levels; drawn as crosses.
     """
     factors = factor_names(tree)
-    posterior = tree["posterior"].to_dataset()
+    constant = tree["constant_data"].to_dataset()
     truth = truth or {}
-    tallest = max(_panel_size(posterior.sizes[factor]) for factor in factors)
-    figure = Figure(figsize=(4.6 * len(factors), 2.2 + 0.22 * tallest), layout="constrained")
+    tallest = max(_panel_size(constant.sizes[factor]) for factor in factors)
+    figure = Figure(
+        figsize=(4.6 * len(factors), 2.2 + LEVEL_HEIGHT * tallest), layout="constrained"
+    )
     axes = figure.subplots(1, len(factors), sharex=True, squeeze=False)[0]
     for k, (ax, factor) in enumerate(zip(axes, factors, strict=True)):
-        draws = posterior[f"{factor}_effect"].transpose("chain", "draw", factor).values
-        draws = draws.reshape(-1, draws.shape[-1])
-        lower, upper = np.quantile(draws, [0.025, 0.975], axis=0)
-        mean, colour = draws.mean(0), COLOURS[k % len(COLOURS)]
+        moments = effect_moments(tree, factor)
+        mean, lower, upper = (moments[name] for name in ("mean", "lower", "upper"))
+        colour = COLOURS[k % len(COLOURS)]
         place = np.arange(len(mean))
         labelled = len(mean) <= MAX_LABELLED_LEVELS
         order = place if labelled else np.argsort(mean)
         width, dot, cross = (2, 3.5, 8) if labelled else (0.8, 1, 2.5)
-        bar = {"linewidth": width, "alpha": 0.6, "label": "95% interval"}
+        # Intervals of many levels lie on top of each other: each is fainter, all as dark as one.
+        overlap = max(1.0, len(mean) * width / (72 * LEVEL_HEIGHT * tallest))
+        alpha = 1 - (1 - INTERVAL_ALPHA) ** (1 / overlap)
+        bar = {"linewidth": width, "alpha": alpha, "label": "95% interval"}
         ax.hlines(place, lower[order], upper[order], color=colour, **bar)
         ax.plot(mean[order], place, "o", ms=dot, color=colour, label="posterior mean")
         if f"{factor}_effect" in truth:
@@ -131,7 +137,7 @@ def effects(tree: xr.DataTree, truth: Truth | None = None) -> Figure:
         ax.axvline(0, color=GREY, linewidth=0.8, zorder=0)
         _tidy(ax, "x")
         if labelled:
-            ax.set_yticks(place, _labels(posterior[factor].values))
+            ax.set_yticks(place, _labels(constant[factor].values))
             ax.set_ylim(len(mean) - 0.5, -0.5)
         else:
             ax.set_yticks([])
@@ -139,6 +145,7 @@ def effects(tree: xr.DataTree, truth: Truth | None = None) -> Figure:
         ax.set_xlabel(f"deviation from the intercept ({_text(tree.attrs['response'])})")
         ax.set_title(_text(factor), loc="left")
     handles, names = axes[0].get_legend_handles_labels()
+    handles[0] = Line2D([], [], color=COLOURS[0], linewidth=2, alpha=INTERVAL_ALPHA)
     figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle("Effects: posterior means and 95% intervals")
     return figure
@@ -325,7 +332,7 @@ def save_figures(
     Parameters
     ----------
     tree
-        A fit. The predictions are drawn if it has posterior predictive draws.
+        A fit. The predictions are drawn if it has posterior predictive draws, and kept its rows.
     directory
         Made if it is not there.
     truth
@@ -343,7 +350,8 @@ def save_figures(
         "effects": effects(tree, truth),
         "hyperparameters": hyperparameters(tree, truth),
     }
-    if "posterior_predictive" in tree.children:
+    rows_kept = tree.attrs["response"] in tree["observed_data"].to_dataset()
+    if rows_kept and "posterior_predictive" in tree.children:
         figures["posterior_predictive"] = posterior_predictive(tree)
     paths = []
     for name, figure in figures.items():

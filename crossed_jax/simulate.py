@@ -1,20 +1,21 @@
 r"""Synthetic screens of known truth.
 
-Every gene is knocked out in every cell line, with the same number of replicates, under the model
-that the package fits:
+Genes are knocked out in cell lines under the model that the package fits:
 
 .. math::
     y_{gcr} \sim \mathrm{Normal}(\alpha_g + \beta_c, \sigma), \qquad
     \alpha_g \sim \mathrm{Normal}(\mu_\alpha, \sigma_\alpha), \quad
     \beta_c \sim \mathrm{Normal}(\mu_\beta, \sigma_\beta).
 
-The defaults are the small screen the package grew out of: 3 genes, 10 cell lines, 3 replicates,
-with :math:`\mu_\alpha = -1`, :math:`\mu_\beta = 0`, :math:`\sigma_\alpha = \sigma_\beta = 0.5` and
-:math:`\sigma = 0.05`.
+The defaults are the small screen the package grew out of: 3 genes, each in 10 cell lines with 3
+replicates, :math:`\mu_\alpha = -1`, :math:`\mu_\beta = 0`, :math:`\sigma_\alpha = \sigma_\beta =
+0.5` and :math:`\sigma = 0.05`. Combinations can be left out at random, and lines can differ in
+their number of replicates, as they do in a real screen.
 """
 
 import math
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -51,7 +52,8 @@ def simulate_screen(
     *,
     num_genes: int = 3,
     num_cell_lines: int = 10,
-    num_replicates: int = 3,
+    num_replicates: int | tuple[int, int] = 3,
+    missing: float = 0.0,
     gene_mean: float = -1.0,
     cell_line_mean: float = 0.0,
     gene_sd: float = 0.5,
@@ -59,14 +61,18 @@ def simulate_screen(
     noise_sd: float = 0.05,
     seed: int = 0,
 ) -> Simulation:
-    """Draw a balanced screen from the model.
+    """Draw a screen from the model.
 
     Parameters
     ----------
     num_genes, num_cell_lines
         Levels of each factor, at least two.
     num_replicates
-        Rows per combination of gene and cell line, at least one.
+        Rows per combination of gene and cell line, at least one; or the least and the most, of
+        which each cell line draws its own number, all equally likely.
+    missing
+        Fraction of the combinations of gene and cell line to leave out, at random; somewhat fewer
+        are left out where a gene or cell line would lose its last one.
     gene_mean, cell_line_mean
         Means of the two populations of intercepts, in log fold change.
     gene_sd, cell_line_sd, noise_sd
@@ -82,13 +88,18 @@ def simulate_screen(
     Raises
     ------
     InputError
-        If a size, mean, SD or the seed is out of range.
+        If a size, fraction, mean, SD or the seed is out of range, or so much is missing that a
+        factor has a level per row.
     """
     _check_integer("number of genes", num_genes, at_least=2)
     _check_integer("number of cell lines", num_cell_lines, at_least=2)
-    _check_integer("number of replicates", num_replicates, at_least=1)
+    fewest, most = num_replicates if isinstance(num_replicates, tuple) else (num_replicates,) * 2
+    _check_integer("number of replicates", fewest, at_least=1)
+    _check_integer("most replicates of a line", most, at_least=fewest)
     _check_integer("seed", seed, at_least=0)
-    num_rows = int(num_genes) * int(num_cell_lines) * int(num_replicates)
+    if not 0 <= missing < 1:
+        raise InputError(f"the missing fraction is {missing}: give 0 or more, and less than 1.")
+    num_rows = int(num_genes) * int(num_cell_lines) * int(most)
     if num_rows > _MOST_ROWS:
         raise InputError(f"a screen of {num_rows:,} rows is too large: ask for fewer.")
     for name, mean in (("gene mean", gene_mean), ("cell-line mean", cell_line_mean)):
@@ -104,11 +115,23 @@ def simulate_screen(
     rng = np.random.default_rng(seed)
     alpha = gene_mean + gene_sd * rng.standard_normal(num_genes)
     beta = cell_line_mean + cell_line_sd * rng.standard_normal(num_cell_lines)
-    gene = np.repeat(np.arange(num_genes, dtype=np.int32), num_cell_lines * num_replicates)
-    cell_line = np.tile(
-        np.repeat(np.arange(num_cell_lines, dtype=np.int32), num_replicates), num_genes
-    )
-    logfc = alpha[gene] + beta[cell_line] + noise_sd * rng.standard_normal(num_rows)
+    # A stream of its own, so that the truth is the same whatever is missing.
+    layout = rng.spawn(1)[0]
+    replicates = layout.integers(fewest, most, num_cell_lines, dtype=np.int32, endpoint=True)
+    rows = replicates * _draw_seen(layout, (num_genes, num_cell_lines), missing)
+    gene = np.repeat(np.arange(num_genes, dtype=np.int32), rows.sum(axis=1))
+    cell_line = np.tile(np.arange(num_cell_lines, dtype=np.int32), num_genes)
+    cell_line = np.repeat(cell_line, rows.ravel())
+    if len(gene) <= max(num_genes, num_cell_lines):
+        raise InputError(
+            f"a missing fraction of {missing} leaves {len(gene):,} rows, no more than the levels "
+            "of a factor: leave out less, or ask for more replicates."
+        )
+    logfc = alpha[gene]
+    logfc += beta[cell_line]
+    noise = rng.standard_normal(len(gene))
+    noise *= noise_sd
+    logfc += noise
 
     data = CrossedData(
         response=logfc,
@@ -138,14 +161,30 @@ def simulate_screen(
 def screen_frame(simulation: Simulation) -> pl.DataFrame:
     """Lay a screen out as a table: gene, cell_line, replicate (from 1) and logfc."""
     data = simulation.data
-    gene, cell_line = data.factors
-    num_replicates = data.num_rows // (len(gene.levels) * len(cell_line.levels))
+    gene, cell_line = (factor.codes for factor in data.factors)
+    first = (np.diff(gene, prepend=-1) != 0) | (np.diff(cell_line, prepend=-1) != 0)
+    starts = np.flatnonzero(first)
+    replicate = np.arange(1, data.num_rows + 1, dtype=np.int32)
+    replicate -= np.repeat(starts.astype(np.int32), np.diff(starts, append=data.num_rows))
+    # Enums take 2 bytes a row instead of 16, and keep the levels' order where rows are missing.
     columns = {
-        factor.name: pl.Series(factor.levels).gather(pl.Series(factor.codes))
+        factor.name: pl.Series(factor.levels, dtype=pl.Enum(factor.levels)).gather(
+            pl.Series(factor.codes)
+        )
         for factor in data.factors
     }
-    replicate = np.arange(data.num_rows, dtype=np.int32) % num_replicates + 1
     return pl.DataFrame(columns | {"replicate": replicate, data.response_name: data.response})
+
+
+def replicate_range(text: str) -> tuple[int, int]:
+    """Read the fewest and the most replicates from text such as ``2`` or ``1-4``."""
+    found = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", text.strip(), re.ASCII)
+    if not found:
+        raise InputError(
+            f"the number of replicates is {text[:40]!r}: "
+            "give a whole number, or a range such as 1-4."
+        )
+    return int(found[1]), int(found[2] or found[1])
 
 
 def write_table(frame: pl.DataFrame, path: str | Path) -> None:
@@ -183,6 +222,19 @@ def write_table(frame: pl.DataFrame, path: str | Path) -> None:
 def _check_integer(name: str, value: int, *, at_least: int) -> None:
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < at_least:
         raise InputError(f"the {name} is {value!r}: give a whole number, {at_least} or more.")
+
+
+def _draw_seen(rng: np.random.Generator, shape: tuple[int, int], missing: float) -> np.ndarray:
+    """Draw which combinations of two factors are seen, at least one of each level."""
+    seen = np.ones(shape, dtype=bool)
+    size = seen.size
+    left_out = rng.choice(size, round(missing * size), replace=False, shuffle=False)
+    seen.ravel()[left_out] = False
+    rows = np.flatnonzero(~seen.any(axis=1))
+    seen[rows, rng.integers(shape[1], size=len(rows))] = True
+    columns = np.flatnonzero(~seen.any(axis=0))
+    seen[rng.integers(shape[0], size=len(columns)), columns] = True
+    return seen
 
 
 def _labels(stem: str, size: int) -> tuple[str, ...]:

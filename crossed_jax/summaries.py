@@ -1,7 +1,8 @@
 r"""Tables of a fit: every level's effect, and where the variance comes from.
 
-Posterior means, SDs and equal-tailed intervals are taken over all draws of all chains. The share of
-variance of a component is the posterior mean of
+Posterior means, SDs and equal-tailed intervals are taken over all draws of all chains, except the
+means and SDs of effects where the fit has them exactly. The share of variance of a component is the
+posterior mean of
 
 .. math:: \frac{\sigma_k^2}{\sum_j \sigma_j^2},
 
@@ -11,11 +12,12 @@ by draw, so that the shares add up to one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from crossed_jax.diagnostics import Convergence, convergence
+from crossed_jax.effective_sample_size import by_blocks, quantile_of_sorted
 from crossed_jax.posterior import factor_names
 
 if TYPE_CHECKING:
@@ -44,6 +46,12 @@ def effects(
         mean, sd, lower, upper (of the effect, a deviation that sums to zero within its factor),
         ess_bulk and r_hat (null where they cannot be computed). In units of the response.
 
+        A fit in the ``collapsed`` form knows mean and sd exactly, given the SDs drawn, and it is
+        these that are tabulated; lower and upper are quantiles of the draws. If it has kept no
+        draws of the effects, lower and upper are those of the Normal with this mean and sd, exact
+        but for the skewness and the heavier tails that uncertainty in the SDs adds, and ess_bulk
+        and r_hat are null.
+
     Raises
     ------
     ValueError
@@ -51,7 +59,7 @@ def effects(
     """
     import polars as pl
 
-    posterior, constant = tree["posterior"].to_dataset(), tree["constant_data"].to_dataset()
+    constant = tree["constant_data"].to_dataset()
     factors = factor_names(tree)
     if statistics is None:
         names = [f"{factor}_effect" for factor in factors]
@@ -59,8 +67,7 @@ def effects(
     tables = []
     for factor in factors:
         name = f"{factor}_effect"
-        draws = posterior[name]
-        levels = [str(level) for level in draws[factor].values]
+        levels = [str(level) for level in constant[factor].values]
         unknown = np.full(len(levels), np.nan)
         tables.append(
             pl.DataFrame(
@@ -69,13 +76,30 @@ def effects(
                     "level": levels,
                     "n": constant[f"{factor}_n"].values.astype(np.int64),
                     "raw_mean": constant[f"{factor}_raw_mean"].values.astype(float),
-                    **_moments(draws.transpose("chain", "draw", factor).values, interval),
+                    **effect_moments(tree, factor, interval),
                     "ess_bulk": _values(statistics.ess_bulk, name, unknown),
                     "r_hat": _values(statistics.r_hat, name, unknown),
                 }
             ).with_columns(pl.col("ess_bulk", "r_hat").fill_nan(None))
         )
     return pl.concat(tables)
+
+
+def effect_moments(tree: xr.DataTree, factor: str, interval: float = 0.95) -> dict[str, np.ndarray]:
+    """Give mean, sd, lower and upper of each effect of a factor, as `effects` tabulates them."""
+    from scipy.special import ndtri
+
+    posterior = tree["posterior"].to_dataset()
+    exact = {}
+    if "effect_moments" in tree.children:
+        known = tree["effect_moments"].to_dataset()
+        exact = {"mean": known[f"{factor}_mean"].values, "sd": known[f"{factor}_sd"].values}
+    if f"{factor}_effect" in posterior:
+        draws = posterior[f"{factor}_effect"].transpose("chain", "draw", factor)
+        return _moments(draws.values, interval) | exact
+    _check_interval(interval)
+    reach = ndtri((1 + interval) / 2) * exact["sd"]
+    return exact | {"lower": exact["mean"] - reach, "upper": exact["mean"] + reach}
 
 
 def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFrame:
@@ -122,18 +146,24 @@ def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFra
     )
 
 
-def _moments(draws: np.ndarray, interval: float) -> dict[str, Any]:
+def _moments(draws: np.ndarray, interval: float) -> dict[str, np.ndarray]:
     """Mean, SD and interval over the leading axes chain and draw of a (chain, draw, n) array."""
+    _check_interval(interval)
+
+    def compute(block: np.ndarray) -> np.ndarray:
+        flat = block.reshape(len(block), -1)
+        mean = flat.mean(-1)
+        sd = flat.std(-1, ddof=1) if flat.shape[1] > 1 else np.full(len(flat), np.nan)
+        flat.sort(-1)
+        ends = [quantile_of_sorted(flat, (1 + sign * interval) / 2) for sign in (-1, 1)]
+        return np.stack([mean, sd, *ends])
+
+    return dict(zip(("mean", "sd", "lower", "upper"), by_blocks(draws, compute), strict=True))
+
+
+def _check_interval(interval: float) -> None:
     if not 0 < interval < 1:
         raise ValueError(f"interval must be between 0 and 1, not {interval}")
-    flat = draws.reshape(-1, draws.shape[-1])
-    lower, upper = np.quantile(flat, [(1 - interval) / 2, (1 + interval) / 2], axis=0)
-    return {
-        "mean": flat.mean(0),
-        "sd": flat.std(0, ddof=1) if len(flat) > 1 else np.full(flat.shape[1], np.nan),
-        "lower": lower,
-        "upper": upper,
-    }
 
 
 def _values(statistic: xr.Dataset, name: str, otherwise: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ def synthetic_tree(
     chains=4,
     draws=250,
     parameterization="sum_to_zero",
+    keep_effects="draws",
     predictive=False,
     labels=None,
     response="logfc",
@@ -29,7 +30,9 @@ def synthetic_tree(
 
     `levels` maps factor to number of levels. The truth is ``{f}_sd`` 0.5 and ``sigma`` 0.05, times
     `scale`, and the intercept `shift`; effects are in the truth returned. In the original form the
-    factors' mean intercepts have SD 5 and a sum as sharp as the intercept. Gives (tree, truth).
+    factors' mean intercepts have SD 5 and a sum as sharp as the intercept. In the collapsed form
+    the tree has the moments that the effects are drawn with, and with `keep_effects` "summary"
+    nothing else of them. Gives (tree, truth).
     """
     levels = {"gene": 3, "cell_line": 10} if levels is None else levels
     rng = np.random.default_rng(seed)
@@ -53,11 +56,15 @@ def synthetic_tree(
     variables = {"intercept": (("chain", "draw"), shift + sharp * rng.normal(size=shape))}
     means = 5 * rng.normal(size=(len(factors), *shape))
     means[-1] = variables["intercept"][1] - means[:-1].sum(0)
+    moments = {}
     for factor, mean in zip(factors, means, strict=True):
         n = levels[factor]
         noise = sharp * math.sqrt(n) * rng.normal(size=(*shape, n))
         effect = truth[f"{factor}_effect"] + centred(noise)
-        variables[f"{factor}_effect"] = (("chain", "draw", factor), effect)
+        moments[f"{factor}_mean"] = (factor, truth[f"{factor}_effect"])
+        moments[f"{factor}_sd"] = (factor, np.full(n, sharp * math.sqrt(n - 1)))
+        if keep_effects == "draws":
+            variables[f"{factor}_effect"] = (("chain", "draw", factor), effect)
         if parameterization != "design_matrix":
             sd = scale * SD * np.exp(0.2 * rng.normal(size=shape))
             variables[f"{factor}_sd"] = (("chain", "draw"), sd)
@@ -70,7 +77,7 @@ def synthetic_tree(
     variables["sigma"] = (("chain", "draw"), sigma)
 
     coords = {"chain": np.arange(chains), "draw": np.arange(draws)}
-    posterior = xr.Dataset(variables, coords | names)
+    posterior = xr.Dataset(variables, coords | (names if keep_effects == "draws" else {}))
     constant = {f"{f}_code": ("row", c.astype(np.int32)) for f, c in zip(factors, codes)}  # noqa: B905
     for factor, code in zip(factors, codes, strict=True):
         n = np.bincount(code)
@@ -82,6 +89,8 @@ def synthetic_tree(
         "observed_data": xr.Dataset({response: ("row", y)}, {"row": np.arange(rows)}),
         "constant_data": xr.Dataset(constant, names | {"row": np.arange(rows)}),
     }
+    if parameterization == "collapsed":
+        groups["effect_moments"] = xr.Dataset(moments, names)
     if predictive:
         predicted = expected + scale * SIGMA * rng.normal(size=(*shape, rows))
         groups["posterior_predictive"] = xr.Dataset(

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy import sparse
 from tables import balanced, table, unbalanced
 
-from crossed_jax.cells import blocks, cells_of, crosstab
+from crossed_jax.cells import blocks, cells_of, crosstab, to_dense
 
 
 @pytest.mark.parametrize("num_levels", [(4, 6), (40, 300), (3, 4, 5)])
@@ -31,14 +32,26 @@ def test_balanced_and_complete():
     assert not cells_of(one_cell_short).complete
 
 
-@pytest.mark.parametrize("size", [5, 200])
-def test_crosstab_counts_pairs(size):
-    data = unbalanced((size, size), 3 * size, sds=(1, 1), sigma=1)
+@pytest.mark.parametrize(
+    ("num_levels", "num_rows", "dense"),
+    [((5, 5), 15, True), ((200, 200), 600, False), ((6, 7, 40), 900, True), ((90, 70, 9), 640, 0)],
+)
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_crosstab_counts_pairs(num_levels, num_rows, dense, order):
+    data = unbalanced(num_levels, num_rows, sds=(1,) * len(num_levels), sigma=1)
+    pairs = crosstab(cells_of(data), *order)
+    assert isinstance(pairs, np.ndarray) == dense
+    expected = np.zeros([num_levels[k] for k in order])
+    np.add.at(expected, tuple(data.factors[k].codes for k in order), 1)
+    np.testing.assert_array_equal(to_dense(pairs), expected)
+
+
+def test_crosstab_of_many_cells_in_few_pairs_is_sparse():
+    a = np.repeat(np.arange(30), 20)
+    data = table(np.arange(600.0), a, (a + 1) % 30, np.tile(np.arange(20), 30))
     pairs = crosstab(cells_of(data), 0, 1)
-    dense = pairs if isinstance(pairs, np.ndarray) else pairs.toarray()
-    expected = np.zeros((size, size))
-    np.add.at(expected, (data.factors[0].codes, data.factors[1].codes), 1)
-    np.testing.assert_array_equal(dense, expected)
+    assert isinstance(pairs, sparse.csr_array)
+    np.testing.assert_array_equal(pairs.toarray(), 20 * np.roll(np.eye(30), 1, axis=1))
 
 
 def test_blocks_finds_levels_that_share_no_row():

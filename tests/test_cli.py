@@ -639,7 +639,7 @@ def test_demo_lays_the_forms_side_by_side(tmp_path, monkeypatch):
     monkeypatch.setattr("crossed_jax.demo.fit", briefly)
     outcome = crossed_jax("demo", "--out", tmp_path / "demo")
     assert (outcome.code, outcome.err) == (0, "")
-    forms = {"sum_to_zero", "design_matrix", "original"}
+    forms = {"collapsed", "sum_to_zero", "design_matrix", "original"}
     assert paths(tmp_path / "demo") == {
         "screen.csv",
         "comparison.csv",

@@ -1,12 +1,16 @@
 import json
 import math
+import sys
 
+import arviz_stats as azs
 import numpy as np
 import pytest
 import xarray as xr
 from synthetic_tree import post_priors, synthetic_tree
 
 from crossed_jax.diagnostics import convergence, diagnose, find_ridge
+from crossed_jax.effective_sample_size import TAILS
+from crossed_jax.summaries import effects
 
 
 def edit(tree, group, name, change):
@@ -53,7 +57,6 @@ def test_a_shifted_chain_is_a_reason_that_names_the_level():
 
 
 def test_the_worst_statistics_are_arviz_s_own():
-    azs = pytest.importorskip("arviz_stats")
     tree, _ = synthetic_tree(draws=150, seed=3)
     posterior = tree["posterior"].to_dataset()
     diagnosis = diagnose(tree)
@@ -61,9 +64,41 @@ def test_the_worst_statistics_are_arviz_s_own():
     def all_values(dataset):
         return np.concatenate([v.values.ravel() for v in dataset.data_vars.values()])
 
-    assert diagnosis.max_r_hat == all_values(azs.rhat(posterior)).max()
-    assert diagnosis.min_ess_bulk == all_values(azs.ess(posterior, method="bulk")).min()
-    assert diagnosis.min_ess_tail == all_values(azs.ess(posterior, method="tail")).min()
+    expected = {
+        "max_r_hat": all_values(azs.rhat(posterior)).max(),
+        "min_ess_bulk": all_values(azs.ess(posterior, method="bulk")).min(),
+        "min_ess_tail": all_values(azs.ess(posterior, method="tail", prob=TAILS)).min(),
+        "min_bfmi": azs.bfmi(tree)["energy"].min().item(),
+    }
+    fields = diagnosis.to_dict()
+    assert {name: fields[name] for name in expected} == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("draws", [300, 301])
+def test_statistics_have_the_shape_and_labels_of_a_draw(draws):
+    tree, _ = synthetic_tree(draws=draws, parameterization="original")
+    posterior = tree["posterior"].to_dataset()
+    posterior["gene_effect"] = posterior["gene_effect"].transpose("gene", "draw", "chain")
+    tree["posterior"] = xr.DataTree(posterior)
+    ours = convergence(tree)
+    theirs = (
+        azs.rhat(posterior),
+        azs.ess(posterior, method="bulk"),
+        azs.ess(posterior, method="tail", prob=TAILS),
+    )
+    for mine, other in zip(ours, theirs, strict=True):
+        xr.testing.assert_allclose(mine, other, rtol=1e-10)
+        assert list(mine.data_vars) == list(posterior.data_vars)
+    assert list(convergence(tree, ["sigma", "gene_sd"]).r_hat) == ["gene_sd", "sigma"]
+
+
+def test_nothing_of_arviz_is_imported(monkeypatch):
+    """That would take longer than to diagnose 4,000 levels."""
+    tree, _ = synthetic_tree()
+    for name in ("arviz_base", "arviz_stats", "arviz_plots"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert diagnose(tree).converged
+    assert effects(tree)["r_hat"].null_count() == 0
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -139,6 +174,24 @@ def test_a_slowly_wandering_energy_is_a_reason():
     diagnosis = diagnose(tree)
     assert diagnosis.min_bfmi < 0.3
     assert any("E-BFMI" in reason for reason in diagnosis.reasons)
+
+
+def test_a_chain_whose_energy_stands_still_is_left_out_of_bfmi():
+    tree, _ = synthetic_tree()
+    edit(tree, "sample_stats", "energy", put(1, 3.0))
+    assert diagnose(tree).min_bfmi == pytest.approx(2, abs=0.5)
+    edit(tree, "sample_stats", "energy", put(slice(None), 3.0))
+    assert math.isnan(diagnose(tree).min_bfmi)
+
+
+def test_a_fit_that_kept_no_draws_of_effects_is_judged_by_the_rest():
+    kinds = {"parameterization": "collapsed", "keep_effects": "summary"}
+    tree, _ = synthetic_tree(**kinds)
+    assert diagnose(tree).converged
+    assert list(convergence(tree).r_hat) == ["intercept", "gene_sd", "cell_line_sd", "sigma"]
+    assert diagnose(tree).warnings == ()
+    (warning,) = diagnose(synthetic_tree(scale=1e-4, **kinds)[0]).warnings
+    assert "thousandth" in warning
 
 
 def test_a_fit_without_sampler_statistics_is_judged_by_its_draws():

@@ -6,6 +6,7 @@ from matplotlib import pyplot as plt
 from synthetic_tree import synthetic_tree
 
 from crossed_jax import plots
+from crossed_jax.output import write_tree
 from crossed_jax.posterior import original_coordinates
 
 THREE = {"gene": 3, "line": 10, "batch": 4}
@@ -93,6 +94,32 @@ def test_effects_of_many_levels_are_sorted_and_unlabelled():
     (mean,), (cross,) = lines(ax, "posterior mean"), lines(ax, "truth")
     assert (np.diff(mean.get_xdata()) >= 0).all()
     np.testing.assert_allclose(cross.get_xdata(), mean.get_xdata(), atol=0.05)
+
+
+def test_a_fit_that_kept_no_draws_of_effects_is_drawn_from_their_moments(tmp_path):
+    levels = {"gene": 60, "cell_line": 5}
+    kinds = {"replicates": 1, "draws": 20, "parameterization": "collapsed"}
+    tree, truth = synthetic_tree(levels, keep_effects="summary", **kinds)
+    ax = plots.effects(tree, truth).axes[1]
+    (mean,) = lines(ax, "posterior mean")
+    np.testing.assert_array_equal(mean.get_xdata(), truth["cell_line_effect"])
+    assert tick_labels(ax.yaxis) == [f"cell_line {i}" for i in range(5)]
+    assert len(plots.save_figures(tree, tmp_path, truth)) == 3
+
+
+@pytest.mark.parametrize("keep_effects", ["draws", "summary"])
+def test_a_fit_of_a_million_rows_is_drawn_after_it_was_read_back(tmp_path, keep_effects):
+    kinds = {"draws": 20, "parameterization": "collapsed", "keep_effects": keep_effects}
+    tree, _ = synthetic_tree({"gene": 60, "cell_line": 5}, replicates=1, **kinds)
+    constant = tree["constant_data"].to_dataset()
+    rowless = constant.drop_vars(["gene_code", "cell_line_code", "row"])
+    tree["constant_data"] = xr.DataTree(rowless)
+    tree["observed_data"] = xr.DataTree()
+    write_tree(tree, tmp_path / "posterior.nc")
+    with xr.open_datatree(tmp_path / "posterior.nc", engine="h5netcdf") as read:
+        assert len(plots.save_figures(read, tmp_path)) == 3
+        (mean,) = lines(plots.raw_data(read).axes[0], "mean")
+        np.testing.assert_allclose(mean.get_ydata(), np.sort(constant["gene_raw_mean"]))
 
 
 def test_hyperparameters_have_a_density_each_and_the_truth():

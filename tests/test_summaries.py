@@ -1,10 +1,12 @@
 import numpy as np
 import polars as pl
 import pytest
+import xarray as xr
+from scipy.stats import norm
 from synthetic_tree import synthetic_tree
 
 from crossed_jax.diagnostics import convergence
-from crossed_jax.summaries import effects, variance_components
+from crossed_jax.summaries import effect_moments, effects, variance_components
 
 EFFECT_COLUMNS = [
     "factor", "level", "n", "raw_mean", "mean", "sd", "lower", "upper", "ess_bulk", "r_hat",
@@ -35,6 +37,50 @@ def test_effects_are_moments_and_equal_tailed_quantiles_of_all_draws():
     np.testing.assert_allclose(table["upper"], np.quantile(draws, 0.975, axis=0))
     half = effects(tree, interval=0.5).filter(pl.col("factor") == "gene")
     np.testing.assert_allclose(half["upper"], np.quantile(draws, 0.75, axis=0))
+
+
+def test_exact_moments_are_tabulated_and_intervals_are_of_the_draws():
+    tree, truth = synthetic_tree(draws=60, parameterization="collapsed")
+    draws = tree["posterior"]["gene_effect"].values.reshape(-1, 3)
+    table = effects(tree).filter(pl.col("factor") == "gene")
+    np.testing.assert_array_equal(table["mean"], truth["gene_effect"])
+    np.testing.assert_array_equal(table["sd"], tree["effect_moments"]["gene_sd"])
+    np.testing.assert_allclose(table["upper"], np.quantile(draws, 0.975, axis=0))
+    assert table["ess_bulk"].null_count() == 0
+
+
+@pytest.mark.parametrize("interval", [0.5, 0.95])
+def test_without_draws_of_effects_intervals_are_normal(interval):
+    kinds = {"draws": 2_000, "parameterization": "collapsed"}
+    drawn = effects(synthetic_tree(**kinds)[0], interval)
+    table = effects(synthetic_tree(keep_effects="summary", **kinds)[0], interval)
+    assert table.columns == EFFECT_COLUMNS
+    assert table.schema == drawn.schema
+    same = ["factor", "level", "n", "raw_mean", "mean", "sd"]
+    assert table.select(same).equals(drawn.select(same))
+    reach = norm.ppf((1 + interval) / 2) * table["sd"]
+    np.testing.assert_allclose(table["upper"], table["mean"] + reach)
+    # the synthetic effects are Normal indeed
+    for end in ("lower", "upper"):
+        off = (table[end] - drawn[end]) / table["sd"]
+        assert off.abs().max() < 0.1
+    assert table["ess_bulk"].null_count() == table["r_hat"].null_count() == 13
+
+
+def test_thousands_of_levels_are_summarized_in_blocks():
+    rng = np.random.default_rng(0)
+    draws = rng.normal(size=(2, 50, 3_001))
+    draws[0, 3, 7] = np.nan
+    tree, _ = synthetic_tree({"gene": 3_001, "line": 2}, chains=2, draws=50, replicates=1)
+    posterior = tree["posterior"].to_dataset()
+    posterior["gene_effect"] = (("chain", "draw", "gene"), draws)
+    tree["posterior"] = xr.DataTree(posterior)
+    table = effect_moments(tree, "gene", 0.8)
+    flat = draws.reshape(100, -1)
+    np.testing.assert_allclose(table["lower"], np.quantile(flat, 0.1, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(table["upper"], np.quantile(flat, 0.9, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(table["mean"], flat.mean(0), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(table["sd"], flat.std(0, ddof=1), rtol=1e-10)
 
 
 def test_effects_sum_to_zero_within_a_factor():
@@ -82,7 +128,9 @@ def test_design_matrix_has_a_residual_and_no_shares():
 
 
 @pytest.mark.parametrize("summarize", [effects, variance_components])
+@pytest.mark.parametrize("keep_effects", ["draws", "summary"])
 @pytest.mark.parametrize("interval", [0.0, 1.0, 95])
-def test_an_interval_that_is_no_probability_is_refused(summarize, interval):
+def test_an_interval_that_is_no_probability_is_refused(summarize, keep_effects, interval):
+    kinds = {"parameterization": "collapsed", "keep_effects": keep_effects}
     with pytest.raises(ValueError, match="between 0 and 1"):
-        summarize(synthetic_tree(draws=8)[0], interval=interval)
+        summarize(synthetic_tree(draws=8, **kinds)[0], interval=interval)
