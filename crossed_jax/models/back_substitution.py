@@ -23,7 +23,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-import jax
 import numpy as np
 from scipy import linalg
 
@@ -31,7 +30,7 @@ from crossed_jax import chebyshev
 from crossed_jax.cells import Cells
 from crossed_jax.models import collapsed
 from crossed_jax.models.collapsed import Problem, Table
-from crossed_jax.models.form import Form, LogSDs, Quantities
+from crossed_jax.models.form import Form, Quantities
 from crossed_jax.moments import Estimate
 from crossed_jax.priors import Priors
 from crossed_jax.random import fill_standard_normal
@@ -40,7 +39,7 @@ CORE_TOLERANCE = 3e-5
 TOLERANCE = 1e-8  # where there is no core, and nodes cost nothing
 NEGLIGIBLE = 3e-6  # terms of the inverse factor's series below this part of the largest
 DRAWS_AT_ONCE = 500
-CHECKED_DRAWS = 8
+CHECKED_DRAWS = 3
 
 
 class OutsideBoxError(Exception):
@@ -163,16 +162,19 @@ class EffectsGivenSDs:
         """Mean of the border's coefficients, shape (S, B), and E L^-T, shape (S, B, B)."""
         condensed, _ = self.problem.condensed.at(np.log(self.ratios[:, self.table.gridded]))
         gram = np.asarray(condensed.gram)
-        intercept = np.full(len(self.sigma), float(self.problem.priors.sum_of_means.scale))
-        scale = np.column_stack(
-            [intercept / self.sigma, np.sqrt(self.ratios[:, self.table.border_owner])]
-        )
+        scale = self._border_scale
         inner = scale[:, :, None] * gram[:, :-1, :-1] * scale[:, None]
         inner += np.eye(scale.shape[1])
         inverse = np.linalg.inv(np.linalg.cholesky(inner))
         half = scale[:, :, None] * inverse.swapaxes(1, 2)
         mean = np.einsum("sij,skj,sk->si", half, half, gram[:, :-1, -1], optimize=True)
         return mean, half
+
+    @cached_property
+    def _border_scale(self) -> np.ndarray:
+        """E of each draw, shape (S, B)."""
+        intercept = float(self.problem.priors.sum_of_means.scale) / self.sigma
+        return np.column_stack([intercept, np.sqrt(self.ratios[:, self.table.border_owner])])
 
     # draws
 
@@ -222,9 +224,9 @@ class EffectsGivenSDs:
         drawn = np.zeros((len(omega), len(table.core_owner)))
         if not table.core:
             return drawn
-        z = fill_standard_normal(seed, np.empty(drawn.shape))
+        z = fill_standard_normal(seed, np.empty(drawn.shape)).astype(np.float32)
         for term, coefficient in self._inverse_factor_terms:
-            drawn += (basis[:, term, None] * z) @ coefficient
+            drawn += (basis[:, term, None].astype(np.float32) * z) @ coefficient
         core_ratios = self.ratios[part][:, list(table.core)]
         drawn *= self.sigma[part, None] * np.sqrt(core_ratios)[:, table.core_owner]
         for term, coefficient in enumerate(self._core_mean_terms):
@@ -239,7 +241,9 @@ class EffectsGivenSDs:
     def _inverse_factor_terms(self) -> list[tuple[int, np.ndarray]]:
         terms = self._terms(np.array([node.inverse_factor for node in self.nodes]))
         sizes = np.abs(terms).max((1, 2))
-        return [(int(p), terms[p]) for p in np.flatnonzero(sizes > NEGLIGIBLE * sizes.max())]
+        kept = np.flatnonzero(sizes > NEGLIGIBLE * sizes.max())
+        # of noise, single precision is plenty: it errs by a millionth of the noise's SD
+        return [(int(term), terms[term].astype(np.float32)) for term in kept]
 
     def _terms(self, values: np.ndarray) -> np.ndarray:
         shaped = values.reshape(*self.shape, *values.shape[1:])
@@ -373,17 +377,15 @@ class EffectsGivenSDs:
         if not table.core:
             return {}
         some = np.linspace(0, len(self.x) - 1, CHECKED_DRAWS).astype(int)
-        log_density = jax.jit(collapsed.log_density)
         density_errors, mean_errors = [], []
         for index in np.unique([*self.x.argmin(0), *self.x.argmax(0), *some]):
             ratios, sigma = self.ratios[index], self.sigma[index]
             eliminated = collapsed.eliminate(table, ratios[table.eliminated])
             core_ratios = ratios[list(table.core)]
             exact = collapsed.condense(table, eliminated, core_ratios)
-            position = LogSDs(0.5 * np.log(ratios) + np.log(sigma), np.log(sigma))
+            interpolated, _ = problem.condensed.at(np.log(ratios[table.gridded]))
             density_errors.append(
-                float(log_density(position, problem))
-                - float(log_density(position, problem._replace(condensed=collapsed.Fixed(exact))))
+                self._log_likelihood(interpolated, index) - self._log_likelihood(exact, index)
             )
             node = solve_core(table, eliminated, ratios[table.eliminated], core_ratios)
             omega = np.append(-self.border[0][index], 1.0)
@@ -391,6 +393,15 @@ class EffectsGivenSDs:
             found = np.tensordot(self.basis[index], self._core_mean_terms, 1) @ omega
             mean_errors.append(np.max(np.abs(found - node.core_mean @ omega) / spread))
         return {"log_density": float(np.ptp(density_errors)), "core_means": float(max(mean_errors))}
+
+    def _log_likelihood(self, condensed: collapsed.Condensed, index: int) -> float:
+        """Log-likelihood of one draw of the SDs, but for what no condensation changes."""
+        scale, gram = self._border_scale[index], np.asarray(condensed.gram)
+        inner = np.eye(len(scale)) + scale[:, None] * gram[:-1, :-1] * scale
+        score = scale * gram[:-1, -1]
+        squares = gram[-1, -1] - score @ np.linalg.solve(inner, score)
+        log_det = condensed.log_det + np.linalg.slogdet(inner)[1]
+        return -0.5 * float(log_det + squares / self.sigma[index] ** 2)
 
 
 def _centered_diagonal(diagonal: np.ndarray, row: np.ndarray, total: float) -> np.ndarray:
