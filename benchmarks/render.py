@@ -44,8 +44,8 @@ TABLES = {"demo": demo_table}
 def render(text: str) -> str:
     """Put the current tables into a README's text."""
     for name, table in TABLES.items():
-        pattern = rf"(<!-- table: {name} -->\n).*?(\n<!-- end -->)"
-        text, found = re.subn(pattern, rf"\g<1>{table()}\g<2>", text, flags=re.DOTALL)
+        pattern = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
+        text, found = re.subn(pattern, rf"\g<1>{table()}\n\g<2>", text, flags=re.DOTALL)
         if found != 1:
             raise ValueError(f"the README has {found} places for the table {name!r}, not one")
     return text
