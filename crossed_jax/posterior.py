@@ -141,6 +141,15 @@ def factor_names(tree: xr.DataTree) -> list[str]:
     return json.loads(tree.attrs["factors"])
 
 
+def require_effect_draws(tree: xr.DataTree) -> None:
+    """Refuse a tree that keeps a summary of the effects in place of their draws."""
+    if f"{factor_names(tree)[0]}_effect" not in tree["posterior"].data_vars:
+        raise InputError(
+            "this fit kept a summary of the effects, and not the draws that are needed here: fit "
+            "again with --keep-effects draws."
+        )
+
+
 def original_coordinates(tree: xr.DataTree, *, seed: int = 0) -> xr.DataTree:
     """Draw the posted model's own coordinates, exactly, from a posterior that integrated them out.
 
@@ -161,7 +170,8 @@ def original_coordinates(tree: xr.DataTree, *, seed: int = 0) -> xr.DataTree:
     Raises
     ------
     InputError
-        For the `design_matrix` form, whose levels are not drawn from a population.
+        For the `design_matrix` form, whose levels are not drawn from a population, and for a fit
+        that kept no draws of the effects.
     """
     form = tree.attrs["parameterization"]
     if form == "original":
@@ -171,6 +181,7 @@ def original_coordinates(tree: xr.DataTree, *, seed: int = 0) -> xr.DataTree:
             "the design_matrix form has no population means to recover: "
             "fit with the sum_to_zero form."
         )
+    require_effect_draws(tree)
     names = factor_names(tree)
     posterior = tree["posterior"].to_dataset()
     means = json.loads(tree.attrs["priors"])["factor_means"]

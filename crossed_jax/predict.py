@@ -10,7 +10,7 @@ import xarray as xr
 
 from crossed_jax.data import CrossedData, InputError
 from crossed_jax.models.form import Quantities
-from crossed_jax.posterior import factor_names, name_quantities, with_groups
+from crossed_jax.posterior import factor_names, name_quantities, require_effect_draws, with_groups
 from crossed_jax.priors import PriorName, Priors, resolve_priors
 
 
@@ -47,6 +47,7 @@ def posterior_predictive(
             f"the table has the factors {', '.join(data.factor_names)}, but the fit "
             f"{', '.join(fitted_factors)}: read the table with those of the fit."
         )
+    require_effect_draws(tree)
     posterior = tree["posterior"].to_dataset()
     if num_draws is not None and num_draws < posterior.sizes["draw"]:
         every = np.linspace(0, posterior.sizes["draw"] - 1, num_draws).round().astype(int)

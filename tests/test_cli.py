@@ -385,6 +385,32 @@ def converged(screen):
     return out, fit(screen, out, *SETTINGS, "--seed", 3)
 
 
+@pytest.mark.parametrize("keep", ["draws", "summary"])
+def test_a_fit_by_default_collapses_and_records_its_approximation(screen, tmp_path, keep):
+    lines = screen.read_text().splitlines(keepends=True)
+    unbalanced = tmp_path / "unbalanced.csv"
+    unbalanced.write_text("".join(lines[:-1]))
+    out = tmp_path / "out"
+    outcome = fit(unbalanced, out, "--seed", 1, "--keep-effects", keep, "--quiet")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+    run = strict_json(out / "run.json")
+    assert run["parameterization"] == "collapsed"
+    assert run["interpolation_error"] == {}  # nothing is interpolated in so small a table
+    assert run["seconds"].keys() >= {"collapse", "warmup", "sample", "effects", "moments"}
+    effects = pl.read_csv(out / "effects.csv")
+    assert len(effects) == 13
+    assert effects["mean"].null_count() == 0
+    figures = {name for name in FILES if name.startswith("figures/")}
+    if keep == "summary":
+        figures -= {"figures/posterior_predictive.png"}
+    assert {f"figures/{name}" for name in paths(out / "figures")} == figures
+
+
+def test_no_figures_on_request(screen, tmp_path):
+    assert fit(screen, tmp_path / "out", "--draws", 1000, "--no-figures").code == 0
+    assert not (tmp_path / "out" / "figures").exists()
+
+
 def test_a_converged_fit_exits_0_and_says_so_on_stderr_alone(converged):
     out, outcome = converged
     assert (outcome.code, outcome.out) == (0, "")

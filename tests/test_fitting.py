@@ -5,6 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from arviz_stats.base import array_stats
 from tables import SHARED, balanced, table
 from truth import posterior_by_quadrature, standardized_errors
 
@@ -58,11 +59,15 @@ def test_penicillin_is_near_reml(penicillin):
     assert float(posterior["sample_sd"].median()) == pytest.approx(reml["sd_sample"], rel=0.15)
 
 
-@needs_shared
-def test_avana_screen():
+def avana():
     frame = pl.read_csv(SHARED / "avana_ky_screens" / "lfc_gene_by_replicate.csv.gz")
     frame = frame.filter((pl.col("library") == "Avana") & pl.col("passes_qc"))
-    data = cj.read_table(frame, response="lfc", factors=("gene", "cell_line"))
+    return cj.read_table(frame, response="lfc", factors=("gene", "cell_line"))
+
+
+@needs_shared
+def test_avana_screen():
+    data = avana()
     assert (data.num_rows, *(len(f.levels) for f in data.factors)) == (75_938, 883, 41)
     tree = cj.fit(data, parameterization="sum_to_zero", seed=1)
     assert cj.diagnose(tree).converged
@@ -121,6 +126,74 @@ def test_the_posts_data_on_the_ridge(post):
     assert diagnosis.ridge is not None
     assert diagnosis.max_tree_depth_hits > 100
     assert any("sum_to_zero" in reason for reason in diagnosis.reasons)
+
+
+def disagreement(first, second):
+    """Largest difference of the means of identified quantities, in Monte Carlo standard errors."""
+    worst = 0.0
+    for name in identified(first):
+        means, squares = [], []
+        for tree in (first, second):
+            draws = tree["posterior"][name].transpose("chain", "draw", ...).to_numpy()
+            means.append(draws.mean((0, 1)))
+            squares.append(array_stats.mcse(draws, chain_axis=0, draw_axis=1) ** 2)
+        error = np.sqrt(squares[0] + squares[1])
+        worst = max(worst, float(np.max(np.abs(means[0] - means[1]) / error)))
+    return worst
+
+
+@pytest.mark.parametrize("form", ["sum_to_zero", "original"])
+def test_forms_agree_on_the_posts_data(post, form):
+    settings = {"num_chains": 2, "num_draws": 4000, "seed": 1}
+    collapsed = cj.fit(post, **settings)
+    assert collapsed.attrs["parameterization"] == "collapsed"
+    assert disagreement(collapsed, cj.fit(post, parameterization=form, **settings)) < 4.5
+
+
+@pytest.mark.parametrize("form", ["sum_to_zero", "original"])
+def test_forms_agree_on_penicillin(penicillin, form):
+    settings = {"priors": "scaled", "num_draws": 2000, "seed": 1}
+    other = cj.fit(penicillin, parameterization=form, **settings)
+    assert disagreement(cj.fit(penicillin, **settings), other) < 4.5
+
+
+@needs_shared
+def test_forms_agree_on_avana():
+    data = avana()
+    collapsed = cj.fit(data, seed=1)
+    assert cj.diagnose(collapsed).converged
+    (error, core_error) = json.loads(collapsed.attrs["interpolation_error"]).values()
+    assert error < 1e-3
+    assert core_error < 1e-3
+    # 927 quantities
+    assert disagreement(collapsed, cj.fit(data, parameterization="sum_to_zero", seed=1)) < 5.0
+
+
+@needs_shared
+def test_insteval():
+    path = SHARED / "insteval" / "InstEval.csv.gz"
+    data = cj.read_table(path, response="y", factors=("s", "d"))
+    tree = cj.fit(data, seed=0)
+    diagnosis = cj.diagnose(tree)
+    assert diagnosis.converged, diagnosis
+    assert max(json.loads(tree.attrs["interpolation_error"]).values()) < 1e-3
+    reml = reference("InstEval", "y")
+    for name, parameter in (("s_sd", "sd_s"), ("d_sd", "sd_d"), ("sigma", "sd_Residual")):
+        draws = tree["posterior"][name]
+        assert abs(float(draws.mean()) - reml[parameter]) < float(draws.std())
+
+
+def test_a_summary_of_the_effects_is_exact_and_small(post):
+    tree = cj.fit(post, keep_effects="summary", seed=1)
+    assert "gene_effect" not in tree["posterior"]
+    drawn = cj.effects(cj.fit(post, seed=1))
+    summary = cj.effects(tree)
+    np.testing.assert_allclose(summary["mean"], drawn["mean"], atol=1e-12)
+    np.testing.assert_allclose(summary["sd"], drawn["sd"], rtol=1e-9)
+    assert summary["ess_bulk"].null_count() == len(summary)
+    for needs_draws in (cj.original_coordinates, lambda t: cj.posterior_predictive(t, post)):
+        with pytest.raises(cj.InputError, match="kept a summary"):
+            needs_draws(tree)
 
 
 def test_the_same_seed_gives_the_same_draws(post):
