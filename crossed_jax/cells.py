@@ -9,6 +9,7 @@ so rows are reduced to cells once and never read again: what follows costs the s
 replicates and for two hundred.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-from crossed_jax.data import CrossedData
+from crossed_jax.data import CrossedData, InputError
 
 
 class Cells(NamedTuple):
@@ -66,8 +67,13 @@ class Cells(NamedTuple):
 def cells_of(data: CrossedData) -> Cells:
     """Reduce the rows of a table to its cells."""
     num_levels = tuple(len(factor.levels) for factor in data.factors)
+    size = math.prod(num_levels)
+    if size >= 2**63:
+        raise InputError(
+            f"the factors have {size:.1e} combinations of levels, too many to number: leave a "
+            "factor out."
+        )
     cell_of_row = _flat_index([factor.codes for factor in data.factors], num_levels)
-    size = int(np.prod([float(n) for n in num_levels]))
     all_cells = size <= 4 * data.num_rows + 1024
     if not all_cells:
         seen, cell_of_row = np.unique(cell_of_row, return_inverse=True)

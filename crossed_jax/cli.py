@@ -24,6 +24,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: quicker, and whole at any width
     help="Fit crossed varying-intercept models: exact, pooled on every factor, without the ridge.",
 )
 

@@ -44,6 +44,7 @@ ESS_PER_CHAIN = 100
 BFMI_LIMIT = 0.3
 DIVERGENT_SHARE = 0.001
 MAX_DEPTH_SHARE = 0.01
+INTERPOLATION_LIMIT = 0.01
 RIDGE_CORRELATION = -0.99
 RIDGE_SD_RATIO = 0.1
 INTERCEPT_REACH = 3.0
@@ -232,6 +233,13 @@ def diagnose(tree: xr.DataTree, statistics: Convergence | None = None) -> Diagno
             "reaches the tails of the posterior."
         )
 
+    interpolation = json.loads(tree.attrs.get("interpolation_error", "{}"))
+    if not all(error < INTERPOLATION_LIMIT for error in interpolation.values()):
+        reasons.append(
+            f"the interpolated log-density errs by {interpolation['log_density']:.1e} and the "
+            f"effects by {interpolation['core_means']:.1e} SDs, which is not far below Monte Carlo "
+            "error: fit with --parameterization sum_to_zero."
+        )
     ridge = find_ridge(tree) if enough else None
     if ridge is not None:
         # Exact but slow is a warning; the ridge explains a failure, it is not one by itself.

@@ -2,12 +2,12 @@
 
 import dataclasses
 import importlib.metadata
-import os
 import platform
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -32,6 +32,9 @@ KeepEffects = Literal["draws", "summary"]
 FORMS: dict[str, Form] = {
     form.name: form for form in (original.FORM, design_matrix.FORM, sum_to_zero.FORM)
 }
+
+
+MOST_RERUNS = 5
 
 
 class Sampled(NamedTuple):
@@ -111,15 +114,20 @@ def fit(
             "choose parameterization='sum_to_zero'."
         )
     chosen_priors = resolve_priors(priors, data)
+    described = describe_priors(
+        chosen_priors, data, priors if isinstance(priors, str) else "custom"
+    )
     _check_memory(data, num_chains * num_draws, keep_effects)
     clock = time.perf_counter()
     cells = cells_of(data)
     _check_noise(cells)
     point = estimate(cells)
     seconds = {"prepare": time.perf_counter() - clock}
+    with jax.enable_x64(True):  # or a long seed would lose its upper half
+        key = jax.random.key(seed)
     draw = partial(
         sample,
-        jax.random.key(seed),
+        key,
         num_chains=num_chains,
         num_warmup=num_warmup,
         num_draws=num_draws,
@@ -141,9 +149,7 @@ def fit(
         {
             "parameterization": "collapsed" if form is None else form.name,
             **sampled.attributes,
-            "priors": describe_priors(
-                chosen_priors, data, priors if isinstance(priors, str) else "custom"
-            ),
+            "priors": described,
             "seed": seed,
             "num_chains": num_chains,
             "num_warmup": num_warmup,
@@ -200,13 +206,18 @@ def _sample_collapsed(
         collapsed = collapse(cells, priors, point)
     seconds = {"collapse": time.perf_counter() - clock}
     run = draw(collapsed.form, collapsed.problem)
-    effects = None
-    while effects is None:
+    for _ in range(MOST_RERUNS):
         try:
             effects = collapsed.given(run.draws)
+            break
         except OutsideBoxError as outside:
             collapsed = collapse(cells, priors, point, outside.box)
             run = draw(collapsed.form, collapsed.problem)
+    else:
+        raise InputError(
+            "the posterior of the SDs lies too far from what the data say for the collapsed form: "
+            "look at the priors, or fit with --parameterization sum_to_zero."
+        )
     clock = time.perf_counter()
     draws = effects.draw(np.random.SeedSequence(seed), keep_effects=keep_effects)
     seconds |= run.seconds | {"effects": time.perf_counter() - clock}
@@ -290,14 +301,24 @@ def _check_memory(data: CrossedData, num_draws: int, keep_effects: str) -> None:
     """Refuse draws that would not fit, before anything large is allocated."""
     num_levels = sum(len(factor.levels) for factor in data.factors)
     needed = 16 * num_draws * num_levels  # the draws, and a copy while they are written
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    if keep_effects == "draws" and needed > available:
+    available = _available_memory()
+    if keep_effects == "draws" and available is not None and needed > available:
         fit_in = max(1, available // (16 * num_levels))
         raise InputError(
             f"{num_draws:,} draws of {num_levels:,} effects need {needed / 2**30:.1f} GiB of "
             f"memory, and {available / 2**30:.1f} are free: ask for {fit_in:,} draws in all, or "
             "--keep-effects summary."
         )
+
+
+def _available_memory() -> int | None:
+    """Bytes that can be had without swapping; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    fields = dict(line.split(":", 1) for line in lines)
+    return int(fields["MemAvailable"].split()[0]) * 1024
 
 
 def _check_noise(cells: Cells) -> None:
@@ -309,8 +330,9 @@ def _check_noise(cells: Cells) -> None:
     noise = cells.sum_squares_within + cells.counts @ residual**2
     if noise <= 1e-16 * (cells.counts @ (cells.means - intercept) ** 2):
         raise InputError(
-            "the response is exactly a sum of one number per level of each factor, which leaves "
-            "no noise to estimate: check that it is a measurement and not a fitted or copied value."
+            "one number per level of each factor reproduces the response exactly, which leaves no "
+            "noise to estimate: add replicates, or check that the response is a measurement and "
+            "not a fitted or copied value."
         )
 
 

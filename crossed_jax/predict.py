@@ -4,6 +4,8 @@ Both simulate a new response for every row of a table. They take as much memory 
 draws x rows numbers, which is why they are asked for and not made by every fit.
 """
 
+import json
+
 import jax
 import numpy as np
 import xarray as xr
@@ -76,7 +78,7 @@ def prior_predictive(
     tree: xr.DataTree,
     data: CrossedData,
     *,
-    priors: PriorName | Priors = "post",
+    priors: PriorName | Priors | None = None,
     num_draws: int = 500,
     seed: int = 0,
 ) -> xr.DataTree:
@@ -89,7 +91,7 @@ def prior_predictive(
     data
         The table whose rows to simulate.
     priors
-        Those of the fit.
+        By default those of the fit, or the post's for an empty tree; custom ones must be given.
     num_draws
         Draws, in one chain.
     seed
@@ -101,7 +103,7 @@ def prior_predictive(
         A copy of `tree` with the groups `prior` (named as `posterior`, the original coordinates
         included) and `prior_predictive`.
     """
-    chosen = resolve_priors(priors, data)
+    chosen = resolve_priors(_priors_of(tree) if priors is None else priors, data)
     num_factors = len(data.factors)
     keys = jax.random.split(jax.random.key(seed), 2 * num_factors + 1)
     shape = (1, num_draws)
@@ -136,3 +138,10 @@ def prior_predictive(
         coords={"chain": [0], "draw": np.arange(num_draws)},
     )
     return with_groups(tree, prior=name_quantities(drawn, data), prior_predictive=predicted)
+
+
+def _priors_of(tree: xr.DataTree) -> PriorName:
+    name = json.loads(tree.attrs["priors"])["name"] if "priors" in tree.attrs else "post"
+    if name == "custom":
+        raise InputError("this fit had priors of its own: give them again, as priors=.")
+    return "scaled" if name == "scaled" else "post"

@@ -1,5 +1,7 @@
 """The collapsed forms against dense Gaussian algebra: densities, draws and moments."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,6 +91,21 @@ def test_without_a_core_the_compiled_density_is_exact_everywhere(name):
         found = float(collapsed.log_density(position, form.problem))
         expected = constant(data, dense_log_density(data, priors_for(data), position))
         assert found == pytest.approx(expected, rel=1e-9, abs=1e-9 * len(data.response))
+
+
+@pytest.mark.parametrize("name", ["unbalanced", "a core"])
+def test_an_offset_of_the_response_costs_no_digits(name):
+    """A response far from zero, under a prior as wide: the same density but for a constant."""
+    wide = priors_for(TABLES[name])._replace(factor_means=(dist.Normal(0.0, 1e7),) * 2)
+    densities = []
+    for offset in (0.0, 1e6):
+        data = dataclasses.replace(TABLES[name], response=TABLES[name].response + offset)
+        cells = cells_of(data)
+        form = back_substitution.collapse(cells, wide, estimate(cells))
+        positions = random_positions(TABLES[name], 4)
+        found = np.array([collapsed.log_density(p, form.problem) for p in positions])
+        densities.append(found - found[0])
+    np.testing.assert_allclose(densities[1], densities[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("name", BALANCED)

@@ -61,4 +61,4 @@ def test_description_fits_into_json():
         "b": "Gamma(concentration=2, rate=1)",
     }
     assert described["sigma_median"] == pytest.approx(np.log(2), rel=1e-6)
-    assert described["factor_sd_medians"]["b"] == pytest.approx(1.678, rel=0.05)
+    assert described["factor_sd_medians"]["a"] == pytest.approx(2.0 * 0.67449, rel=1e-4)

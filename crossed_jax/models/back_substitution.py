@@ -167,8 +167,14 @@ class EffectsGivenSDs:
         inner += np.eye(scale.shape[1])
         inverse = np.linalg.inv(np.linalg.cholesky(inner))
         half = scale[:, :, None] * inverse.swapaxes(1, 2)
-        mean = np.einsum("sij,skj,sk->si", half, half, gram[:, :-1, -1], optimize=True)
+        score, _ = collapsed.border_score(gram, scale, self._shift)
+        mean = np.einsum("sij,sjk,sk->si", half, inverse, score, optimize=True)
         return mean, half
+
+    @property
+    def _shift(self) -> float:
+        """How far the intercept's prior mean lies from the response's."""
+        return float(self.problem.priors.sum_of_means.loc) - self.table.mean
 
     @cached_property
     def _border_scale(self) -> np.ndarray:
@@ -200,7 +206,7 @@ class EffectsGivenSDs:
             omega = np.concatenate([-w, np.ones((len(w), 1))], axis=1)
             core = self._draw_core(core_seed, part, omega)
             eliminated = self._draw_eliminated(eliminated_seed, part, omega, core)
-            intercept[part] = w[:, 0] + float(self.problem.priors.sum_of_means.loc)
+            intercept[part] = w[:, 0] + table.mean
             for k, levels in self._by_factor(eliminated, core, w):
                 mean = levels.mean(1)
                 intercept[part] += mean
@@ -398,8 +404,8 @@ class EffectsGivenSDs:
         """Log-likelihood of one draw of the SDs, but for what no condensation changes."""
         scale, gram = self._border_scale[index], np.asarray(condensed.gram)
         inner = np.eye(len(scale)) + scale[:, None] * gram[:-1, :-1] * scale
-        score = scale * gram[:-1, -1]
-        squares = gram[-1, -1] - score @ np.linalg.solve(inner, score)
+        score, total = collapsed.border_score(gram, scale, self._shift)
+        squares = total - score @ np.linalg.solve(inner, score)
         log_det = condensed.log_det + np.linalg.slogdet(inner)[1]
         return -0.5 * float(log_det + squares / self.sigma[index] ** 2)
 
@@ -422,7 +428,7 @@ def effects_at(
     tuple of ndarray
         Their exact posterior SDs, shape (levels,) for each factor.
     """
-    table = collapsed.table_of(cells, float(priors.sum_of_means.loc))
+    table = collapsed.table_of(cells)
     ratios = (point.factor_sds / point.sigma) ** 2
     eliminated = collapsed.eliminate(table, ratios[table.eliminated])
     exact = collapsed.condense(table, eliminated, ratios[list(table.core)])
@@ -446,7 +452,7 @@ def collapse(
     box
         For tables with a core, where to interpolate; by default about the estimate.
     """
-    table = collapsed.table_of(cells, float(priors.sum_of_means.loc))
+    table = collapsed.table_of(cells)
     if table.core:
         condensed: collapsed.ByCount | collapsed.Series = collapsed.series(
             table, priors, point, box

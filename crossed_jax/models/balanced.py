@@ -1,10 +1,9 @@
 r"""The collapsed form of a balanced table: all effects integrated out in closed form.
 
-When every two factors are balanced (each pair of levels seen equally often) the factors' contrasts
-are orthogonal. With :math:`r_k = N/L_k` rows per level, :math:`d^k` the deviations of the levels'
-means from the grand mean, :math:`\mathrm{SS}_k = r_k \lVert d^k \rVert^2`, SSE the rest, and
-:math:`\lambda_k = \sigma^2 + r_k \sigma_k^2`,
-:math:`\lambda_0 = \sigma^2 + N s_0^2 + \sum_k r_k \sigma_k^2`,
+When every combination of levels was seen equally often the factors' contrasts are orthogonal.
+With :math:`r_k = N/L_k` rows per level, :math:`d^k` the deviations of the levels' means from the
+grand mean, :math:`\mathrm{SS}_k = r_k \lVert d^k \rVert^2`, SSE the rest, and :math:`\lambda_k =
+\sigma^2 + r_k \sigma_k^2`, :math:`\lambda_0 = \sigma^2 + N s_0^2 + \sum_k r_k \sigma_k^2`,
 
 .. math::
     -2 \log p(y \mid \sigma_1, \dots, \sigma_K, \sigma) =

@@ -1,11 +1,11 @@
 r"""The collapsed form of any table: all effects integrated out by Schur complements.
 
-Measure y from :math:`m_0` and write :math:`\rho_k = \sigma_k^2/\sigma^2`. The factor with most
-levels is *eliminated*: its block is diagonal. Factors with few levels join the intercept in the
-*border* :math:`W`, whose scales :math:`E = \mathrm{diag}(s_0, \sigma_k)/\sigma` are met exactly at
-every evaluation. What remains is the *core*. With `n` the rows of each eliminated level,
-:math:`N` its counts against the core's levels, :math:`R_1, R_c, R_0` the products of :math:`[W\ y]`
-with the eliminated factor, the core and itself,
+Measure y from its mean, so that no digits cancel, and write :math:`\rho_k = \sigma_k^2/\sigma^2`.
+The factor with most levels is *eliminated*: its block is diagonal. Factors with few levels join
+the intercept in the *border* :math:`W`, whose scales :math:`E = \mathrm{diag}(s_0,
+\sigma_k)/\sigma` are met exactly at every evaluation. What remains is the *core*. With `n` the
+rows of each eliminated level, :math:`N` its counts against the core's levels, :math:`R_1, R_c,
+R_0` the products of :math:`[W\ y]` with the eliminated factor, the core and itself,
 
 .. math::
     D &= \rho_1/(1 + n\rho_1), \quad F = \mathrm{diag}\sqrt{\rho_c}, \quad
@@ -16,7 +16,9 @@ with the eliminated factor, the core and itself,
         + \big(\Gamma_{yy} - v^\top (I + E\Gamma_{WW}E)^{-1} v\big)/\sigma^2,
         \quad v = E\,\Gamma_{Wy} .
 
-Written with :math:`\sqrt\rho` and not :math:`1/\rho`, nothing is singular as an SD goes to zero.
+An intercept whose prior mean lies :math:`\delta = m_0 - \bar y` away adds
+:math:`\delta\sigma/s_0` to the first entry of v and its square to :math:`\Gamma_{yy}`. Written with
+:math:`\sqrt\rho` and not :math:`1/\rho`, nothing is singular as an SD goes to zero.
 
 :math:`\log|H|` and :math:`\Gamma` depend on the ratios :math:`\rho` of the eliminated factor and
 the core alone, and smoothly. Without a core they are sums over the distinct `n`, exact at every
@@ -40,6 +42,7 @@ from scipy import linalg, sparse
 
 from crossed_jax import chebyshev
 from crossed_jax.cells import Cells, crosstab, to_dense
+from crossed_jax.data import InputError
 from crossed_jax.models.form import LogSDs, collapsed_form
 from crossed_jax.models.sd_coordinate import wall_positions
 from crossed_jax.moments import Estimate
@@ -47,6 +50,7 @@ from crossed_jax.priors import Priors
 from crossed_jax.types import Array
 
 FEW_LEVELS = 24  # a border of this size costs less per gradient than the step around it
+MOST_CORE_FACTORS = 2  # nodes multiply with every factor
 LOG_DENSITY_TOLERANCE = 1e-7
 DISTANCE = np.pi  # of the nearest singularity in x
 HALF_WIDTH = 11.0  # of the first box, in units of sqrt(2/(levels - 1))
@@ -94,6 +98,8 @@ class Table(NamedTuple):
 
     Attributes
     ----------
+    mean
+        Of the response, from which it is measured.
     eliminated, core, border
         Which factors play which role.
     rows
@@ -113,6 +119,7 @@ class Table(NamedTuple):
         Of each factor.
     """
 
+    mean: float
     eliminated: int
     core: tuple[int, ...]
     border: tuple[int, ...]
@@ -133,13 +140,14 @@ class Table(NamedTuple):
         return [self.eliminated, *self.core]
 
 
-def table_of(cells: Cells, location: float, few_levels: int = FEW_LEVELS) -> Table:
-    """Gather the cross-products of a table, the response measured from a location."""
+def table_of(cells: Cells, few_levels: int = FEW_LEVELS) -> Table:
+    """Gather the cross-products of a table, the response measured from its mean."""
     order = sorted(range(len(cells.num_levels)), key=lambda k: -cells.num_levels[k])
     eliminated = order[0]
     core = tuple(k for k in order[1:] if cells.num_levels[k] > few_levels)
     border = tuple(k for k in order[1:] if cells.num_levels[k] <= few_levels)
-    response = cells.means - location
+    mean = float(cells.counts @ cells.means / cells.counts.sum())
+    response = cells.means - mean
 
     def dense(j: int, k: int) -> np.ndarray:
         if j == k:
@@ -171,6 +179,7 @@ def table_of(cells: Cells, location: float, few_levels: int = FEW_LEVELS) -> Tab
         ]
     )
     return Table(
+        mean=mean,
         eliminated=eliminated,
         core=core,
         border=border,
@@ -328,8 +337,9 @@ class Problem(NamedTuple):
         Factors of those ratios.
     border_owner
         Factor of each border column after the intercept's.
-    num_rows, num_levels
-        N, and the levels of each factor as floats, shape (factors,).
+    mean, num_rows, num_levels
+        What the response is measured from, N, and the levels of each factor as floats, shape
+        (factors,).
     priors, estimate, walls
         As for the other forms; the estimate's effects are left out.
     """
@@ -337,6 +347,7 @@ class Problem(NamedTuple):
     condensed: ByCount | Series | Fixed
     gridded: Array
     border_owner: Array
+    mean: Array
     num_rows: Array
     num_levels: Array
     priors: Priors
@@ -357,7 +368,9 @@ def log_density(position: LogSDs, problem: Problem) -> Array:
     condensed, outside = problem.condensed.at(2.0 * (log_sds[problem.gridded] - log_sigma))
     scale = border_scale(problem, log_sds, log_sigma)
     inner = jnp.eye(len(scale)) + scale[:, None] * condensed.gram[:-1, :-1] * scale
-    score = scale * condensed.gram[:-1, -1]
+    score, squares = border_score(
+        condensed.gram, scale, problem.priors.sum_of_means.loc - problem.mean
+    )
     if len(scale) == 1:
         log_det, explained = jnp.log(inner[0, 0]), score[0] ** 2 / inner[0, 0]
     else:
@@ -368,9 +381,17 @@ def log_density(position: LogSDs, problem: Problem) -> Array:
         2.0 * problem.num_rows * log_sigma
         + condensed.log_det
         + log_det
-        + (condensed.gram[-1, -1] - explained) * jnp.exp(-2.0 * log_sigma)
+        + (squares - explained) * jnp.exp(-2.0 * log_sigma)
     )
     return log_likelihood + problem.priors.log_scales(*position) - 1e4 * outside
+
+
+def border_score(gram: Array, scale: Array, shift: Array | float) -> tuple[Array, Array]:
+    """v and Gamma_yy, for an intercept whose prior mean is `shift`; leading dimensions alike."""
+    xp = chebyshev.namespace(gram)
+    pull = xp.zeros_like(scale[..., 1:])
+    pull = xp.concatenate([(shift / scale[..., 0])[..., None], pull], -1)
+    return scale * gram[..., :-1, -1] + pull, gram[..., -1, -1] + pull[..., 0] ** 2
 
 
 def solve_lower(factor: Array, right: Array) -> Array:
@@ -420,6 +441,11 @@ def series(table: Table, priors: Priors, point: Estimate, box: np.ndarray | None
         Lowest and highest x of each gridded factor, shape (gridded, 2); by default one about the
         estimate, moved and widened until the profile likelihood is negligible at its edges.
     """
+    if len(table.core) > MOST_CORE_FACTORS:
+        raise InputError(
+            f"{len(table.core) + 1} factors with more than {FEW_LEVELS} levels are too many for "
+            "the collapsed form: fit with --parameterization sum_to_zero."
+        )
     if box is not None:
         return interpolate(table, box)
     levels = np.array([table.num_levels[k] for k in table.gridded])
@@ -432,7 +458,10 @@ def series(table: Table, priors: Priors, point: Estimate, box: np.ndarray | None
         if better is None:
             return found
         box = better
-    raise FloatingPointError("the likelihood of the variance ratios has no end in sight")
+    raise InputError(
+        "the likelihood of the variance ratios has no end in sight: fit with "
+        "--parameterization sum_to_zero."
+    )
 
 
 def _better_box(
@@ -441,8 +470,7 @@ def _better_box(
     """Move a box to where the likelihood is, or return None if it covers it well."""
     box = np.asarray(found.box)
     axes = [np.linspace(low, high, points) for low, high in box]
-    x = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
-    near = _profile_likelihood(found, x, table, priors, point)
+    near = _profile_likelihood(found, axes, table, priors, point)
     near = near > near.max() - DROP
     better = box.copy()
     for axis, grid in enumerate(axes):
@@ -461,19 +489,22 @@ def _better_box(
 
 
 def _profile_likelihood(
-    found: Series, x: np.ndarray, table: Table, priors: Priors, point: Estimate
+    found: Series, axes: list[np.ndarray], table: Table, priors: Priors, point: Estimate
 ) -> np.ndarray:
-    """Log-likelihood at points x, maximized over sigma, the border's scales held fixed."""
+    """Log-likelihood on a grid of x, maximized over sigma, the border's scales held fixed."""
     shape = found.log_det.shape
-    basis = chebyshev.basis(x, np.asarray(found.box), shape)
-    log_det = np.tensordot(basis, found.log_det, len(shape))
-    gram = np.tensordot(basis, found.gram, len(shape))
+    log_det, gram = np.asarray(found.log_det), np.asarray(found.gram)
+    for axis, (grid, limits, number) in enumerate(zip(axes, found.box, shape, strict=True)):
+        along = chebyshev.basis(grid[:, None], limits[None], (number,))
+        log_det = np.moveaxis(np.tensordot(along, log_det, (1, axis)), 0, axis)
+        gram = np.moveaxis(np.tensordot(along, gram, (1, axis)), 0, axis)
     intercept = float(priors.sum_of_means.scale)
     scale = np.concatenate([[intercept], point.factor_sds[table.border_owner]]) / point.sigma
     inner = np.eye(len(scale)) + scale[:, None] * gram[..., :-1, :-1] * scale
-    score = scale * gram[..., :-1, -1]
+    shift = float(priors.sum_of_means.loc) - table.mean
+    score, total = border_score(gram, np.broadcast_to(scale, (*gram.shape[:-2], len(scale))), shift)
     explained = (score * np.linalg.solve(inner, score[..., None])[..., 0]).sum(-1)
-    squares = np.maximum(gram[..., -1, -1] - explained, np.finfo(float).tiny)
+    squares = np.maximum(total - explained, np.finfo(float).tiny)
     return -0.5 * (table.rows.sum() * np.log(squares) + log_det + np.linalg.slogdet(inner)[1])
 
 
@@ -513,6 +544,7 @@ def problem_of(
         condensed=condensed,
         gridded=np.array(table.gridded),
         border_owner=table.border_owner,
+        mean=np.asarray(table.mean),
         num_rows=table.rows.sum(),
         num_levels=np.array(table.num_levels, float),
         walls=wall_positions(np.array(table.num_levels), table.rows.sum(), point),
