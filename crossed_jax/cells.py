@@ -57,6 +57,13 @@ class Cells(NamedTuple):
         """Whether every combination of levels was seen equally often."""
         return self.complete and bool(np.all(self.counts == self.counts[0]))
 
+    def residuals(self, intercept: float | np.ndarray, effects: Sequence[np.ndarray]) -> np.ndarray:
+        """Subtract an intercept and the effects of each factor's levels from the cells' means."""
+        residual = self.means - intercept
+        for k, effect in enumerate(effects):
+            residual -= effect[self.codes[:, k]]
+        return residual
+
     def level_sums(self, factor: int, weights: np.ndarray) -> np.ndarray:
         """Sum a weight per cell over the cells of each level of a factor."""
         return np.bincount(

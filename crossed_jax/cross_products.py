@@ -92,9 +92,7 @@ def cross_products(
 ) -> CrossProducts:
     """Build the cross-products of a table about a centre; see the module's formula."""
     num_factors = len(cells.num_levels)
-    residual = cells.means - center_intercept
-    for k, effects in enumerate(center_effects):
-        residual = residual - effects[cells.codes[:, k]]
+    residual = cells.residuals(center_intercept, center_effects)
     level_counts = tuple(cells.level_sums(k, cells.counts) for k in range(num_factors))
     pairs = tuple(
         _pairs(crosstab(cells, j, k), level_counts[j], level_counts[k])

@@ -15,13 +15,13 @@ import xarray as xr
 
 from crossed_jax.data import CrossedData
 from crossed_jax.diagnostics import convergence
-from crossed_jax.fitting import fit
+from crossed_jax.fitting import Parameterization, fit
 from crossed_jax.posterior import factor_names
 
 # what the post tells: 557 s, and "fewer than 10% effective" of 8,000 draws
 POST_SECONDS, POST_ESS = 557.0, 800.0
 SAMPLING = ("collapse", "warmup", "sample", "effects")
-FORMS = ("collapsed", "sum_to_zero", "design_matrix", "original")
+FORMS: tuple[Parameterization, ...] = ("collapsed", "sum_to_zero", "design_matrix", "original")
 
 
 def fit_forms(
@@ -41,7 +41,7 @@ def fit_forms(
     return {
         form: fit(
             data,
-            parameterization=form,  # type: ignore[arg-type]
+            parameterization=form,
             num_chains=2,
             num_warmup=1000,
             num_draws=4000,

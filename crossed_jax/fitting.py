@@ -34,7 +34,7 @@ FORMS: dict[str, Form] = {
 }
 
 
-MOST_RERUNS = 5
+MOST_RUNS = 6
 
 
 class Sampled(NamedTuple):
@@ -205,14 +205,13 @@ def _sample_collapsed(
     else:
         collapsed = collapse(cells, priors, point)
     seconds = {"collapse": time.perf_counter() - clock}
-    run = draw(collapsed.form, collapsed.problem)
-    for _ in range(MOST_RERUNS):
+    for _ in range(MOST_RUNS):
+        run = draw(collapsed.form, collapsed.problem)
         try:
             effects = collapsed.given(run.draws)
             break
         except OutsideBoxError as outside:
             collapsed = collapse(cells, priors, point, outside.box)
-            run = draw(collapsed.form, collapsed.problem)
     else:
         raise InputError(
             "the posterior of the SDs lies too far from what the data say for the collapsed form: "
@@ -324,9 +323,7 @@ def _available_memory() -> int | None:
 def _check_noise(cells: Cells) -> None:
     """Refuse a table that intercept and effects fit exactly: its posterior has no finite mass."""
     intercept, effects = backfit(cells, np.zeros(len(cells.num_levels)))
-    residual = cells.means - intercept
-    for k, effect in enumerate(effects):
-        residual = residual - effect[cells.codes[:, k]]
+    residual = cells.residuals(intercept, effects)
     noise = cells.sum_squares_within + cells.counts @ residual**2
     if noise <= 1e-16 * (cells.counts @ (cells.means - intercept) ** 2):
         raise InputError(

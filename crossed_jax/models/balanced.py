@@ -177,8 +177,7 @@ def collapse(cells: Cells, priors: Priors, point: Estimate) -> Balanced:
     for k, levels in enumerate(cells.num_levels):
         deviation = cells.level_sums(k, cells.counts * residual) / (num_rows / levels)
         deviations.append(deviation)
-    for k, deviation in enumerate(deviations):
-        residual = residual - deviation[cells.codes[:, k]]
+    residual = cells.residuals(mean, deviations)
     squares = [num_rows / len(d) * (d @ d) for d in deviations]
     problem = Problem(
         num_rows=num_rows,
