@@ -4,6 +4,7 @@ Exit codes: 0, done and converged; 2, bad input, told in one line on stderr; 3, 
 diagnostics say not to trust the result, and why; 130, interrupted.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -271,6 +272,9 @@ def _split(factors: str) -> tuple[str, ...]:
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[str], Callable[[Any], None]]]:
     """Show one line of progress per fit on stderr, nothing when quiet or not a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda label: lambda progress: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -281,7 +285,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[str], Callable[[Any], None]]]:
         TextColumn("{task.fields[status]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bars:
+    with Progress(*columns, console=console) as bars:
 
         def start(label: str) -> Callable[[Any], None]:
             task = bars.add_task(label, total=None, status="compiling")
@@ -299,11 +303,9 @@ def _progress(quiet: bool) -> Iterator[Callable[[str], Callable[[Any], None]]]:
 
 
 def _say(text: str) -> None:
-    from rich.console import Console
-
     # labels come from files: what could steer a terminal is shown as its escape sequence
     text = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
-    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+    print(text, file=sys.stderr)
 
 
 def _tell(diagnosis: Any, quiet: bool) -> None:
@@ -312,6 +314,14 @@ def _tell(diagnosis: Any, quiet: bool) -> None:
 
 
 def main() -> None:
+    """Run the command line and end the process at once."""
+    code = run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # taking the interpreter down module by module takes most of a second
+
+
+def run() -> int:
     """Run the command line; bad input ends in one line on stderr and exit code 2."""
     try:
         app()
@@ -321,8 +331,9 @@ def main() -> None:
         if not isinstance(error, InputError):
             raise
         print(f"crossed-jax: {error}", file=sys.stderr)
-        sys.exit(2)
+        return 2
     except SystemExit as end:
         if end.code == 130:  # how Typer ends on Ctrl-C
             print("crossed-jax: interrupted; nothing was written.", file=sys.stderr)
-        raise
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0

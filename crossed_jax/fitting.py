@@ -1,18 +1,20 @@
 """From a table to a posterior: the one call that puts the other modules together."""
 
 import dataclasses
+import importlib
 import importlib.metadata
 import platform
+import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 
 from crossed_jax.cells import Cells, blocks, cells_of
 from crossed_jax.data import CrossedData, InputError
@@ -22,9 +24,12 @@ from crossed_jax.models.balanced import Balanced
 from crossed_jax.models.balanced import collapse as collapse_balanced
 from crossed_jax.models.form import Form, Quantities, problem_of
 from crossed_jax.moments import Estimate, backfit, estimate
-from crossed_jax.posterior import to_datatree
+from crossed_jax.nuts import KEY_KIND
 from crossed_jax.priors import PriorName, Priors, describe_priors, resolve_priors
-from crossed_jax.sampler import Progress, Run, sample
+from crossed_jax.sampler import CHAIN_METHODS, ChainMethod, Progress, Run, sample
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Parameterization = Literal["auto", "original", "design_matrix", "sum_to_zero", "collapsed"]
 KeepEffects = Literal["draws", "summary"]
@@ -35,6 +40,7 @@ FORMS: dict[str, Form] = {
 
 
 MOST_RUNS = 6
+NEEDED_AFTERWARDS = ("crossed_jax.posterior", "crossed_jax.diagnostics", "h5netcdf")
 
 
 class Sampled(NamedTuple):
@@ -60,8 +66,9 @@ def fit(
     max_tree_depth: int = 10,
     centered: Mapping[str, bool] | None = None,
     keep_effects: KeepEffects = "draws",
+    chain_method: ChainMethod = "auto",
     report: Callable[[Progress], None] | None = None,
-) -> xr.DataTree:
+) -> "xr.DataTree":
     """Fit a crossed varying-intercept model.
 
     Parameters
@@ -87,6 +94,10 @@ def fit(
     keep_effects
         `draws` of all effects, or of the collapsed form a `summary`: their exact posterior means
         and SDs alone, in little memory.
+    chain_method
+        How the chains share the machine: `vectorized`, `sequential` or `parallel`, see
+        :mod:`crossed_jax.nuts`; `auto` goes by the device and the number of coordinates. The draws
+        do not depend on it but for rounding.
     report
         Called with a :class:`~crossed_jax.sampler.Progress` as the run goes on.
 
@@ -108,6 +119,10 @@ def fit(
     form = None if collapsing else _form(parameterization)
     _check_settings(num_chains, num_warmup, num_draws, seed, target_accept, max_tree_depth)
     _check_keep_effects(keep_effects, collapsing)
+    if chain_method not in CHAIN_METHODS:
+        raise InputError(
+            f"unknown chain method {chain_method!r}: choose one of {', '.join(CHAIN_METHODS)}."
+        )
     if collapsing and centered:
         raise InputError(
             "the collapsed form samples no effects that could be centered: leave out centered, or "
@@ -121,10 +136,12 @@ def fit(
     clock = time.perf_counter()
     cells = cells_of(data)
     _check_noise(cells)
+    _import_beside(NEEDED_AFTERWARDS)
     point = estimate(cells)
     seconds = {"prepare": time.perf_counter() - clock}
-    with jax.enable_x64(True):  # or a long seed would lose its upper half
-        key = jax.random.key(seed)
+    key = jax.random.wrap_key_data(
+        jnp.array([seed >> 32, seed & 0xFFFFFFFF], jnp.uint32), impl=KEY_KIND
+    )
     draw = partial(
         sample,
         key,
@@ -133,6 +150,7 @@ def fit(
         num_draws=num_draws,
         target_accept=target_accept,
         max_tree_depth=max_tree_depth,
+        chain_method=chain_method,
         report=report,
     )
     with jax.enable_x64(True):
@@ -142,6 +160,8 @@ def fit(
         else:
             centering = _centering(form, data, centered)
             sampled = _sample_form(draw, form, cells, chosen_priors, point, centering, data)
+    from crossed_jax.posterior import to_datatree
+
     return to_datatree(
         sampled.draws,
         sampled.run.statistics,
@@ -168,6 +188,12 @@ def fit(
         },
         sampled.moments,
     )
+
+
+def _import_beside(names: tuple[str, ...]) -> None:
+    """Import in a thread of its own: compiling and sampling leave the interpreter free."""
+    thread = threading.Thread(target=lambda: [importlib.import_module(name) for name in names])
+    thread.start()
 
 
 def _sample_form(

@@ -7,10 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import xarray as xr
+from typing import TYPE_CHECKING
 
 from crossed_jax.data import InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @contextmanager
@@ -71,7 +73,7 @@ def _unwritable(target: Path, error: OSError) -> InputError:
     )
 
 
-def write_tree(tree: xr.DataTree, path: Path) -> None:
+def write_tree(tree: "xr.DataTree", path: Path) -> None:
     """Write a DataTree as netCDF 4."""
     tree.to_netcdf(path, engine="h5netcdf")
 
@@ -81,7 +83,7 @@ def write_json(record: dict, path: Path) -> None:
     path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
 
 
-def run_record(tree: xr.DataTree, seconds: dict[str, float]) -> dict:
+def run_record(tree: "xr.DataTree", seconds: dict[str, float]) -> dict:
     """Say how a run was made: its settings, input, versions and where the time went.
 
     Parameters

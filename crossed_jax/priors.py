@@ -10,19 +10,56 @@ millimetres, seconds or dollars alike. Levels' intercepts are Normal with mean :
 :math:`\sigma_k`, so the overall intercept :math:`m = \sum_k \bar\alpha_k` has the prior
 
 .. math:: m \sim \mathrm{Normal}\Big(\sum_k m_k,\ \sqrt{\sum_k s_k^2 + \sigma_k^2 / L_k}\Big).
+
+The two distributions that the named priors need are written here: importing NumPyro takes longer
+than sampling a small table, and is left to those who bring its distributions.
 """
 
-from typing import Literal, NamedTuple
+import math
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 
 from crossed_jax.data import CrossedData, InputError
 from crossed_jax.types import Array
 
 PriorName = Literal["post", "scaled"]
+
+
+class Normal(NamedTuple):
+    """Normal(loc, scale)."""
+
+    loc: Array | float
+    scale: Array | float
+
+    def log_prob(self, value: Array) -> Array:
+        """Log-density."""
+        constant = 0.5 * math.log(2.0 * math.pi)
+        return -0.5 * ((value - self.loc) / self.scale) ** 2 - jnp.log(self.scale) - constant
+
+    def sample(self, key: jax.Array, shape: tuple[int, ...]) -> Array:
+        """Independent draws."""
+        return self.loc + self.scale * jax.random.normal(key, shape)
+
+
+class Exponential(NamedTuple):
+    """Exponential(rate)."""
+
+    rate: Array | float
+
+    def log_prob(self, value: Array) -> Array:
+        """Log-density of a positive value."""
+        return jnp.log(self.rate) - self.rate * value
+
+    def sample(self, key: jax.Array, shape: tuple[int, ...]) -> Array:
+        """Independent draws."""
+        return jax.random.exponential(key, shape) / self.rate
+
+    def icdf(self, probability: float) -> float:
+        """Quantile."""
+        return -math.log1p(-probability) / float(self.rate)
 
 
 class Priors(NamedTuple):
@@ -31,28 +68,30 @@ class Priors(NamedTuple):
     Attributes
     ----------
     factor_means
-        For each factor, the Normal prior of the mean of its levels' intercepts.
+        For each factor, the Normal prior of the mean of its levels' intercepts, this module's or
+        NumPyro's.
     factor_sds
-        For each factor, the prior of its SD: any positive numpyro distribution.
+        For each factor, the prior of its SD: an :class:`Exponential`, or any positive NumPyro
+        distribution.
     sigma
-        The prior of the residual SD: any positive numpyro distribution.
+        The prior of the residual SD, likewise.
     """
 
-    factor_means: tuple[dist.Normal, ...]
-    factor_sds: tuple[dist.Distribution, ...]
-    sigma: dist.Distribution
+    factor_means: tuple[Normal, ...]
+    factor_sds: tuple[Any, ...]
+    sigma: Any
 
-    def intercept(self, factor_sds: Array, num_levels: tuple[int, ...]) -> dist.Normal:
+    def intercept(self, factor_sds: Array, num_levels: tuple[int, ...]) -> Normal:
         """Prior of the intercept, the sum of the factors' level means, given the factors' SDs."""
         means = self.sum_of_means
         variance = means.scale**2 + jnp.sum(factor_sds**2 / jnp.asarray(num_levels))
-        return dist.Normal(means.loc, jnp.sqrt(variance))
+        return Normal(means.loc, jnp.sqrt(variance))
 
     @property
-    def sum_of_means(self) -> dist.Normal:
+    def sum_of_means(self) -> Normal:
         """Prior of the sum of the factor means, which is the intercept's where SDs are zero."""
         variance = sum(mean.scale**2 for mean in self.factor_means)
-        return dist.Normal(sum(mean.loc for mean in self.factor_means), variance**0.5)
+        return Normal(sum(mean.loc for mean in self.factor_means), variance**0.5)
 
     def log_scales(self, log_factor_sds: Array, log_sigma: Array) -> Array:
         """Log-density of the logarithms of all SDs, the Jacobian included."""
@@ -78,8 +117,8 @@ def scaled_priors(data: CrossedData) -> Priors:
 
 
 def _priors(num_factors: int, location: float, scale: float) -> Priors:
-    sd = dist.Exponential(1.0 / scale)
-    return Priors((dist.Normal(location, 5.0 * scale),) * num_factors, (sd,) * num_factors, sd)
+    sd = Exponential(1.0 / scale)
+    return Priors((Normal(location, 5.0 * scale),) * num_factors, (sd,) * num_factors, sd)
 
 
 def resolve_priors(priors: PriorName | Priors, data: CrossedData) -> Priors:
@@ -93,7 +132,8 @@ def resolve_priors(priors: PriorName | Priors, data: CrossedData) -> Priors:
     """
     if isinstance(priors, Priors):
         _check(priors, data)
-        return priors
+        means = tuple(Normal(float(mean.loc), float(mean.scale)) for mean in priors.factor_means)
+        return priors._replace(factor_means=means)
     if priors == "post":
         return post_priors(len(data.factors))
     if priors == "scaled":
@@ -109,20 +149,37 @@ def _check(priors: Priors, data: CrossedData) -> None:
                 f"priors.{part} has {len(given)} distributions for {len(data.factors)} factors: "
                 "give one for each factor."
             )
-    if not all(type(mean) is dist.Normal for mean in priors.factor_means):
-        raise InputError("priors.factor_means must be numpyro Normal distributions.")
+    if not all(map(_is_normal, priors.factor_means)):
+        raise InputError("priors.factor_means must be Normal distributions of one number each.")
     for name, prior in zip(
         (*(f"{factor.name}_sd" for factor in data.factors), "sigma"),
         (*priors.factor_sds, priors.sigma),
         strict=True,
     ):
+        if isinstance(prior, Exponential):
+            continue
+        from numpyro.distributions import Distribution, constraints
+
+        if not isinstance(prior, Distribution):
+            raise InputError(
+                f"the prior of {name} is a {type(prior).__name__}, not a distribution of numpyro: "
+                "give an Exponential, HalfNormal, Gamma or another positive distribution."
+            )
         if prior.batch_shape != () or prior.event_shape != ():
             raise InputError(f"the prior of {name} is of several numbers: give one of a single SD.")
-        if prior.support not in (dist.constraints.positive, dist.constraints.nonnegative):
+        if prior.support not in (constraints.positive, constraints.nonnegative):
             raise InputError(
                 f"the prior of {name} is {type(prior).__name__}, which is not confined to positive "
                 "numbers: give an Exponential, HalfNormal, Gamma or another positive distribution."
             )
+
+
+def _is_normal(prior: Any) -> bool:
+    if isinstance(prior, Normal):
+        return True
+    import numpyro.distributions as dist
+
+    return type(prior) is dist.Normal and prior.batch_shape == ()
 
 
 def describe_priors(priors: Priors, data: CrossedData, name: str) -> dict:
@@ -145,12 +202,13 @@ def describe_priors(priors: Priors, data: CrossedData, name: str) -> dict:
     }
 
 
-def _spell(prior: dist.Distribution) -> str:
-    parameters = ", ".join(f"{p}={float(getattr(prior, p)):.6g}" for p in prior.arg_constraints)
+def _spell(prior: Any) -> str:
+    names = prior._fields if isinstance(prior, Exponential) else prior.arg_constraints
+    parameters = ", ".join(f"{p}={float(getattr(prior, p)):.6g}" for p in names)
     return f"{type(prior).__name__}({parameters})"
 
 
-def _median(prior: dist.Distribution) -> float | None:
+def _median(prior: Any) -> float | None:
     try:
         with jax.enable_x64(True):
             return float(prior.icdf(0.5))

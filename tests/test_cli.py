@@ -54,10 +54,9 @@ def crossed_jax(*arguments):
         mock.patch.dict(os.environ, environment, clear=True),
         redirect_stdout(out),
         redirect_stderr(err),
-        pytest.raises(SystemExit) as end,
     ):
-        cli.main()
-    return Outcome(end.value.code or 0, out.getvalue(), err.getvalue())
+        code = cli.run()
+    return Outcome(code, out.getvalue(), err.getvalue())
 
 
 def fit(table, out, *options, response="logfc", factors="gene,cell_line"):
@@ -326,12 +325,9 @@ def test_help(arguments, wanted):
 def test_help_needs_no_heavy_imports():
     script = """
 import sys
-from crossed_jax.cli import main
+from crossed_jax.cli import run
 sys.argv = ["crossed-jax", "fit", "--help"]
-try:
-    main()
-except SystemExit as end:
-    assert not end.code
+assert run() == 0
 heavy = {"jax", "numpy", "polars", "xarray", "matplotlib", "arviz_stats"} & set(sys.modules)
 sys.exit(f"imported {heavy}" if heavy else 0)
 """

@@ -43,7 +43,7 @@ NORMAL, EXPONENTIAL = dist.Normal(0.0, 1.0), dist.Exponential(1.0)
         ("flat", "choose 'post' or 'scaled'"),
         (Priors((NORMAL,), (EXPONENTIAL,) * 2, EXPONENTIAL), "1 distributions for 2 factors"),
         (Priors((NORMAL,) * 2, (EXPONENTIAL,) * 3, EXPONENTIAL), "3 distributions for 2 factors"),
-        (Priors((EXPONENTIAL,) * 2, (EXPONENTIAL,) * 2, EXPONENTIAL), "must be numpyro Normal"),
+        (Priors((EXPONENTIAL,) * 2, (EXPONENTIAL,) * 2, EXPONENTIAL), "must be Normal"),
         (Priors((NORMAL,) * 2, (EXPONENTIAL,) * 2, NORMAL), "prior of sigma is Normal"),
         (Priors((NORMAL,) * 2, (EXPONENTIAL, NORMAL), EXPONENTIAL), "prior of b_sd is Normal"),
     ],

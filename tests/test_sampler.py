@@ -6,7 +6,7 @@ from arviz_stats.base import array_stats
 
 from crossed_jax import sampler
 from crossed_jax.models.form import Form
-from crossed_jax.sampler import SAMPLE, WARMUP_END, WINDOW_END, sample, warmup_schedule
+from crossed_jax.sampler import sample, spread
 
 COVARIANCE = np.array([[4.0, 1.2, 0.0], [1.2, 1.0, -0.05], [0.0, -0.05, 0.01]])
 
@@ -99,11 +99,18 @@ def test_a_density_that_jumps_to_nothing_is_told_as_divergences():
     assert result.statistics.diverging.any()
 
 
-def test_schedule_is_that_of_stan():
-    stages = warmup_schedule(1000)
-    assert len(stages) == 1001
-    assert stages[-1] == SAMPLE
-    assert stages[-2] == WARMUP_END
-    # Stan: 75 fast steps, windows of 25, 50, 100, 200 and 500 slow ones, 50 fast ones
-    assert np.flatnonzero(stages == WINDOW_END).tolist() == [99, 149, 249, 449, 949]
-    assert warmup_schedule(1).tolist() == [WARMUP_END, SAMPLE]
+@pytest.mark.parametrize(
+    ("size", "chains", "devices", "wanted"),
+    [
+        (3, 4, 2, (None, True)),
+        (1100, 4, 1, (None, False)),
+        (1100, 4, 2, (2, False)),
+        (1100, 3, 2, (None, False)),
+        (1100, 6, 4, (3, False)),
+        (1100, 1, 4, (None, True)),
+    ],
+)
+def test_auto_spreads_large_positions_over_the_devices(size, chains, devices, wanted, monkeypatch):
+    monkeypatch.setattr(jax, "devices", lambda: [jax.local_devices()[0]] * devices)
+    mesh, vectorized = spread("auto", chains, size)
+    assert (mesh and mesh.size, vectorized) == wanted

@@ -13,7 +13,6 @@ comparison.
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpyro.distributions as dist
 
 from crossed_jax.cross_products import gaussian_log_likelihood
 from crossed_jax.models.form import (
@@ -23,6 +22,7 @@ from crossed_jax.models.form import (
     log_sd_scales,
     scatter,
 )
+from crossed_jax.priors import Normal
 from crossed_jax.types import Array
 
 
@@ -40,7 +40,7 @@ def log_density(position: Position, problem: Problem) -> Array:
     log_prior = priors.sigma.log_prob(jnp.exp(position.log_sigma)) + position.log_sigma
     log_prior += priors.sum_of_means.log_prob(position.intercept)
     for mean, coefficients in zip(priors.factor_means, position.coefficients, strict=True):
-        log_prior += dist.Normal(0.0, mean.scale).log_prob(coefficients).sum()
+        log_prior += Normal(jnp.asarray(0.0), mean.scale).log_prob(coefficients).sum()
     return log_prior + gaussian_log_likelihood(
         problem.table, position.intercept, _indicators(position), jnp.exp(position.log_sigma)
     )

@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 from jax.flatten_util import ravel_pytree
 
 from crossed_jax.cells import Cells
 from crossed_jax.cross_products import CrossProducts, cross_products
 from crossed_jax.models.sd_coordinate import coordinates, log_sds, wall_positions
 from crossed_jax.moments import Estimate
-from crossed_jax.priors import Priors
+from crossed_jax.priors import Normal, Priors
 from crossed_jax.types import Array
 
 
@@ -169,9 +168,9 @@ def uncentered_factor(log_sd: Array, weight: Array) -> Array:
     return jnp.exp((1.0 - weight) * log_sd)
 
 
-def centered_prior(log_sd: Array, weight: Array) -> dist.Normal:
+def centered_prior(log_sd: Array, weight: Array) -> Normal:
     """The prior Normal(0, sd^weight) of a partially centred coordinate."""
-    return dist.Normal(0.0, jnp.exp(weight * log_sd))
+    return Normal(jnp.asarray(0.0), jnp.exp(weight * log_sd))
 
 
 class LogSDs(NamedTuple):

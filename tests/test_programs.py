@@ -1,0 +1,108 @@
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from tables import balanced
+
+import crossed_jax as cj
+from crossed_jax import nuts, programs
+
+DATA = balanced((3, 4), 2, sds=(1, 1), sigma=0.5)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("CROSSED_JAX_CACHE", str(tmp_path))
+    monkeypatch.setattr(programs, "_in_use", {})
+    programs._directory.cache_clear()
+    yield tmp_path
+    programs._directory.cache_clear()
+
+
+def draws(**settings):
+    settings = {"num_warmup": 50, "num_draws": 20} | settings
+    return cj.fit(DATA, **settings)["posterior"]["sigma"].to_numpy()
+
+
+def kept(folder):
+    return sorted(path.name for path in folder.glob("*.stablehlo"))
+
+
+def test_a_kept_program_is_not_traced_again_and_gives_the_same_draws(folder, monkeypatch):
+    first = draws()
+    assert len(kept(folder)) == 1
+    monkeypatch.setattr(programs, "_in_use", {})
+    monkeypatch.setattr(nuts, "_advance", None)  # tracing would call it
+    np.testing.assert_array_equal(draws(), first)
+
+
+def test_tables_of_other_sizes_share_the_program_of_the_balanced_form(folder):
+    draws()
+    larger = balanced((5, 9), 3, sds=(1, 1), sigma=0.5)
+    cj.fit(larger, num_warmup=60, num_draws=20)
+    assert len(kept(folder)) == 1
+
+
+def test_other_forms_priors_and_depths_have_programs_of_their_own(folder):
+    draws()
+    draws(max_tree_depth=5)
+    draws(parameterization="sum_to_zero")
+    assert len(kept(folder)) == 3
+
+
+@pytest.mark.parametrize("damage", [b"", b"short", b"\x00" * 5000])
+def test_a_damaged_program_is_traced_again(folder, damage, monkeypatch):
+    first = draws()
+    (name,) = kept(folder)
+    (folder / name).write_bytes(damage)
+    monkeypatch.setattr(programs, "_in_use", {})
+    np.testing.assert_array_equal(draws(), first)
+    assert (folder / name).read_bytes() != damage
+
+
+def test_caches_are_not_used_when_turned_off(tmp_path, monkeypatch):
+    monkeypatch.setenv("CROSSED_JAX_CACHE", "off")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    programs._directory.cache_clear()
+    try:
+        draws(max_tree_depth=6)
+    finally:
+        programs._directory.cache_clear()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CROSSED_JAX_CACHE", str(tmp_path / "file" / "below"))
+    programs._directory.cache_clear()
+    try:
+        assert draws(max_tree_depth=4).shape == (4, 20)
+    finally:
+        programs._directory.cache_clear()
+
+
+def test_the_callers_own_settings_are_left_alone(folder):
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = [getattr(jax.config, name) for name in names]
+    draws()
+    assert [getattr(jax.config, name) for name in names] == before
+
+
+def test_functions_of_the_callers_own_are_not_kept():
+    with pytest.raises(TypeError):
+        programs._describe(lambda x: x)
+
+
+def test_names_do_not_depend_on_the_process(tmp_path):
+    script = """
+import crossed_jax as cj
+cj.fit(cj.penicillin(), priors="scaled", num_warmup=20, num_draws=8)
+"""
+    for seed in ("1", "2"):
+        environment = os.environ | {"PYTHONHASHSEED": seed, "CROSSED_JAX_CACHE": str(tmp_path)}
+        subprocess.run([sys.executable, "-c", script], check=True, env=environment)
+    assert len(list(tmp_path.glob("*.stablehlo"))) == 1
+    assert len(list(tmp_path.glob("jit_call-*-cache"))) == 1
