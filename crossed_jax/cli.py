@@ -1,4 +1,4 @@
-"""The command line: ``crossed-jax demo | simulate | fit``.
+"""The command line: ``crossed-jax demo | simulate | fit | resume``.
 
 Exit codes: 0, done and converged; 2, bad input, told in one line on stderr; 3, done, but the
 diagnostics say not to trust the result, and why; 130, interrupted.
@@ -33,6 +33,10 @@ app = typer.Typer(
 FIGURE_PREDICTIONS = 20_000_000
 
 
+class InterruptedRunError(Exception):
+    """Ctrl-C, while the run was kept in a checkpoint."""
+
+
 class Parameterization(StrEnum):
     auto = "auto"
     original = "original"
@@ -44,6 +48,13 @@ class Parameterization(StrEnum):
 class PriorChoice(StrEnum):
     post = "post"
     scaled = "scaled"
+
+
+class ChainMethodChoice(StrEnum):
+    auto = "auto"
+    vectorized = "vectorized"
+    parallel = "parallel"
+    sequential = "sequential"
 
 
 class KeepEffects(StrEnum):
@@ -75,36 +86,88 @@ def fit(
         KeepEffects,
         typer.Option(help="draws of all effects, or a summary: exact means and SDs alone."),
     ] = KeepEffects.draws,
+    chain_method: Annotated[
+        ChainMethodChoice, typer.Option(help="How the chains share the machine.")
+    ] = ChainMethodChoice.auto,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Directory to keep the run in as it goes; see resume."),
+    ] = None,
     figures: Annotated[bool, typer.Option(help="Whether to draw figures.")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only problems.")] = False,
 ) -> None:
     """Fit a table and write posterior, tables, diagnostics and figures to a directory."""
+    command = {
+        "table": os.path.abspath(table) if checkpoint else str(table),
+        "response": response,
+        "factors": _split(factors),
+        "out": os.path.abspath(out) if checkpoint else str(out),
+        "parameterization": parameterization.value,
+        "priors": priors.value,
+        "num_chains": chains,
+        "num_warmup": warmup,
+        "num_draws": draws,
+        "seed": seed,
+        "target_accept": target_accept,
+        "keep_effects": keep_effects.value,
+        "chain_method": chain_method.value,
+        "figures": figures,
+    }
+    _fit(command, checkpoint, quiet)
+
+
+@app.command()
+def resume(
+    checkpoint: Annotated[Path, typer.Argument(help="What fit was given as --checkpoint.")],
+    extend: Annotated[
+        int, typer.Option(min=0, help="Draws of each chain to add to those first asked for.")
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only problems.")] = False,
+) -> None:
+    """Go on with a fit that was interrupted or killed, or add draws to one that is finished."""
+    from crossed_jax.checkpoint import load_command, save_command
+
+    command = load_command(checkpoint)
+    if extend:
+        command["num_draws"] += extend
+        save_command(checkpoint, command)
+    _fit(command, checkpoint, quiet)
+
+
+def _fit(command: dict[str, Any], checkpoint: Path | None, quiet: bool) -> None:
     from crossed_jax.data import InputError, read_table
     from crossed_jax.output import staged_directory
 
-    if not 0 <= seed < 2**63:
-        raise InputError(f"the seed is {seed}: give a whole number from 0 to 2**63 - 1.")
+    if not 0 <= command["seed"] < 2**63:
+        raise InputError(f"the seed is {command['seed']}: give a whole number from 0 to 2**63 - 1.")
+    settings = dict(command)
+    table, out, figures = settings.pop("table"), settings.pop("out"), settings.pop("figures")
     with staged_directory(out) as folder:
         clock = time.perf_counter()
-        data = read_table(table, response=response, factors=_split(factors))
+        data = read_table(
+            table, response=settings.pop("response"), factors=tuple(settings.pop("factors"))
+        )
         seconds = {"read": time.perf_counter() - clock}
         clock = time.perf_counter()
         from crossed_jax.fitting import fit as fit_model  # late: a bad table is told at once
 
         seconds["import"] = time.perf_counter() - clock
-        with _progress(quiet) as report:
-            tree = fit_model(
-                data,
-                parameterization=parameterization.value,
-                priors=priors.value,
-                num_chains=chains,
-                num_warmup=warmup,
-                num_draws=draws,
-                seed=seed,
-                target_accept=target_accept,
-                keep_effects=keep_effects.value,
-                report=report(parameterization.value),
-            )
+        if checkpoint is not None:
+            from crossed_jax.checkpoint import begin
+
+            begin(checkpoint, command)
+        try:
+            with _progress(quiet) as report:
+                tree = fit_model(
+                    data,
+                    checkpoint=checkpoint,
+                    report=report(settings["parameterization"]),
+                    **settings,
+                )
+        except KeyboardInterrupt:
+            if checkpoint is None:
+                raise
+            raise InterruptedRunError(checkpoint) from None
         diagnosis = _write_fit(tree, data, folder, seconds, figures)
     _tell(diagnosis, quiet)
     if not quiet:
@@ -332,6 +395,9 @@ def run() -> int:
             raise
         print(f"crossed-jax: {error}", file=sys.stderr)
         return 2
+    except InterruptedRunError as stop:
+        print(f"crossed-jax: interrupted; go on with: crossed-jax resume {stop}", file=sys.stderr)
+        return 130
     except SystemExit as end:
         if end.code == 130:  # how Typer ends on Ctrl-C
             print("crossed-jax: interrupted; nothing was written.", file=sys.stderr)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from crossed_jax.cells import Cells, blocks, cells_of
+from crossed_jax.checkpoint import open_checkpoint, table_digest
 from crossed_jax.data import CrossedData, InputError
 from crossed_jax.models import design_matrix, original, sum_to_zero
 from crossed_jax.models.back_substitution import Collapsed, OutsideBoxError, collapse, effects_at
@@ -67,6 +68,7 @@ def fit(
     centered: Mapping[str, bool] | None = None,
     keep_effects: KeepEffects = "draws",
     chain_method: ChainMethod = "auto",
+    checkpoint: str | Path | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> "xr.DataTree":
     """Fit a crossed varying-intercept model.
@@ -98,6 +100,9 @@ def fit(
         How the chains share the machine: `vectorized`, `sequential` or `parallel`, see
         :mod:`crossed_jax.nuts`; `auto` goes by the device and the number of coordinates. The draws
         do not depend on it but for rounding.
+    checkpoint
+        A directory of the run's own. A run that was killed goes on from there when it is asked
+        for again, to the same draws; asking for more draws extends it.
     report
         Called with a :class:`~crossed_jax.sampler.Progress` as the run goes on.
 
@@ -112,8 +117,8 @@ def fit(
     Raises
     ------
     InputError
-        If an argument does not make sense, the response is exactly additive, which leaves no
-        noise to estimate, or the draws would not fit into memory.
+        If an argument does not make sense, the checkpoint is of another run, the response is
+        exactly additive, which leaves no noise to estimate, or the draws would not fit into memory.
     """
     collapsing = parameterization in ("auto", "collapsed")
     form = None if collapsing else _form(parameterization)
@@ -142,6 +147,22 @@ def fit(
     key = jax.random.wrap_key_data(
         jnp.array([seed >> 32, seed & 0xFFFFFFFF], jnp.uint32), impl=KEY_KIND
     )
+    kept = None
+    if checkpoint is not None:
+        identity = {
+            "table": table_digest(data),
+            "parameterization": "collapsed" if form is None else form.name,
+            "priors": described,
+            "seed": seed,
+            "num_chains": num_chains,
+            "num_warmup": num_warmup,
+            "target_accept": target_accept,
+            "max_tree_depth": max_tree_depth,
+            "centered": dict(centered or {}),
+            "chain_method": chain_method,
+            "versions": versions(),
+        }
+        kept = open_checkpoint(checkpoint, identity)
     draw = partial(
         sample,
         key,
@@ -152,6 +173,7 @@ def fit(
         max_tree_depth=max_tree_depth,
         chain_method=chain_method,
         report=report,
+        checkpoint=kept,
     )
     with jax.enable_x64(True):
         if form is None:
@@ -216,7 +238,7 @@ def _sample_form(
 
 
 def _sample_collapsed(
-    draw: Callable[..., Run],
+    draw: partial[Run],
     cells: Cells,
     priors: Priors,
     point: Estimate,
@@ -231,8 +253,11 @@ def _sample_collapsed(
     else:
         collapsed = collapse(cells, priors, point)
     seconds = {"collapse": time.perf_counter() - clock}
-    for _ in range(MOST_RUNS):
-        run = draw(collapsed.form, collapsed.problem)
+    checkpoint = draw.keywords["checkpoint"]
+    for attempt in range(MOST_RUNS):
+        if checkpoint is not None:
+            checkpoint = checkpoint._replace(attempt=attempt)
+        run = draw(collapsed.form, collapsed.problem, checkpoint=checkpoint)
         try:
             effects = collapsed.given(run.draws)
             break

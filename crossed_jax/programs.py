@@ -18,7 +18,6 @@ import importlib.metadata
 import os
 import platform
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +28,8 @@ import jax
 import numpy as np
 from jax import export
 from jax.experimental.compilation_cache import compilation_cache as jax_cache
+
+from crossed_jax.files import read_checked, write_checked
 
 _in_use: dict[Path, Callable[..., Any]] = {}
 
@@ -71,7 +72,8 @@ def kept_program(
     exported = _read(path)
     if exported is None:
         exported = export.export(jax.jit(flat))(*shapes)
-        _write(path, exported.serialize())
+        with suppress(OSError):  # a cache that cannot be written is no reason to stop
+            write_checked(path, bytes(exported.serialize()))
     call = jax.jit(exported.call).lower(*shapes).compile()
     _in_use[path] = lambda *given: jax.tree.unflatten(structure, call(*jax.tree.leaves(given)))
     return _in_use[path]
@@ -186,21 +188,7 @@ def _source_digest() -> str:
 
 def _read(path: Path) -> export.Exported | None:
     try:
-        content = path.read_bytes()
-    except OSError:
+        program = read_checked(path)
+        return None if program is None else export.deserialize(bytearray(program))
+    except Exception:  # not there, or of another version: whatever it is, it is traced again
         return None
-    checksum, program = content[:32], content[32:]
-    if hashlib.sha256(program).digest() != checksum:
-        return None
-    try:
-        return export.deserialize(bytearray(program))
-    except Exception:  # written by another version: whatever is wrong, it is traced again
-        return None
-
-
-def _write(path: Path, program: bytearray) -> None:
-    with suppress(OSError):  # a cache that cannot be written is no reason to stop
-        handle, temporary = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(program).digest() + program)
-        os.replace(temporary, path)

@@ -6,14 +6,17 @@ reports and keeps what was drawn; where the cuts fall does not change the draws.
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from crossed_jax.checkpoint import Checkpoint, Stretch, deferred_interrupt
+from crossed_jax.data import InputError
 from crossed_jax.models.form import Form
-from crossed_jax.nuts import AXIS, Settings, Statistics, advance, blank_state, shape_of_draws
+from crossed_jax.nuts import AXIS, Settings, State, Statistics, advance, blank_state, shape_of_draws
 from crossed_jax.programs import compilation_cache, kept_program
 from crossed_jax.warmup import schedule
 
@@ -24,6 +27,7 @@ LARGE_POSITION = 200  # coordinates: from here on copying costs a CPU more than 
 MOST_BUFFER_STEPS = 256
 BUFFER_NUMBERS = 2**22
 SECONDS_BETWEEN_REPORTS = 0.5
+SECONDS_BETWEEN_SAVES = 2.0
 
 
 class Progress(NamedTuple):
@@ -56,6 +60,7 @@ def sample(
     max_tree_depth: int = 10,
     chain_method: ChainMethod = "auto",
     report: Callable[[Progress], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Run:
     """Warm up and sample all chains.
 
@@ -79,19 +84,108 @@ def sample(
         See :mod:`crossed_jax.nuts`. The same key gives the same draws with each, to rounding.
     report
         Called on the host between chunks.
+    checkpoint
+        Where to keep the run, and to go on with it if it was begun. Ctrl-C then ends the chunk
+        and saves it first.
+
+    Raises
+    ------
+    InputError
+        If chains start where the log-density is not finite, or the checkpoint holds more draws
+        than are asked for.
     """
     clock = time.perf_counter()
+    program, state, structure, most_steps = _compile(
+        key,
+        form,
+        problem,
+        num_chains=num_chains,
+        num_warmup=num_warmup,
+        target_accept=target_accept,
+        max_tree_depth=max_tree_depth,
+        chain_method=chain_method,
+    )
+    _check_start(state, form, problem)
+    seconds = {"compile": time.perf_counter() - clock, "warmup": 0.0, "sample": 0.0}
+
+    total = num_warmup + num_draws
+    done, pieces = 0, []
+    for stretch in checkpoint.load() if checkpoint is not None else []:
+        done = stretch.done
+        state = _like(state, stretch.state)
+        if stretch.drawn:
+            pieces.append(jax.tree.unflatten(structure, stretch.drawn))
+    if done > total:
+        raise InputError(
+            f"the checkpoint holds {done - num_warmup} draws of each chain, more than the "
+            f"{num_draws} asked for: ask for {done - num_warmup} or more."
+        )
+    divergences = sum(int(statistics.diverging.sum()) for _, statistics in pieces)
+    unsaved = len(pieces)
+    saved_at = time.perf_counter()
+    pace = 16
+    with deferred_interrupt() if checkpoint is not None else nullcontext(_never) as interrupted:
+        while done < total:
+            warming_up = done < num_warmup
+            num_steps = min(pace, most_steps, (num_warmup if warming_up else total) - done)
+            clock = time.perf_counter()
+            state, buffer = jax.block_until_ready(program(state, num_steps))
+            if not warming_up:
+                piece = jax.tree.map(lambda x, n=num_steps: _on_host(x)[:n], buffer)
+                divergences += int(piece[1].diverging.sum())
+                pieces.append(piece)
+            elapsed = time.perf_counter() - clock
+            seconds["warmup" if warming_up else "sample"] += elapsed
+            done += num_steps
+            if (
+                jax.process_count() == 1
+            ):  # several must take the same steps, however long each waits
+                pace = max(1, round(num_steps * SECONDS_BETWEEN_REPORTS / elapsed))
+            if report is not None:
+                step_size = float(state.tuning.step_size)
+                report(Progress(done, total, done < num_warmup, divergences, step_size))
+            pause = time.perf_counter() - saved_at > SECONDS_BETWEEN_SAVES
+            if checkpoint is not None and (pause or done == total or interrupted()):
+                leaves = [_on_host(leaf) for leaf in jax.tree.leaves(state)]
+                drawn = jax.tree.leaves(_joined(pieces[unsaved:])) if pieces[unsaved:] else []
+                if jax.process_index() == 0:
+                    checkpoint.save(Stretch(done, leaves, drawn))
+                unsaved, saved_at = len(pieces), time.perf_counter()
+            if interrupted():
+                raise KeyboardInterrupt
+    draws, statistics = jax.tree.map(lambda x: np.swapaxes(x, 0, 1), _joined(pieces))
+    return Run(draws, statistics, seconds)
+
+
+def _compile(
+    key: jax.Array,
+    form: Form,
+    problem: Any,
+    *,
+    num_chains: int,
+    num_warmup: int,
+    target_accept: float,
+    max_tree_depth: int,
+    chain_method: ChainMethod,
+) -> tuple[Callable[[State, int], tuple[State, Any]], State, Any, int]:
+    """Compile the step, and start the chains.
+
+    Returns
+    -------
+    program
+        (state, number of steps) -> state after them, and their draws and statistics.
+    state
+        Of chains that have started.
+    structure
+        Of draws and statistics.
+    most_steps
+        That one call can take.
+    """
     size, drawn = shape_of_draws(form, problem)
     leaves, problem_structure = jax.tree.flatten(problem)
     mesh, vectorized = spread(chain_method, num_chains, size)
-    settings = Settings(
-        form,
-        problem_structure,
-        max_tree_depth,
-        buffer_steps=max(1, min(MOST_BUFFER_STEPS, BUFFER_NUMBERS // (num_chains * size))),
-        mesh=mesh,
-        vectorized=vectorized,
-    )
+    most_steps = max(1, min(MOST_BUFFER_STEPS, BUFFER_NUMBERS // (num_chains * size)))
+    settings = Settings(form, problem_structure, max_tree_depth, most_steps, mesh, vectorized)
     state = blank_state(num_chains, size, mesh)
     fixed = (
         np.asarray(jax.random.key_data(key)),
@@ -100,42 +194,58 @@ def sample(
         np.asarray(target_accept, float),
         tuple(np.asarray(leaf) for leaf in leaves),
     )
-    returned = jax.tree.structure((state, (drawn, Statistics._make(Statistics._fields))))
+    kept = (drawn, Statistics._make(Statistics._fields))
+    returned = jax.tree.structure((state, kept))
     with compilation_cache():
-        program = kept_program(
-            advance,
-            {"settings": settings},
-            (state, np.asarray(0), *fixed),
-            returned,
-        )
-        state, _ = jax.block_until_ready(program(state, np.asarray(0), *fixed))  # moves nothing
-    seconds = {"compile": time.perf_counter() - clock, "warmup": 0.0, "sample": 0.0}
+        arguments = (state, np.asarray(0), *fixed)
+        step = kept_program(advance, {"settings": settings}, arguments, returned)
 
-    pieces = []
-    divergences = 0
-    total = num_warmup + num_draws
-    done, pace = 0, 16
-    while done < total:
-        warming_up = done < num_warmup
-        num_steps = min(pace, settings.buffer_steps, (num_warmup if warming_up else total) - done)
-        clock = time.perf_counter()
-        state, buffer = jax.block_until_ready(program(state, np.asarray(num_steps), *fixed))
-        if not warming_up:
-            piece = jax.tree.map(lambda x, n=num_steps: np.array(x)[:n], buffer)
-            divergences += int(piece[1].diverging.sum())
-            pieces.append(piece)
-        elapsed = time.perf_counter() - clock
-        seconds["warmup" if warming_up else "sample"] += elapsed
-        done += num_steps
-        pace = max(1, round(num_steps * SECONDS_BETWEEN_REPORTS / elapsed))
-        if report is not None:
-            step_size = float(state.tuning.step_size)
-            report(Progress(done, total, done < num_warmup, divergences, step_size))
+        def program(state: State, num_steps: int) -> tuple[State, Any]:
+            return step(state, np.asarray(num_steps), *fixed)
 
-    draws, statistics = jax.tree.map(
-        lambda *parts: np.swapaxes(np.concatenate(parts), 0, 1), *pieces
+        state, _ = jax.block_until_ready(program(state, 0))
+    return program, state, jax.tree.structure(kept), most_steps
+
+
+def _check_start(state: State, form: Form, problem: Any) -> None:
+    """Refuse chains that start where there is no density or no gradient, and say in what."""
+    log_density, gradient = _on_host(state.chains.log_density), _on_host(state.chains.gradient)
+    wrong = ~np.isfinite(gradient) | ~np.isfinite(_on_host(state.chains.position))
+    if np.isfinite(log_density).all() and not wrong.any():
+        return
+    paths = jax.tree.leaves_with_path(jax.eval_shape(form.scale, problem))
+    sizes = [int(np.prod(leaf.shape)) for _, leaf in paths]
+    owner = np.repeat(np.arange(len(paths)), sizes)
+    names = {jax.tree_util.keystr(paths[i][0]).lstrip(".") for i in owner[wrong.any(0)]}
+    where = f", as is its derivative by {', '.join(sorted(names))}" if names else ""
+    raise InputError(
+        f"the log-density of the {form.name} form is not a finite number where the chains start"
+        f"{where}: look at the priors, and at the size of the response."
     )
-    return Run(draws, statistics, seconds)
+
+
+def _on_host(array: Any) -> np.ndarray:
+    """Copy an array to the host, all processes' parts of it."""
+    if jax.process_count() > 1:
+        from jax.experimental.multihost_utils import process_allgather
+
+        return np.asarray(process_allgather(array, tiled=True))
+    return np.array(array)
+
+
+def _joined(pieces: list) -> Any:
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)
+
+
+def _like(state: State, leaves: list[np.ndarray]) -> State:
+    """Put saved leaves where the state's are."""
+    old, structure = jax.tree.flatten(state)
+    put = [jax.device_put(leaf, like.sharding) for leaf, like in zip(leaves, old, strict=True)]
+    return jax.tree.unflatten(structure, put)
+
+
+def _never() -> bool:
+    return False
 
 
 def spread(method: ChainMethod, num_chains: int, size: int) -> tuple[Mesh | None, bool]:

@@ -1,0 +1,85 @@
+"""Chains over several devices and processes; each in a process of its own, as JAX wants it."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+FIT = """
+tree = cj.fit(
+    cj.penicillin(), parameterization="{form}", priors="scaled",
+    num_warmup=200, num_draws=100, chain_method=method,
+)
+"""
+
+DEVICES = """
+import jax
+import numpy as np
+import crossed_jax as cj
+jax.config.update("jax_num_cpu_devices", {number})
+found = {{}}
+for method in ("vectorized", "sequential", "parallel"):
+    {fit}
+    found[method] = tree["posterior"]["sigma"].to_numpy()
+for method in ("sequential", "parallel"):
+    np.testing.assert_allclose(found[method], found["vectorized"], rtol=1e-9)
+"""
+
+PROCESSES = """
+import sys
+import jax
+import numpy as np
+jax.config.update("jax_num_cpu_devices", 2)
+jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
+import crossed_jax as cj
+assert jax.device_count() == 4
+method = "parallel"
+{fit}
+np.save(sys.argv[3], tree["posterior"]["sigma"].to_numpy())
+"""
+
+ALONE = """
+import sys
+import numpy as np
+import crossed_jax as cj
+method = "vectorized"
+{fit}
+np.save(sys.argv[1], tree["posterior"]["sigma"].to_numpy())
+"""
+
+
+def program(text, form, **values):
+    indent = "    " if "for method" in text else ""
+    fit = FIT.format(form=form).strip().replace("\n", f"\n{indent}")
+    return [sys.executable, "-c", text.format(fit=fit, **values)]
+
+
+@pytest.mark.parametrize(("form", "number"), [("collapsed", 2), ("sum_to_zero", 4)])
+def test_draws_do_not_depend_on_how_chains_share_the_devices(form, number):
+    subprocess.run(program(DEVICES, form, number=number), check=True)
+
+
+def test_two_processes_draw_what_one_does(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    environment = os.environ | {"CROSSED_JAX_CACHE": "off"}
+    both = [
+        subprocess.Popen(
+            [*program(PROCESSES, "sum_to_zero"), address, str(i), str(tmp_path / f"{i}.npy")],
+            env=environment,
+        )
+        for i in range(2)
+    ]
+    try:
+        assert [process.wait(timeout=240) for process in both] == [0, 0]
+    finally:
+        for process in both:
+            process.kill()
+    subprocess.run([*program(ALONE, "sum_to_zero"), str(tmp_path / "alone.npy")], check=True)
+    alone = np.load(tmp_path / "alone.npy")
+    for i in range(2):
+        np.testing.assert_allclose(np.load(tmp_path / f"{i}.npy"), alone, rtol=1e-9)
