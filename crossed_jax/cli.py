@@ -5,6 +5,7 @@ diagnostics say not to trust the result, and why; 130, interrupted.
 """
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -152,6 +153,12 @@ def _fit(command: dict[str, Any], checkpoint: Path | None, quiet: bool) -> None:
         from crossed_jax.fitting import fit as fit_model  # late: a bad table is told at once
 
         seconds["import"] = time.perf_counter() - clock
+        if settings["chain_method"] == "parallel":
+            import jax
+
+            # a device for each processor, unless the user has chosen their number
+            if jax.config.jax_num_cpu_devices < 1:
+                jax.config.update("jax_num_cpu_devices", os.cpu_count())
         if checkpoint is not None:
             from crossed_jax.checkpoint import begin
 
@@ -378,6 +385,7 @@ def _tell(diagnosis: Any, quiet: bool) -> None:
 
 def main() -> None:
     """Run the command line and end the process at once."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or what was begun would be left
     code = run()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -7,8 +7,10 @@ import io
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
+import time
 from contextlib import redirect_stderr, redirect_stdout
 from typing import NamedTuple
 from unittest import mock
@@ -325,6 +327,7 @@ def test_help(arguments, wanted):
 def test_help_needs_no_heavy_imports():
     script = """
 import sys
+import time
 from crossed_jax.cli import run
 sys.argv = ["crossed-jax", "fit", "--help"]
 assert run() == 0
@@ -674,3 +677,75 @@ def test_demo_lays_the_forms_side_by_side(tmp_path, monkeypatch):
     for form in comparison["form"]:
         assert form in outcome.out
     assert outcome.out.endswith(f"are in {tmp_path / 'demo'}.\n")
+
+
+# resume
+
+
+@pytest.fixture
+def checkpointed(tmp_path):
+    crossed_jax("simulate", "--out", tmp_path / "screen.csv")
+    options = ("--warmup", 100, "--draws", 100, "--no-figures", "--quiet")
+    checkpoint = tmp_path / "run"
+    fit(tmp_path / "screen.csv", tmp_path / "out", *options, "--checkpoint", checkpoint)
+    return checkpoint
+
+
+def draws_in(folder):
+    with xr.open_datatree(folder / "posterior.nc", engine="h5netcdf") as tree:
+        return tree["posterior"].dataset.load()
+
+
+def test_resume_extends_a_finished_fit_to_one_longer_fit(tmp_path, checkpointed):
+    assert crossed_jax("resume", checkpointed, "--extend", 50, "--quiet").code in (0, 3)
+    options = ("--warmup", 100, "--draws", 150, "--no-figures", "--quiet")
+    fit(tmp_path / "screen.csv", tmp_path / "longer", *options)
+    xr.testing.assert_equal(draws_in(tmp_path / "out"), draws_in(tmp_path / "longer"))
+    assert crossed_jax("resume", checkpointed, "--quiet").code in (0, 3)
+    assert draws_in(tmp_path / "out").sizes["draw"] == 150
+
+
+def test_resume_says_when_there_is_nothing_to_go_on_with(tmp_path):
+    outcome = crossed_jax("resume", tmp_path / "nothing")
+    assert outcome.code == 2
+    assert "there is no checkpoint of a fit in" in outcome.err
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{}"])
+def test_resume_names_a_damaged_command(checkpointed, content):
+    (checkpointed / "command.json").write_text(content)
+    outcome = crossed_jax("resume", checkpointed)
+    assert outcome.code == 2
+    assert "command.json" in outcome.err
+    assert "damaged" in outcome.err
+
+
+def test_resume_refuses_a_table_that_was_changed(tmp_path, checkpointed):
+    crossed_jax("simulate", "--seed", 5, "--out", tmp_path / "screen.csv")
+    before = contents(tmp_path / "out")
+    outcome = crossed_jax("resume", checkpointed)
+    assert outcome.code == 2
+    assert "of another run: its table is" in outcome.err
+    assert contents(tmp_path / "out") == before
+
+
+def test_an_interrupted_fit_with_a_checkpoint_says_how_to_go_on(tmp_path):
+    crossed_jax("simulate", "--out", tmp_path / "screen.csv")
+    command = [
+        *(sys.executable, "-c", "from crossed_jax.cli import main; main()"),
+        *("fit", str(tmp_path / "screen.csv"), "--response", "logfc"),
+        *("--factors", "gene,cell_line", "--out", str(tmp_path / "out"), "--draws", "100000"),
+        *("--parameterization", "original", "--checkpoint", str(tmp_path / "run")),
+    ]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "run").glob("*.draws")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    child.send_signal(signal.SIGINT)
+    _, told = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert told == (
+        f"crossed-jax: interrupted; go on with: crossed-jax resume {tmp_path / 'run'}\n"
+    )
+    assert not (tmp_path / "out").exists()

@@ -5,6 +5,7 @@ import pytest
 from arviz_stats.base import array_stats
 
 from crossed_jax import sampler
+from crossed_jax.data import InputError
 from crossed_jax.models.form import Form
 from crossed_jax.sampler import sample, spread
 
@@ -114,3 +115,18 @@ def test_auto_spreads_large_positions_over_the_devices(size, chains, devices, wa
     monkeypatch.setattr(jax, "devices", lambda: [jax.local_devices()[0]] * devices)
     mesh, vectorized = spread("auto", chains, size)
     assert (mesh and mesh.size, vectorized) == wanted
+
+
+def test_a_density_that_is_not_a_number_is_refused_by_name():
+    def broken(position, data):
+        return jnp.sqrt(-jnp.abs(position["slope"])) - position["mean"] ** 2
+
+    form = Form(
+        "broken",
+        broken,
+        lambda key, data: {"mean": jax.random.normal(key), "slope": jnp.asarray(1.0)},
+        lambda data: {"mean": jnp.asarray(1.0), "slope": jnp.asarray(1.0)},
+        lambda position, data: position,
+    )
+    with pytest.raises(InputError, match=r"broken form is not a finite number.*by \['slope'\]:"):
+        run(form=form)

@@ -403,12 +403,19 @@ FORM = collapsed_form(log_density)
 
 
 def by_count(table: Table) -> ByCount:
-    """Group the eliminated levels of a table without a core by their number of rows."""
+    """Group the eliminated levels of a table without a core by their number of rows.
+
+    Groups without a level fill their number up to a power of two: they add nothing, and most tables
+    share one compiled log-density.
+    """
     rows, group, levels = np.unique(table.rows, return_inverse=True, return_counts=True)
-    grams = np.zeros((len(rows), *table.border_gram.shape))
+    pad = max(8, 1 << (len(rows) - 1).bit_length()) - len(rows)
+    grams = np.zeros((len(rows) + pad, *table.border_gram.shape))
     for index, sums in enumerate(_split(table.eliminated_sums, group, len(rows))):
         grams[index] = sums.T @ sums
-    return ByCount(rows, levels.astype(float), grams, table.border_gram)
+    return ByCount(
+        np.pad(rows, (0, pad)), np.pad(levels.astype(float), (0, pad)), grams, table.border_gram
+    )
 
 
 def _split(values: np.ndarray, group: np.ndarray, number: int) -> list[np.ndarray]:
