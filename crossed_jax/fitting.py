@@ -98,7 +98,7 @@ def fit(
         and SDs alone, in little memory.
     chain_method
         How the chains share the machine: `vectorized`, `sequential` or `parallel`, see
-        :mod:`crossed_jax.nuts`; `auto` goes by the device and the number of coordinates. The draws
+        :mod:`crossed_jax.nuts`; `auto` goes by the devices there are. The draws
         do not depend on it but for rounding.
     checkpoint
         A directory of the run's own. A run that was killed goes on from there when it is asked

@@ -8,11 +8,12 @@ was cut.
 
 How the chains share the machine:
 
-`vectorized`
-    side by side in one program (``vmap``). Right for small positions, and on a GPU. A vectorized
-    loop copies all that its chains carry at every leapfrog step.
 `sequential`
-    one after the other at each step, copying nothing: right for large positions.
+    one after the other at each step. On a CPU the fastest at any size: a chain copies nothing and
+    computes nothing for the others' sake.
+`vectorized`
+    side by side in one program (``vmap``): right for a GPU. A vectorized loop takes as many
+    leapfrog steps as its longest trajectory, and copies all that its chains carry at each.
 `parallel`
     spread over the devices (``shard_map``), on each one after the other. Warm-up gathers the
     chains' positions at every step, so that they go on sharing step size and metric.

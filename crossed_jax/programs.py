@@ -111,12 +111,23 @@ def _directory() -> Path | None:
     chosen = os.environ.get("CROSSED_JAX_CACHE", "")
     if chosen.lower() in ("off", "0", "no", "none") or not jax.config.jax_enable_compilation_cache:
         return None
-    folder = Path(chosen) if chosen else _user_cache() / "crossed-jax"
+    folder = (Path(chosen) if chosen else _user_cache() / "crossed-jax") / _processor()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError:
         return None
     return folder if os.access(folder, os.W_OK | os.X_OK) else None
+
+
+def _processor() -> str:
+    """Name the kind of processor: a home may be shared by machines that differ in theirs."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    told = platform.machine() + platform.processor() + features
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
 def _user_cache() -> Path:

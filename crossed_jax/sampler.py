@@ -23,7 +23,6 @@ from crossed_jax.warmup import schedule
 ChainMethod = Literal["auto", "vectorized", "parallel", "sequential"]
 CHAIN_METHODS = get_args(ChainMethod)
 
-LARGE_POSITION = 200  # coordinates: from here on copying costs a CPU more than vectorizing saves
 MOST_BUFFER_STEPS = 256
 BUFFER_NUMBERS = 2**22
 SECONDS_BETWEEN_REPORTS = 0.5
@@ -183,7 +182,7 @@ def _compile(
     """
     size, drawn = shape_of_draws(form, problem)
     leaves, problem_structure = jax.tree.flatten(problem)
-    mesh, vectorized = spread(chain_method, num_chains, size)
+    mesh, vectorized = spread(chain_method, num_chains)
     most_steps = max(1, min(MOST_BUFFER_STEPS, BUFFER_NUMBERS // (num_chains * size)))
     settings = Settings(form, problem_structure, max_tree_depth, most_steps, mesh, vectorized)
     state = blank_state(num_chains, size, mesh)
@@ -248,7 +247,7 @@ def _never() -> bool:
     return False
 
 
-def spread(method: ChainMethod, num_chains: int, size: int) -> tuple[Mesh | None, bool]:
+def spread(method: ChainMethod, num_chains: int) -> tuple[Mesh | None, bool]:
     """Choose how the chains share the machine.
 
     Parameters
@@ -257,8 +256,6 @@ def spread(method: ChainMethod, num_chains: int, size: int) -> tuple[Mesh | None
         As asked for.
     num_chains
         Chains.
-    size
-        Coordinates of a position.
 
     Returns
     -------
@@ -271,10 +268,7 @@ def spread(method: ChainMethod, num_chains: int, size: int) -> tuple[Mesh | None
     on_cpu = jax.default_backend() == "cpu"
     number = max(n for n in range(1, min(len(devices), num_chains) + 1) if num_chains % n == 0)
     if method == "auto":
-        if on_cpu and (size < LARGE_POSITION or num_chains == 1):
-            method = "vectorized"
-        else:
-            method = "parallel" if number > 1 else "sequential" if on_cpu else "vectorized"
+        method = "parallel" if number > 1 else "sequential" if on_cpu else "vectorized"
     if method == "parallel" and number > 1:
         return Mesh(np.array(devices[:number]), (AXIS,)), not on_cpu
     return None, method == "vectorized"

@@ -28,7 +28,7 @@ def draws(**settings):
 
 
 def kept(folder):
-    return sorted(path.name for path in folder.glob("*.stablehlo"))
+    return sorted(folder.rglob("*.stablehlo"))
 
 
 def test_a_kept_program_is_not_traced_again_and_gives_the_same_draws(folder, monkeypatch):
@@ -53,14 +53,25 @@ def test_other_forms_priors_and_depths_have_programs_of_their_own(folder):
     assert len(kept(folder)) == 3
 
 
+def test_a_damaged_compilation_is_made_again(folder, monkeypatch):
+    first = draws()
+    for path in folder.rglob("jit_call-*-cache"):
+        path.write_bytes(path.read_bytes()[:1000])
+    monkeypatch.setattr(programs, "_in_use", {})
+    jax.clear_caches()
+    with pytest.warns(UserWarning, match="persistent compilation cache"):
+        again = draws()
+    np.testing.assert_array_equal(again, first)
+
+
 @pytest.mark.parametrize("damage", [b"", b"short", b"\x00" * 5000])
 def test_a_damaged_program_is_traced_again(folder, damage, monkeypatch):
     first = draws()
-    (name,) = kept(folder)
-    (folder / name).write_bytes(damage)
+    (path,) = kept(folder)
+    path.write_bytes(damage)
     monkeypatch.setattr(programs, "_in_use", {})
     np.testing.assert_array_equal(draws(), first)
-    assert (folder / name).read_bytes() != damage
+    assert path.read_bytes() != damage
 
 
 def test_caches_are_not_used_when_turned_off(tmp_path, monkeypatch):
@@ -104,5 +115,5 @@ cj.fit(cj.penicillin(), priors="scaled", num_warmup=20, num_draws=8)
     for seed in ("1", "2"):
         environment = os.environ | {"PYTHONHASHSEED": seed, "CROSSED_JAX_CACHE": str(tmp_path)}
         subprocess.run([sys.executable, "-c", script], check=True, env=environment)
-    assert len(list(tmp_path.glob("*.stablehlo"))) == 1
-    assert len(list(tmp_path.glob("jit_call-*-cache"))) == 1
+    assert len(list(tmp_path.rglob("*.stablehlo"))) == 1
+    assert len(list(tmp_path.rglob("jit_call-*-cache"))) == 1
