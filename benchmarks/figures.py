@@ -53,6 +53,8 @@ def draw_speeds(problem: str, results: Path, path: Path) -> Path:
         for place, row in enumerate(rows):
             _draw_row(ax, place, row)
         ax.set_yticks(range(len(rows)), [row.entry.name for row in rows])
+        for label, row in zip(ax.get_yticklabels(), rows, strict=True):
+            label.set_fontweight("bold" if row.entry.package == "crossed_jax" else "normal")
         ax.set(xscale="log", title=title, ylim=(-0.6, len(rows) - 0.4))
         ax.grid(axis="x", alpha=0.3)
     axes[-1].set_xlabel("smallest bulk ESS of the identified quantities, per second")

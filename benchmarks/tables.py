@@ -58,13 +58,13 @@ def speed_table(problem: str, folder: Path = RESULTS) -> str:
 def seconds_table(problem: str, folder: Path = RESULTS) -> str:
     """Where the time goes, and what else it takes."""
     columns: dict[str, Callable[[Row], str]] = {
-        "import": lambda row: short(row.spread(summary.part("import"), cold=_warm(row))),
-        "build": lambda row: short(row.spread(summary.part("build"), cold=_warm(row))),
-        "compile cold": lambda row: short(row.spread(summary.part("compile"), cold=True)),
-        "compile warm": lambda row: short(row.spread(summary.part("compile"), cold=False)),
-        "warm-up": lambda row: short(row.spread(summary.part("warmup"))),
-        "sampling": lambda row: short(row.spread(summary.part("sample"))),
-        "summary": lambda row: short(row.spread(summary.part("summary"), cold=_warm(row))),
+        "import": lambda row: seconds(row.spread(summary.part("import"), cold=_warm(row))),
+        "build": lambda row: seconds(row.spread(summary.part("build"), cold=_warm(row))),
+        "compile cold": lambda row: seconds(row.spread(summary.part("compile"), cold=True)),
+        "compile warm": lambda row: seconds(row.spread(summary.part("compile"), cold=False)),
+        "warm-up": lambda row: seconds(row.spread(summary.part("warmup"))),
+        "sampling": lambda row: seconds(row.spread(summary.part("sample"))),
+        "summary": lambda row: seconds(row.spread(summary.part("summary"), cold=_warm(row))),
         "gradients": lambda row: short(row.spread(summary.count("gradients"))),
         "ESS per gradient": lambda row: speeds(row, summary.gradients),
         "to ESS 400": lambda row: speeds(row, summary.seconds_to_enough),
@@ -158,6 +158,11 @@ def short(spread: Spread) -> str:
     middle = rounded(spread.median)
     low, high = rounded(spread.least), rounded(spread.most)
     return middle if low == high else f"{middle} ({low}–{high})"
+
+
+def seconds(spread: Spread) -> str:
+    """Spell seconds; how far below a hundredth nobody wants to know."""
+    return "< 0.01" if spread.most < 0.01 else short(spread)
 
 
 def rounded(value: float) -> str:

@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.12"
-# dependencies = ["pystan==3.14.0", "numpy>=2"]
+# dependencies = ["pystan==3.14.0", "pandas>=2.2", "numpy>=2"]
 # ///
 """Stan, by PyStan: the original form, and ``sum_to_zero_vector`` with an exact prior.
 
