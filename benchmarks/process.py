@@ -6,7 +6,9 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +30,10 @@ class Finished(NamedTuple):
 
 def interpreter(entry: Entry, in_project: bool = False) -> str:
     """Make or find a peer's environment; returns its interpreter."""
-    if entry.in_project or in_project:
+    if in_project:
+        return sys.executable
+    if entry.in_project:
+        _compile_project()
         return sys.executable
     script = str(PEERS / entry.script)
     make = ["sync", "--quiet", "--compile-bytecode", "--python", _base_interpreter(entry.python)]
@@ -45,6 +50,17 @@ def interpreter(entry: Entry, in_project: bool = False) -> str:
         if done.returncode:
             raise PeerError(f"not installed: {tail(done.stderr)}")
     return done.stdout.strip().splitlines()[-1]
+
+
+@cache
+def _compile_project() -> None:
+    """Compile the project's packages to bytecode, as uv does the peers'."""
+    packages = sysconfig.get_path("purelib")
+    subprocess.run(
+        [sys.executable, "-m", "compileall", "-q", "-j", "0", packages],
+        capture_output=True,  # files of a package that are not for this Python
+        check=False,
+    )
 
 
 def _base_interpreter(version: str) -> str:
@@ -85,7 +101,9 @@ def caches(folder: Path) -> dict[str, str]:
     }
 
 
-def run(entry: Entry, python: str, settings: dict, cache: Path, time_limit: float) -> Finished:
+def run(
+    entry: Entry, python: str, settings: dict, cache_folder: Path, time_limit: float
+) -> Finished:
     """Run a peer to its end.
 
     Parameters
@@ -96,7 +114,7 @@ def run(entry: Entry, python: str, settings: dict, cache: Path, time_limit: floa
         Interpreter of its environment.
     settings
         What the script reads; `out` is emptied before.
-    cache
+    cache_folder
         Folder for everything it compiles; what is there already it need not compile again.
     time_limit
         Seconds after which it is stopped.
@@ -109,8 +127,10 @@ def run(entry: Entry, python: str, settings: dict, cache: Path, time_limit: floa
     out = Path(settings["out"])
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    cache.mkdir(parents=True, exist_ok=True)
+    cache_folder.mkdir(parents=True, exist_ok=True)
     (out / "settings.json").write_text(json.dumps(settings))
+    environment = os.environ | caches(cache_folder)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or some would compile at every import
     with (out / "output.txt").open("w") as output:
         started = time.time()
         process = subprocess.Popen(
@@ -119,7 +139,7 @@ def run(entry: Entry, python: str, settings: dict, cache: Path, time_limit: floa
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             cwd=out,
-            env=os.environ | caches(cache) | {"BENCHMARK_STARTED": repr(started)},
+            env=environment | {"BENCHMARK_STARTED": repr(started)},
             start_new_session=True,
         )
         status, usage = _wait(process, started + time_limit)

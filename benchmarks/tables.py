@@ -11,6 +11,7 @@ from benchmarks import summary
 from benchmarks.entries import ESTIMATE
 from benchmarks.problems import PROBLEMS
 from benchmarks.summary import Row, Spread
+from crossed_jax.demo import POST_SECONDS
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -44,6 +45,7 @@ def speed_table(problem: str, folder: Path = RESULTS) -> str:
         "min ESS, all": lambda row: short(row.spread(_all)),
         "ESS/s, sampling": lambda row: speeds(row, summary.sampling_speed),
         "ESS/s, with warm-up": lambda row: speeds(row, summary.speed),
+        "ESS/s, process": lambda row: speeds(row, summary.process_speed, cold=_cold_alone(row)),
         "all, ESS/s": lambda row: speeds(row, summary.speed_of_all),
         "process cold, s": lambda row: short(row.spread(summary.process_seconds, cold=True)),
         "warm, s": lambda row: short(row.spread(summary.process_seconds, cold=False)),
@@ -58,13 +60,13 @@ def speed_table(problem: str, folder: Path = RESULTS) -> str:
 def seconds_table(problem: str, folder: Path = RESULTS) -> str:
     """Where the time goes, and what else it takes."""
     columns: dict[str, Callable[[Row], str]] = {
-        "import": lambda row: seconds(row.spread(summary.part("import"), cold=_warm(row))),
-        "build": lambda row: seconds(row.spread(summary.part("build"), cold=_warm(row))),
+        "import": lambda row: seconds(row.spread(summary.part("import"), cold=_cold_alone(row))),
+        "build": lambda row: seconds(row.spread(summary.part("build"), cold=_cold_alone(row))),
         "compile cold": lambda row: seconds(row.spread(summary.part("compile"), cold=True)),
         "compile warm": lambda row: seconds(row.spread(summary.part("compile"), cold=False)),
         "warm-up": lambda row: seconds(row.spread(summary.part("warmup"))),
         "sampling": lambda row: seconds(row.spread(summary.part("sample"))),
-        "summary": lambda row: seconds(row.spread(summary.part("summary"), cold=_warm(row))),
+        "summary": lambda row: seconds(row.spread(summary.part("summary"), cold=_cold_alone(row))),
         "gradients": lambda row: short(row.spread(summary.count("gradients"))),
         "ESS per gradient": lambda row: speeds(row, summary.gradients),
         "to ESS 400": lambda row: speeds(row, summary.seconds_to_enough),
@@ -75,11 +77,18 @@ def seconds_table(problem: str, folder: Path = RESULTS) -> str:
     return _table(problem, folder, columns)
 
 
-def verdict(problem: str, folder: Path = RESULTS) -> str:
-    """Say by how much crossed_jax wins or loses against the best peer, measure by measure."""
+def verdict(problem: str, folder: Path = RESULTS, against: str | None = None) -> str:
+    """Say by how much crossed_jax wins or loses, measure by measure.
+
+    Against the best of all peers in each, or the best entry of one package.
+    """
     found = [row for row in summary.rows(problem, folder) if row.trusted]
     ours = [row for row in found if row.entry.package == "crossed_jax"]
-    peers = [row for row in found if row.entry.package != "crossed_jax"]
+    peers = [
+        row
+        for row in found
+        if row.entry.package != "crossed_jax" and against in (None, row.entry.package)
+    ]
     if not ours or not peers:
         return ""
     measures = {
@@ -91,7 +100,11 @@ def verdict(problem: str, folder: Path = RESULTS) -> str:
         "seconds of the process, warm": (summary.process_seconds, False, True),
         "seconds of the process to ESS 400": (summary.seconds_to_enough, None, True),
     }
-    lines = ["| measure | best peer | " + " | ".join(row.entry.name for row in ours) + " |"]
+    lines = [
+        f"| measure | {against or 'best peer'} | "
+        + " | ".join(row.entry.name for row in ours)
+        + " |"
+    ]
     lines.append("|---|---|" + "---:|" * len(ours))
     for name, (measure, cold, less_is_better) in measures.items():
 
@@ -134,6 +147,12 @@ def _remarks(problem: str, folder: Path) -> list[str]:
             )
             seconds = number(row.spread(summary.process_seconds).median, 1)
             remarks.append(f"{row.entry.name} ({seconds} s): {estimates}.")
+        elif row.entry.package == "pymc3":
+            seconds = number(row.spread(_work).median)
+            remarks.append(
+                f"{row.entry.name}: {seconds} s of warm-up and sampling here; "
+                f"{POST_SECONDS:.0f} s by the post's own account, on its machine."
+            )
         elif row.entry.own_priors:
             remarks.append(f"{row.entry.name} has priors of its own: another posterior.")
         elif not row.trusted:
@@ -146,9 +165,9 @@ def _remarks(problem: str, folder: Path) -> list[str]:
     return ["", *(f"- {remark}" for remark in remarks)] if remarks else []
 
 
-def speeds(row: Row, measure: Callable[[dict], float | None]) -> str:
+def speeds(row: Row, measure: Callable[[dict], float | None], cold: bool | None = None) -> str:
     """Spell a speed, unless the posterior is another: then it is the speed of nothing."""
-    return short(row.spread(measure)) if row.trusted else ""
+    return short(row.spread(measure, cold)) if row.trusted else ""
 
 
 def short(spread: Spread) -> str:
@@ -183,7 +202,7 @@ def _times(ratio: float) -> str:
     return f"{rounded(ratio)} times" if ratio >= 1 else f"**loses: {ratio:.2g} times**"
 
 
-def _warm(row: Row) -> bool:
+def _cold_alone(row: Row) -> bool:
     """Whether only cold runs are there to be shown."""
     return all(run["cold"] for run in row.runs)
 
@@ -196,11 +215,18 @@ def _r_hat(run: dict) -> float:
     return run["identified"]["max_r_hat"]
 
 
+def _work(run: dict) -> float:
+    return run["seconds"]["warmup"] + run["seconds"]["sample"]
+
+
 def _memory(run: dict) -> float:
     return run["memory"] / 2**30
 
 
-TABLES: dict[str, Callable[[], str]] = {"demo": demo_table}
+TABLES: dict[str, Callable[[], str]] = {
+    "demo": demo_table,
+    "post-against-pymc3": partial(verdict, "post", against="pymc3"),
+}
 for _name in PROBLEMS:
     TABLES[_name] = partial(speed_table, _name)
     TABLES[f"{_name}-seconds"] = partial(seconds_table, _name)
