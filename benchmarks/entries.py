@@ -32,6 +32,8 @@ class Entry(NamedTuple):
         Whether the package insists on priors of its own, so that its posterior is another.
     small_only
         Whether it would take hours on a large table.
+    leaves_out
+        Problems on which it would need many gigabytes.
     changes
         Of the problem's chains, warm-up steps and draws.
     """
@@ -45,6 +47,7 @@ class Entry(NamedTuple):
     in_project: bool = False
     own_priors: bool = False
     small_only: bool = False
+    leaves_out: tuple[str, ...] = ()
     changes: dict[str, int] = {}  # noqa: RUF012
 
 
@@ -86,7 +89,9 @@ MANY = {"chains": 64, "warmup": 300, "draws": 500}
 
 ENTRIES = (
     _crossed_jax("collapsed", COLLAPSED, "collapsed"),
-    _crossed_jax("collapsed, 64 chains", COLLAPSED, "collapsed", changes=MANY),
+    _crossed_jax(
+        "collapsed, 64 chains", COLLAPSED, "collapsed", leaves_out=("insteval",), changes=MANY
+    ),
     _crossed_jax("sum-to-zero", ZERO_SUM, "sum_to_zero"),
     _crossed_jax("original", ORIGINAL, "original", small_only=True),
     _numpyro("zero_sum", "parallel"),
@@ -145,7 +150,11 @@ QUICK = ("crossed_jax collapsed", "crossed_jax sum-to-zero", "numpyro zero-sum, 
 
 def chosen(wanted: list[str] | None, problem: str) -> list[Entry]:
     """Entries that take part in a problem; `wanted` are packages or beginnings of names."""
-    taking_part = [e for e in ENTRIES if problem in SMALL or not e.small_only]
+    taking_part = [
+        entry
+        for entry in ENTRIES
+        if (problem in SMALL or not entry.small_only) and problem not in entry.leaves_out
+    ]
     if wanted is None:
         return taking_part
     for want in wanted:

@@ -145,14 +145,8 @@ def _remarks(problem: str, folder: Path) -> list[str]:
             estimates = ", ".join(
                 f"{name} {value:.4g}" for name, value in row.runs[0]["estimates"].items()
             )
-            seconds = number(row.spread(summary.process_seconds).median, 1)
-            remarks.append(f"{row.entry.name} ({seconds} s): {estimates}.")
-        elif row.entry.package == "pymc3":
-            seconds = number(row.spread(_work).median)
-            remarks.append(
-                f"{row.entry.name}: {seconds} s of warm-up and sampling here; "
-                f"{POST_SECONDS:.0f} s by the post's own account, on its machine."
-            )
+            took = number(row.spread(summary.process_seconds).median, 1)
+            remarks.append(f"{row.entry.name} ({took} s): {estimates}.")
         elif row.entry.own_priors:
             remarks.append(f"{row.entry.name} has priors of its own: another posterior.")
         elif not row.trusted:
@@ -161,6 +155,12 @@ def _remarks(problem: str, folder: Path) -> list[str]:
             remarks.append(
                 f"{row.entry.name} disagrees with the truth: up to {max(z.values()):.1f} standard "
                 f"errors where {gate['bound']:.1f} are allowed."
+            )
+        if row.entry.package == "pymc3" and row.runs:
+            took = number(row.spread(_work).median)
+            remarks.append(
+                f"{row.entry.name}: {took} s of warm-up and sampling here; "
+                f"{POST_SECONDS:.0f} s by the post's own account, on its machine."
             )
     return ["", *(f"- {remark}" for remark in remarks)] if remarks else []
 
