@@ -4,13 +4,13 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
 import time
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 from benchmarks.entries import Entry
 
@@ -19,13 +19,6 @@ PEERS = Path(__file__).parent / "peers"
 
 class PeerError(Exception):
     """A peer that could not be installed or did not finish; the message goes into the results."""
-
-
-class Finished(NamedTuple):
-    """A process that ended well: its largest resident memory, in bytes, and its wall seconds."""
-
-    memory: int
-    seconds: float
 
 
 def interpreter(entry: Entry, in_project: bool = False) -> str:
@@ -101,9 +94,7 @@ def caches(folder: Path) -> dict[str, str]:
     }
 
 
-def run(
-    entry: Entry, python: str, settings: dict, cache_folder: Path, time_limit: float
-) -> Finished:
+def run(entry: Entry, python: str, settings: dict, cache_folder: Path, time_limit: float) -> None:
     """Run a peer to its end.
 
     Parameters
@@ -132,40 +123,25 @@ def run(
     environment = os.environ | caches(cache_folder)
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or some would compile at every import
     with (out / "output.txt").open("w") as output:
-        started = time.time()
         process = subprocess.Popen(
             [python, str(PEERS / entry.script), str(out / "settings.json")],
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             cwd=out,
-            env=environment | {"BENCHMARK_STARTED": repr(started)},
+            env=environment | {"BENCHMARK_STARTED": repr(time.time())},
             start_new_session=True,
         )
-        status, usage = _wait(process, started + time_limit)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.time() - started
+        try:
+            process.wait(time_limit)
+        except BaseException as end:
+            os.killpg(process.pid, signal.SIGKILL)  # and all that it started
+            process.wait()
+            if isinstance(end, subprocess.TimeoutExpired):
+                raise PeerError(f"stopped after {time_limit:.0f} s") from None
+            raise
     if process.returncode:
-        late = seconds > time_limit
-        said = tail((out / "output.txt").read_text(errors="replace"))
-        raise PeerError(f"stopped after {time_limit:.0f} s" if late else said)
-    return Finished(usage.ru_maxrss * 1024, seconds)
-
-
-def _wait(process: subprocess.Popen, deadline: float) -> tuple[int, "os.struct_rusage"]:
-    """Wait for a process, and end it and its children at the deadline."""
-    try:
-        while True:
-            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if ended:
-                return status, usage
-            if time.time() > deadline:
-                os.killpg(process.pid, 9)
-                return os.wait4(process.pid, 0)[1:]
-            time.sleep(0.05)
-    except BaseException:
-        os.killpg(process.pid, 9)
-        raise
+        raise PeerError(tail((out / "output.txt").read_text(errors="replace")))
 
 
 def tail(text: str, lines: int = 4) -> str:

@@ -112,14 +112,13 @@ def _run_once(
 ) -> dict:
     load = machine.load_average()
     try:
-        finished = process.run(entry, python, settings, cache, time_limit)
+        process.run(entry, python, settings, cache, time_limit)
     except process.PeerError as error:
         return {"error": str(error), "load": load}
     out = Path(settings["out"])
     found = {
         "settings": {k: settings[k] for k in ("chains", "warmup", "draws")},
         "load": load,
-        "memory": finished.memory,
         **read_record(out),
     }
     if entry.family != ESTIMATE:

@@ -219,8 +219,8 @@ def _work(run: dict) -> float:
     return run["seconds"]["warmup"] + run["seconds"]["sample"]
 
 
-def _memory(run: dict) -> float:
-    return run["memory"] / 2**30
+def _memory(run: dict) -> float | None:
+    return run["peak_memory"] / 2**30 if run.get("peak_memory") else None
 
 
 TABLES: dict[str, Callable[[], str]] = {

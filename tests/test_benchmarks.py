@@ -60,7 +60,7 @@ def test_a_quick_run_has_the_shape_of_a_result_and_passes_the_gate(results):
         assert 0 < each["identified"]["min_ess_bulk"] <= each["identified"]["median_ess_bulk"]
         assert each["all"]["min_ess_bulk"] <= each["identified"]["min_ess_bulk"]
         assert each["counts"]["gradients"] >= each["draws"] == 2000
-        assert each["memory"] > 2**20
+        assert each["peak_memory"] > 2**20
         assert each["versions"]["python"]
     assert str(ROOT) not in path.read_text()
 
@@ -162,7 +162,7 @@ def test_a_wrong_posterior_has_no_speed(tmp_path):
         "seed": 0,
         "cold": True,
         "load": 0.0,
-        "memory": 2**30,
+        "peak_memory": 2**30,
         "seconds": {"warmup": 1.0, "sample": 1.0, "process": 4.0, "compile": 2.0},
         "counts": {"gradients": 10, "divergences": 0, "max_tree_depth_hits": 0},
         "identified": {"min_ess_bulk": 100.0, "max_r_hat": 1.0},
@@ -182,7 +182,7 @@ def test_a_wrong_posterior_has_no_speed(tmp_path):
     assert "lme4 REML: not installed: there is no Rscript" in table
     assert third.runs == []
     # a later run of one entry replaces its row alone
-    later = {"date": "2000-01-02", "runs": [good | {"memory": 1}], "problem": {"num_rows": 90}}
+    later = {"date": "2000-01-02", "runs": [good | {"peak_memory": 1}], "problem": {"num_rows": 90}}
     (tmp_path / "post-20000102T000000.json").write_text(json.dumps(later))
     assert [row.date for row in summary.rows("post", tmp_path)] == [
         "2000-01-02",

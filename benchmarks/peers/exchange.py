@@ -83,6 +83,7 @@ class Job:
         record = {
             "seconds": self.seconds,
             "counts": {name: int(count) for name, count in counts.items()},
+            "peak_memory": _peak_memory(),
             "versions": {"python": python, **{p: metadata.version(p) for p in packages}},
             **more,
         }
@@ -99,6 +100,15 @@ def counts_of(n_steps, diverging, depth, warmup_steps=None) -> dict:
     if warmup_steps is not None:
         counts["warmup_gradients"] = np.sum(warmup_steps)
     return counts
+
+
+def _peak_memory() -> int | None:
+    """Most bytes this process has held; not by ``getrusage``, which counts what forked it, too."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
 def _read(folder: Path) -> Problem:
