@@ -1,4 +1,4 @@
-"""What a collapsed fit costs as the table grows: ``python -m benchmarks.ladder``.
+"""What a collapsed fit costs as the table grows: ``python -m benchmarks ladder``.
 
 Screens of 3 to 18,000 genes are simulated, complete and with 2% of their cells missing, and fitted
 twice in one process: the second fit, which compiles nothing, is the one recorded, by part. Writes
@@ -82,12 +82,14 @@ def draw() -> None:
     plt.close(figure)
 
 
-def main() -> None:
-    """Measure every size, unless only a drawing is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what ``python -m benchmarks ladder`` takes."""
     parser.add_argument("--draw", action="store_true", help="draw what was measured before")
     parser.add_argument("--most-rows", type=float, default=1e9, help="leave out larger tables")
-    arguments = parser.parse_args()
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Measure every size, unless only a drawing is asked for."""
     if not arguments.draw:
         rows = [
             measure(*size, missing)
@@ -97,7 +99,3 @@ def main() -> None:
         ]
         pl.DataFrame(rows).write_csv(RESULTS)
     draw()
-
-
-if __name__ == "__main__":
-    main()

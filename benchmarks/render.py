@@ -1,55 +1,52 @@
-"""Write the README's tables from the committed results: ``python -m benchmarks.render``.
+"""Write the README's tables and the figures from the committed results.
 
-A table stands between two comments that name it, ``<!-- table: demo -->`` and ``<!-- end -->``.
+``python -m benchmarks render``. A table stands between two comments that name it, ``<!-- table:
+demo -->`` and ``<!-- end -->``; ``--list`` prints the names, ``--show NAME`` a table.
 """
 
+import argparse
 import re
 from pathlib import Path
 
-import polars as pl
+from benchmarks.figures import draw_all
+from benchmarks.tables import RESULTS, TABLES
 
-HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
-
-
-def demo_table(path: Path = HERE / "results" / "demo.csv") -> str:
-    """Render the comparison that ``crossed-jax demo`` writes as a Markdown table."""
-    lines = [
-        "| form | compile, s | sample, s | min ESS | ESS/s | divergences | at max depth | R-hat |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    for row in pl.read_csv(path).iter_rows(named=True):
-        bound = "< " if row["compile_s"] is None else ""
-        cells = [
-            row["form"],
-            _number(row["compile_s"], 1),
-            _number(row["sampling_s"], 1),
-            bound + _number(row["min_ess"]),
-            bound + _number(row["ess_per_s"], 0 if row["ess_per_s"] > 10 else 1),
-            _number(row["divergences"]),
-            _number(row["max_tree_depth_hits"]),
-            _number(row["max_r_hat"], 3),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _number(value: float | None, decimals: int = 0) -> str:
-    return "" if value is None else f"{value:,.{decimals}f}"
-
-
-TABLES = {"demo": demo_table}
+README = Path(__file__).parents[1] / "README.md"
+PLACE = re.compile(r"(<!-- table: ([\w-]+) -->\n)(.*?)(<!-- end -->)", flags=re.DOTALL)
 
 
 def render(text: str) -> str:
     """Put the current tables into a README's text."""
-    for name, table in TABLES.items():
-        pattern = rf"(<!-- table: {name} -->\n).*?(<!-- end -->)"
-        text, found = re.subn(pattern, rf"\g<1>{table()}\n\g<2>", text, flags=re.DOTALL)
-        if found != 1:
-            raise ValueError(f"the README has {found} places for the table {name!r}, not one")
-    return text
+    named = [match[2] for match in PLACE.finditer(text)]
+    for name in named:
+        if name not in TABLES:
+            raise ValueError(f"the README has a place for the table {name!r}, which there is not")
+        if named.count(name) > 1:
+            raise ValueError(f"the README has several places for the table {name!r}")
+    if "demo" not in named:
+        raise ValueError("the README has no place for the table 'demo'")
+    return PLACE.sub(lambda match: f"{match[1]}{TABLES[match[2]]()}\n{match[4]}", text)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what ``python -m benchmarks render`` takes."""
+    parser.add_argument("--list", action="store_true", help="print the names of the tables")
+    parser.add_argument("--show", metavar="NAME", help="print a table and write nothing")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Write tables and figures, or show what was asked for."""
+    if arguments.list:
+        print("\n".join(TABLES))
+    elif arguments.show:
+        print(TABLES[arguments.show]())
+    else:
+        README.write_text(render(README.read_text()))
+        for path in draw_all(RESULTS):
+            print(path.name)
 
 
 if __name__ == "__main__":
-    README.write_text(render(README.read_text()))
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    main(parser.parse_args())
