@@ -92,6 +92,9 @@ ENTRIES = (
     _crossed_jax(
         "collapsed, 64 chains", COLLAPSED, "collapsed", leaves_out=("insteval",), changes=MANY
     ),
+    _crossed_jax(
+        "collapsed, 16 chains", COLLAPSED, "collapsed", changes={"chains": 16, "draws": 1000}
+    ),
     _crossed_jax("sum-to-zero", ZERO_SUM, "sum_to_zero"),
     _crossed_jax("original", ORIGINAL, "original", small_only=True),
     _numpyro("zero_sum", "parallel"),

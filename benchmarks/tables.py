@@ -57,6 +57,20 @@ def speed_table(problem: str, folder: Path = RESULTS) -> str:
     return _table(problem, folder, columns)
 
 
+def brief_table(problem: str, folder: Path = RESULTS) -> str:
+    """What matters most, for the README."""
+    columns = {
+        "min ESS": lambda row: short(row.spread(summary.min_ess)),
+        "ESS/s, sampling": lambda row: speeds(row, summary.sampling_speed),
+        "ESS/s, with warm-up": lambda row: speeds(row, summary.speed),
+        "process cold, s": lambda row: short(row.spread(summary.process_seconds, cold=True)),
+        "warm, s": lambda row: short(row.spread(summary.process_seconds, cold=False)),
+        "diverged": lambda row: short(row.spread(summary.count("divergences"))),
+        "agrees with truth": lambda row: f"{row.agreeing} of {len(row.runs)}",
+    }
+    return _table(problem, folder, columns)
+
+
 def seconds_table(problem: str, folder: Path = RESULTS) -> str:
     """Where the time goes, and what else it takes."""
     columns: dict[str, Callable[[Row], str]] = {
@@ -229,5 +243,6 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 for _name in PROBLEMS:
     TABLES[_name] = partial(speed_table, _name)
+    TABLES[f"{_name}-brief"] = partial(brief_table, _name)
     TABLES[f"{_name}-seconds"] = partial(seconds_table, _name)
     TABLES[f"{_name}-verdict"] = partial(verdict, _name)

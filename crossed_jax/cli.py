@@ -151,7 +151,9 @@ def _fit(command: dict[str, Any], checkpoint: Path | None, quiet: bool) -> None:
         seconds = {"read": time.perf_counter() - clock}
         clock = time.perf_counter()
         from crossed_jax.fitting import fit as fit_model  # late: a bad table is told at once
+        from crossed_jax.fitting import import_beside
 
+        import_beside(("h5netcdf",))
         seconds["import"] = time.perf_counter() - clock
         if settings["chain_method"] == "parallel":
             import jax

@@ -41,7 +41,7 @@ FORMS: dict[str, Form] = {
 
 
 MOST_RUNS = 6
-NEEDED_AFTERWARDS = ("crossed_jax.posterior", "crossed_jax.diagnostics", "h5netcdf")
+NEEDED_AFTERWARDS = ("crossed_jax.posterior", "crossed_jax.diagnostics")
 
 
 class Sampled(NamedTuple):
@@ -141,7 +141,7 @@ def fit(
     clock = time.perf_counter()
     cells = cells_of(data)
     _check_noise(cells)
-    _import_beside(NEEDED_AFTERWARDS)
+    import_beside(NEEDED_AFTERWARDS)
     point = estimate(cells)
     seconds = {"prepare": time.perf_counter() - clock}
     key = jax.random.wrap_key_data(
@@ -212,7 +212,7 @@ def fit(
     )
 
 
-def _import_beside(names: tuple[str, ...]) -> None:
+def import_beside(names: tuple[str, ...]) -> None:
     """Import in a thread of its own: compiling and sampling leave the interpreter free."""
     thread = threading.Thread(target=lambda: [importlib.import_module(name) for name in names])
     thread.start()
