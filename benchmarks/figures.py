@@ -20,7 +20,8 @@ def draw_all(results: Path, folder: Path = FIGURES) -> list[Path]:
     paths = [
         draw_speeds(name, results, folder / f"speed-{name}.png")
         for name in summary.measured_problems(results)
-        if sum(row.trusted for row in summary.rows(name, results)) > 1
+        if not name.startswith("screen-")  # they have a figure of their own
+        and sum(row.trusted for row in summary.rows(name, results)) > 1
     ]
     paths.append(draw_sizes(results, folder / "time-to-ess.png"))
     return [path for path in paths if path is not None]
