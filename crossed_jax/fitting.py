@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from crossed_jax.cells import Cells, blocks, cells_of
@@ -143,10 +142,9 @@ def fit(
     _check_noise(cells)
     import_beside(NEEDED_AFTERWARDS)
     point = estimate(cells)
+    words = np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32)
+    key = jax.random.wrap_key_data(jax.device_put(words), impl=KEY_KIND)
     seconds = {"prepare": time.perf_counter() - clock}
-    key = jax.random.wrap_key_data(
-        jnp.array([seed >> 32, seed & 0xFFFFFFFF], jnp.uint32), impl=KEY_KIND
-    )
     kept = None
     if checkpoint is not None:
         identity = {
