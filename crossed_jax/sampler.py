@@ -207,10 +207,10 @@ def _compile(
 
 
 def _check_start(state: State, form: Form, problem: Any) -> None:
-    """Refuse chains that start where there is no density or no gradient, and say in what."""
-    log_density, gradient = _on_host(state.chains.log_density), _on_host(state.chains.gradient)
-    wrong = ~np.isfinite(gradient) | ~np.isfinite(_on_host(state.chains.position))
-    if np.isfinite(log_density).all() and not wrong.any():
+    """Refuse chains that start where density or gradient are not a number, and say in what."""
+    wrong = ~np.isfinite(_on_host(state.chains.gradient))
+    wrong |= ~np.isfinite(_on_host(state.chains.position))
+    if not np.isnan(_on_host(state.chains.log_density)).any() and not wrong.any():
         return
     paths = jax.tree.leaves_with_path(jax.eval_shape(form.scale, problem))
     sizes = [int(np.prod(leaf.shape)) for _, leaf in paths]
@@ -218,7 +218,7 @@ def _check_start(state: State, form: Form, problem: Any) -> None:
     names = {jax.tree_util.keystr(paths[i][0]).lstrip(".") for i in owner[wrong.any(0)]}
     where = f", as is its derivative by {', '.join(sorted(names))}" if names else ""
     raise InputError(
-        f"the log-density of the {form.name} form is not a finite number where the chains start"
+        f"the log-density of the {form.name} form is not a number where the chains start"
         f"{where}: look at the priors, and at the size of the response."
     )
 

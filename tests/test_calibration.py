@@ -15,11 +15,12 @@ import pytest
 from scipy import stats
 from tables import problem_for, table
 
-from crossed_jax import sampler
+from crossed_jax import nuts
 from crossed_jax.cells import cells_of
 from crossed_jax.models import back_substitution, balanced, sum_to_zero
 from crossed_jax.moments import estimate
 from crossed_jax.priors import Priors
+from crossed_jax.warmup import schedule
 
 NUM_TABLES = 300
 NUM_WARMUP, NUM_DRAWS, THIN = 500, 990, 10
@@ -55,24 +56,27 @@ def simulate(rng, counts):
 
 def batched_draws(form, problems):
     """One chain for each of many tables, through one compiled and batched step."""
-    keys = jax.random.split(jax.random.key(0), (NUM_TABLES, 1))
-    state = jax.vmap(partial(sampler._initial_state, form=form))(keys, problems)
-    schedule = jnp.asarray(sampler.warmup_schedule(NUM_WARMUP))
+    leaves, structure = jax.tree.flatten(problems)
+    size, _ = nuts.shape_of_draws(form, jax.tree.map(lambda leaf: leaf[0], problems))
+    settings = nuts.Settings(form, structure, 8, 250, None, vectorized=True)
+    keys = jax.random.key_data(jax.random.split(jax.random.key(0), NUM_TABLES))
+    blank = nuts.blank_state(1, size)
+    state = jax.tree.map(lambda leaf: jnp.stack([leaf] * NUM_TABLES), blank)
 
     @jax.jit
     def advance(state, num_steps):
         return jax.vmap(
-            lambda state, keys, problem: sampler._advance(
+            lambda state, key, leaves: nuts.advance(
                 state,
                 num_steps,
-                keys=keys,
-                schedule=schedule,
-                target_accept=0.9,
-                problem=problem,
-                form=form,
-                max_tree_depth=8,
+                key,
+                jnp.arange(1, dtype=jnp.uint32),
+                schedule(NUM_WARMUP),
+                0.9,
+                leaves,
+                settings=settings,
             )
-        )(state, keys, problems)
+        )(state, keys, tuple(leaves))
 
     for _ in range(0, NUM_WARMUP, 250):
         state, _ = advance(state, 250)
