@@ -90,8 +90,8 @@ def sample(
     Raises
     ------
     InputError
-        If chains start where the log-density is not finite, or the checkpoint holds more draws
-        than are asked for.
+        If chains start where the log-density is not a number, or the checkpoint holds more draws
+        than are asked for, or not all of them.
     """
     clock = time.perf_counter()
     program, state, structure, most_steps = _compile(
@@ -119,7 +119,13 @@ def sample(
             f"the checkpoint holds {done - num_warmup} draws of each chain, more than the "
             f"{num_draws} asked for: ask for {done - num_warmup} or more."
         )
+    if sum(len(statistics.lp) for _, statistics in pieces) != max(0, done - num_warmup):
+        raise InputError(
+            "a file of the checkpoint is missing between others: delete those after the gap to go "
+            "on from the steps before."
+        )
     divergences = sum(int(statistics.diverging.sum()) for _, statistics in pieces)
+    alone = jax.process_count() == 1  # several must do the same things, however long each waits
     unsaved = len(pieces)
     saved_at = time.perf_counter()
     pace = 16
@@ -136,15 +142,13 @@ def sample(
             elapsed = time.perf_counter() - clock
             seconds["warmup" if warming_up else "sample"] += elapsed
             done += num_steps
-            if (
-                jax.process_count() == 1
-            ):  # several must take the same steps, however long each waits
+            if alone:
                 pace = max(1, round(num_steps * SECONDS_BETWEEN_REPORTS / elapsed))
             if report is not None:
                 step_size = float(state.tuning.step_size)
                 report(Progress(done, total, done < num_warmup, divergences, step_size))
-            pause = time.perf_counter() - saved_at > SECONDS_BETWEEN_SAVES
-            if checkpoint is not None and (pause or done == total or interrupted()):
+            due = not alone or time.perf_counter() - saved_at > SECONDS_BETWEEN_SAVES
+            if checkpoint is not None and (due or done == total or interrupted()):
                 leaves = [_on_host(leaf) for leaf in jax.tree.leaves(state)]
                 drawn = jax.tree.leaves(_joined(pieces[unsaved:])) if pieces[unsaved:] else []
                 if jax.process_index() == 0:

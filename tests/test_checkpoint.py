@@ -119,6 +119,13 @@ def test_a_damaged_file_is_named(tmp_path, damage):
     fit(tmp_path)
 
 
+def test_a_gap_is_told(tmp_path):
+    fit(tmp_path)
+    sorted(tmp_path.glob("*.draws"))[-2].unlink()
+    with pytest.raises(InputError, match="missing between others"):
+        fit(tmp_path)
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{"])
 def test_a_damaged_identity_is_named(tmp_path, content):
     fit(tmp_path, num_draws=4)
