@@ -26,22 +26,25 @@ from crossed_jax.files import read_checked, remove_parts, write_checked, write_w
 IDENTITY = "identity.json"
 COMMAND = "command.json"
 SUFFIX = ".draws"
-COMMAND_KEYS = {
-    "table",
-    "response",
-    "factors",
-    "out",
-    "parameterization",
-    "priors",
-    "num_chains",
-    "num_warmup",
-    "num_draws",
-    "seed",
-    "target_accept",
-    "keep_effects",
-    "chain_method",
-    "figures",
-}
+
+
+class Command(NamedTuple):
+    """What was asked of the command line, in plain values that fit into JSON."""
+
+    table: str
+    response: str
+    factors: tuple[str, ...]
+    out: str
+    parameterization: str
+    priors: str
+    num_chains: int
+    num_warmup: int
+    num_draws: int
+    seed: int
+    target_accept: float
+    keep_effects: str
+    chain_method: str
+    figures: bool
 
 
 class Stretch(NamedTuple):
@@ -130,22 +133,22 @@ def open_checkpoint(folder: str | Path, identity: Mapping[str, Any]) -> Checkpoi
     return Checkpoint(folder)
 
 
-def begin(folder: Path, command: Mapping[str, Any]) -> None:
+def begin(folder: Path, command: Command) -> None:
     """Keep the command of a run that is not yet in the directory, for :func:`load_command`."""
     if not (folder / IDENTITY).exists():
         save_command(folder, command)
 
 
-def save_command(folder: Path, command: Mapping[str, Any]) -> None:
+def save_command(folder: Path, command: Command) -> None:
     """Keep a command in a checkpoint's directory."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / COMMAND, json.dumps(command, indent=2).encode())
+        write_whole(folder / COMMAND, json.dumps(command._asdict(), indent=2).encode())
     except OSError as error:
         raise _unwritable(folder, error) from None
 
 
-def load_command(folder: Path) -> dict[str, Any]:
+def load_command(folder: Path) -> Command:
     """Read the command of a checkpoint.
 
     Raises
@@ -159,10 +162,10 @@ def load_command(folder: Path) -> dict[str, Any]:
             f"there is no checkpoint of a fit in {str(folder)!r}: name the directory that fit was "
             "given as --checkpoint."
         )
-    command = _load(path)
-    if set(command) != COMMAND_KEYS:
-        raise _damaged(path)
-    return command
+    try:
+        return Command(**_load(path))
+    except TypeError:  # other names than its own
+        raise _damaged(path) from None
 
 
 def _load(path: Path) -> dict:

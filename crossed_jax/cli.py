@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
     import xarray as xr
 
+    from crossed_jax.checkpoint import Command
     from crossed_jax.data import CrossedData
 
 app = typer.Typer(
@@ -98,22 +99,24 @@ def fit(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only problems.")] = False,
 ) -> None:
     """Fit a table and write posterior, tables, diagnostics and figures to a directory."""
-    command = {
-        "table": os.path.abspath(table) if checkpoint else str(table),
-        "response": response,
-        "factors": _split(factors),
-        "out": os.path.abspath(out) if checkpoint else str(out),
-        "parameterization": parameterization.value,
-        "priors": priors.value,
-        "num_chains": chains,
-        "num_warmup": warmup,
-        "num_draws": draws,
-        "seed": seed,
-        "target_accept": target_accept,
-        "keep_effects": keep_effects.value,
-        "chain_method": chain_method.value,
-        "figures": figures,
-    }
+    from crossed_jax.checkpoint import Command
+
+    command = Command(
+        table=os.path.abspath(table) if checkpoint else str(table),
+        response=response,
+        factors=_split(factors),
+        out=os.path.abspath(out) if checkpoint else str(out),
+        parameterization=parameterization.value,
+        priors=priors.value,
+        num_chains=chains,
+        num_warmup=warmup,
+        num_draws=draws,
+        seed=seed,
+        target_accept=target_accept,
+        keep_effects=keep_effects.value,
+        chain_method=chain_method.value,
+        figures=figures,
+    )
     _fit(command, checkpoint, quiet)
 
 
@@ -130,24 +133,24 @@ def resume(
 
     command = load_command(checkpoint)
     if extend:
-        command["num_draws"] += extend
+        command = command._replace(num_draws=command.num_draws + extend)
         save_command(checkpoint, command)
     _fit(command, checkpoint, quiet)
 
 
-def _fit(command: dict[str, Any], checkpoint: Path | None, quiet: bool) -> None:
+def _fit(command: "Command", checkpoint: Path | None, quiet: bool) -> None:
     from crossed_jax.data import InputError, read_table
     from crossed_jax.output import staged_directory
 
-    if not 0 <= command["seed"] < 2**63:
-        raise InputError(f"the seed is {command['seed']}: give a whole number from 0 to 2**63 - 1.")
-    settings = dict(command)
-    table, out, figures = settings.pop("table"), settings.pop("out"), settings.pop("figures")
+    if not 0 <= command.seed < 2**63:
+        raise InputError(f"the seed is {command.seed}: give a whole number from 0 to 2**63 - 1.")
+    table, response, factors, out, *_ = command
+    settings = command._asdict()
+    for name in ("table", "response", "factors", "out", "figures"):
+        del settings[name]  # the rest is what fit is given
     with staged_directory(out) as folder:
         clock = time.perf_counter()
-        data = read_table(
-            table, response=settings.pop("response"), factors=tuple(settings.pop("factors"))
-        )
+        data = read_table(table, response=response, factors=tuple(factors))
         seconds = {"read": time.perf_counter() - clock}
         clock = time.perf_counter()
         from crossed_jax.fitting import fit as fit_model  # late: a bad table is told at once
@@ -155,7 +158,7 @@ def _fit(command: dict[str, Any], checkpoint: Path | None, quiet: bool) -> None:
 
         import_beside(("h5netcdf",))
         seconds["import"] = time.perf_counter() - clock
-        if settings["chain_method"] == "parallel":
+        if command.chain_method == "parallel":
             import jax
 
             # a device for each processor, unless the user has chosen their number
@@ -170,14 +173,14 @@ def _fit(command: dict[str, Any], checkpoint: Path | None, quiet: bool) -> None:
                 tree = fit_model(
                     data,
                     checkpoint=checkpoint,
-                    report=report(settings["parameterization"]),
+                    report=report(command.parameterization),
                     **settings,
                 )
         except KeyboardInterrupt:
             if checkpoint is None:
                 raise
             raise InterruptedRunError(checkpoint) from None
-        diagnosis = _write_fit(tree, data, folder, seconds, figures)
+        diagnosis = _write_fit(tree, data, folder, seconds, command.figures)
     _tell(diagnosis, quiet)
     if not quiet:
         _say(f"Results are in {out}.")

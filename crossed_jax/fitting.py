@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from crossed_jax.cells import Cells, blocks, cells_of
-from crossed_jax.checkpoint import open_checkpoint, table_digest
+from crossed_jax.checkpoint import Checkpoint, open_checkpoint, table_digest
 from crossed_jax.data import CrossedData, InputError
 from crossed_jax.models import design_matrix, original, sum_to_zero
 from crossed_jax.models.back_substitution import Collapsed, OutsideBoxError, collapse, effects_at
@@ -145,22 +145,20 @@ def fit(
     words = np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32)
     key = jax.random.wrap_key_data(jax.device_put(words), impl=KEY_KIND)
     seconds = {"prepare": time.perf_counter() - clock}
+    settings = {
+        "parameterization": "collapsed" if form is None else form.name,
+        "priors": described,
+        "seed": seed,
+        "num_chains": num_chains,
+        "num_warmup": num_warmup,
+        "target_accept": target_accept,
+        "max_tree_depth": max_tree_depth,
+        "versions": versions(),
+    }
     kept = None
     if checkpoint is not None:
-        identity = {
-            "table": table_digest(data),
-            "parameterization": "collapsed" if form is None else form.name,
-            "priors": described,
-            "seed": seed,
-            "num_chains": num_chains,
-            "num_warmup": num_warmup,
-            "target_accept": target_accept,
-            "max_tree_depth": max_tree_depth,
-            "centered": dict(centered or {}),
-            "chain_method": chain_method,
-            "versions": versions(),
-        }
-        kept = open_checkpoint(checkpoint, identity)
+        asked = {"centered": dict(centered or {}), "chain_method": chain_method}
+        kept = open_checkpoint(checkpoint, {"table": table_digest(data)} | settings | asked)
     draw = partial(
         sample,
         key,
@@ -171,14 +169,14 @@ def fit(
         max_tree_depth=max_tree_depth,
         chain_method=chain_method,
         report=report,
-        checkpoint=kept,
     )
     with jax.enable_x64(True):
         if form is None:
             keep = keep_effects == "draws"
-            sampled = _sample_collapsed(draw, cells, chosen_priors, point, seed, keep)
+            sampled = _sample_collapsed(draw, kept, cells, chosen_priors, point, seed, keep)
         else:
             centering = _centering(form, data, centered)
+            draw = partial(draw, checkpoint=kept)
             sampled = _sample_form(draw, form, cells, chosen_priors, point, centering, data)
     from crossed_jax.posterior import to_datatree
 
@@ -187,22 +185,15 @@ def fit(
         sampled.run.statistics,
         dataclasses.replace(data, notes=data.notes + describe_blocks(cells, data)),
         {
-            "parameterization": "collapsed" if form is None else form.name,
+            **settings,
             **sampled.attributes,
-            "priors": described,
-            "seed": seed,
-            "num_chains": num_chains,
-            "num_warmup": num_warmup,
             "num_draws": num_draws,
-            "target_accept": target_accept,
-            "max_tree_depth": max_tree_depth,
             "num_rows": len(data.response),
             "num_missing": data.num_missing,
             "input_sha256": data.sha256 or "",
             "source": data.source or "",
             "seconds": seconds | sampled.seconds,
             "inference_library": "blackjax",
-            "versions": versions(),
             "device": jax.devices()[0].device_kind,
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         },
@@ -236,7 +227,8 @@ def _sample_form(
 
 
 def _sample_collapsed(
-    draw: partial[Run],
+    draw: Callable[..., Run],
+    checkpoint: Checkpoint | None,
     cells: Cells,
     priors: Priors,
     point: Estimate,
@@ -251,7 +243,6 @@ def _sample_collapsed(
     else:
         collapsed = collapse(cells, priors, point)
     seconds = {"collapse": time.perf_counter() - clock}
-    checkpoint = draw.keywords["checkpoint"]
     for attempt in range(MOST_RUNS):
         if checkpoint is not None:
             checkpoint = checkpoint._replace(attempt=attempt)

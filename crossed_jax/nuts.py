@@ -69,6 +69,30 @@ class Statistics(NamedTuple):
 STATISTICS_KINDS = (float, float, float, float, int, int, bool, bool)
 
 
+class Plan(NamedTuple):
+    """What a run is given once and for all.
+
+    Attributes
+    ----------
+    key
+        Key data of the run, shape (2,).
+    chain_numbers
+        0, 1, 2, ...; each chain's key is the run's with its number folded in.
+    stages
+        The schedule of warm-up; steps beyond it are sampling.
+    target_accept
+        Mean acceptance rate that warm-up aims the step size at.
+    leaves
+        Of the problem.
+    """
+
+    key: Array
+    chain_numbers: Array
+    stages: Array
+    target_accept: Array
+    leaves: tuple[Array, ...]
+
+
 class Settings(NamedTuple):
     """What the program is compiled for, besides the shapes of its arguments.
 
@@ -121,15 +145,7 @@ def _state_spec(state: State) -> Any:
 
 @partial(jax.jit, static_argnames="settings")
 def advance(
-    state: State,
-    num_steps: Array,
-    key: jax.Array,
-    chain_numbers: Array,
-    stages: Array,
-    target_accept: Array,
-    leaves: tuple[Array, ...],
-    *,
-    settings: Settings,
+    state: State, num_steps: Array, plan: Plan, *, settings: Settings
 ) -> tuple[State, tuple[Any, Statistics]]:
     """Take `num_steps` steps; their draws lead the returned buffer, shape (steps, chains, ...).
 
@@ -139,51 +155,34 @@ def advance(
         Where to go on from, or a blank one.
     num_steps
         At most ``settings.buffer_steps``.
-    key
-        Key data of the run, shape (2,).
-    chain_numbers
-        0, 1, 2, ...; each chain's key is the run's with its number folded in.
-    stages
-        The schedule of warm-up; steps beyond it are sampling.
-    target_accept
-        Mean acceptance rate that warm-up aims the step size at.
-    leaves
-        Of the problem.
+    plan
+        What stays as it is from call to call.
     settings
         What to compile for.
     """
-    arguments = (state, num_steps, key, chain_numbers, stages, target_accept, leaves)
     if settings.mesh is None:
-        return _advance(*arguments, settings=settings)
+        return _advance(state, num_steps, plan, settings=settings)
     each, every = PartitionSpec(AXIS), PartitionSpec()
-    steps = PartitionSpec(None, AXIS)
+    plan_spec: Any = jax.tree.map(lambda _: every, plan)
     state_spec = _state_spec(state)
     return jax.shard_map(
         partial(_advance, settings=settings),
         mesh=settings.mesh,
-        in_specs=(state_spec, every, every, each, every, every, every),
-        out_specs=(state_spec, steps),
+        in_specs=(state_spec, every, plan_spec._replace(chain_numbers=each)),
+        out_specs=(state_spec, PartitionSpec(None, AXIS)),
         check_vma=False,
-    )(*arguments)
+    )(state, num_steps, plan)
 
 
 def _advance(
-    state: State,
-    num_steps: Array,
-    key: jax.Array,
-    chain_numbers: Array,
-    stages: Array,
-    target_accept: Array,
-    leaves: tuple[Array, ...],
-    *,
-    settings: Settings,
+    state: State, num_steps: Array, plan: Plan, *, settings: Settings
 ) -> tuple[State, tuple[Any, Statistics]]:
     form = settings.form
-    problem = jax.tree.unflatten(settings.problem, leaves)
-    run_key = jax.random.wrap_key_data(key, impl=KEY_KIND)
-    chain_keys = jax.vmap(jax.random.fold_in, (None, 0))(run_key, chain_numbers)
+    problem = jax.tree.unflatten(settings.problem, plan.leaves)
+    run_key = jax.random.wrap_key_data(jnp.asarray(plan.key), impl=KEY_KIND)
+    chain_keys = jax.vmap(jax.random.fold_in, (None, 0))(run_key, plan.chain_numbers)
     scale, unravel = ravel_pytree(form.scale(problem))
-    num_chains = len(chain_numbers)
+    num_chains = len(plan.chain_numbers)
 
     def log_density(position: jax.Array) -> Array:
         return form.log_density(unravel(position), problem)
@@ -203,9 +202,9 @@ def _advance(
             chains, statistics = jax.vmap(move)(step_keys, state.chains)
         else:
             chains, statistics = jax.lax.map(lambda a: move(*a), (step_keys, state.chains))
-        stage = stages[jnp.minimum(state.step, len(stages) - 1)]
+        stage = plan.stages[jnp.minimum(state.step, len(plan.stages) - 1)]
         tuning = _tune_together(
-            stage, state.tuning, chains, statistics, target_accept, settings.mesh
+            stage, state.tuning, chains, statistics, plan.target_accept, settings.mesh
         )
         return State(state.step + 1, chains, tuning), (chains.position, statistics)
 

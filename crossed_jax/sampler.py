@@ -16,7 +16,16 @@ from jax.sharding import Mesh
 from crossed_jax.checkpoint import Checkpoint, Stretch, deferred_interrupt
 from crossed_jax.data import InputError
 from crossed_jax.models.form import Form
-from crossed_jax.nuts import AXIS, Settings, State, Statistics, advance, blank_state, shape_of_draws
+from crossed_jax.nuts import (
+    AXIS,
+    Plan,
+    Settings,
+    State,
+    Statistics,
+    advance,
+    blank_state,
+    shape_of_draws,
+)
 from crossed_jax.programs import compilation_cache, kept_program
 from crossed_jax.warmup import schedule
 
@@ -129,7 +138,8 @@ def sample(
     unsaved = len(pieces)
     saved_at = time.perf_counter()
     pace = 16
-    with deferred_interrupt() if checkpoint is not None else nullcontext(_never) as interrupted:
+    holding = deferred_interrupt() if checkpoint is not None else nullcontext(lambda: False)
+    with holding as interrupted:
         while done < total:
             warming_up = done < num_warmup
             num_steps = min(pace, most_steps, (num_warmup if warming_up else total) - done)
@@ -190,7 +200,7 @@ def _compile(
     most_steps = max(1, min(MOST_BUFFER_STEPS, BUFFER_NUMBERS // (num_chains * size)))
     settings = Settings(form, problem_structure, max_tree_depth, most_steps, mesh, vectorized)
     state = blank_state(num_chains, size, mesh)
-    fixed = (
+    plan = Plan(
         np.asarray(jax.random.key_data(key)),
         np.arange(num_chains, dtype=np.uint32),
         schedule(num_warmup),
@@ -200,11 +210,11 @@ def _compile(
     kept = (drawn, Statistics._make(Statistics._fields))
     returned = jax.tree.structure((state, kept))
     with compilation_cache():
-        arguments = (state, np.asarray(0), *fixed)
+        arguments = (state, np.asarray(0), plan)
         step = kept_program(advance, {"settings": settings}, arguments, returned)
 
         def program(state: State, num_steps: int) -> tuple[State, Any]:
-            return step(state, np.asarray(num_steps), *fixed)
+            return step(state, np.asarray(num_steps), plan)
 
         state, _ = jax.block_until_ready(program(state, 0))
     return program, state, jax.tree.structure(kept), most_steps
@@ -245,10 +255,6 @@ def _like(state: State, leaves: list[np.ndarray]) -> State:
     old, structure = jax.tree.flatten(state)
     put = [jax.device_put(leaf, like.sharding) for leaf, like in zip(leaves, old, strict=True)]
     return jax.tree.unflatten(structure, put)
-
-
-def _never() -> bool:
-    return False
 
 
 def spread(method: ChainMethod, num_chains: int) -> tuple[Mesh | None, bool]:

@@ -14,9 +14,7 @@ their number of replicates, as they do in a real screen.
 """
 
 import math
-import os
 import re
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +22,7 @@ import numpy as np
 import polars as pl
 
 from crossed_jax.data import DELIMITERS, CrossedData, Factor, InputError
+from crossed_jax.files import replacing
 
 # Codes are int32 and counts of rows are kept in arrays of that size elsewhere.
 _MOST_ROWS = 2**31 - 1
@@ -201,22 +200,17 @@ def write_table(frame: pl.DataFrame, path: str | Path) -> None:
     suffix = path.suffix.lower()
     if suffix not in (*DELIMITERS, ".parquet"):
         raise InputError(f"cannot write {str(path)!r}: name it .csv, .tsv or .parquet.")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("xb") as file:
+        with replacing(path) as file:
             if suffix == ".parquet":
                 frame.write_parquet(file)
             else:
                 frame.write_csv(file, separator=DELIMITERS[suffix])
-        partial.replace(path)
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         reason = getattr(error, "strerror", None) or "a name or column that files do not allow"
         raise InputError(
             f"cannot write {str(path)!r} ({reason}): choose a folder that exists and has room."
         ) from None
-    finally:
-        with suppress(OSError, ValueError):
-            partial.unlink(missing_ok=True)
 
 
 def _check_integer(name: str, value: int, *, at_least: int) -> None:

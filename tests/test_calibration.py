@@ -69,11 +69,7 @@ def batched_draws(form, problems):
             lambda state, key, leaves: nuts.advance(
                 state,
                 num_steps,
-                key,
-                jnp.arange(1, dtype=jnp.uint32),
-                schedule(NUM_WARMUP),
-                0.9,
-                leaves,
+                nuts.Plan(key, jnp.arange(1, dtype=jnp.uint32), schedule(NUM_WARMUP), 0.9, leaves),
                 settings=settings,
             )
         )(state, keys, tuple(leaves))

@@ -11,6 +11,13 @@ from crossed_jax.data import InputError, read_table
 from crossed_jax.simulate import replicate_range, screen_frame, simulate_screen, write_table
 
 
+def assert_same_table(data, expected):
+    np.testing.assert_array_equal(data.response, expected.response)
+    for read, drawn in zip(data.factors, expected.factors, strict=True):
+        assert read.levels == drawn.levels
+        np.testing.assert_array_equal(read.codes, drawn.codes)
+
+
 def test_defaults_are_the_screen_of_the_post():
     data, truth = simulate_screen()
     assert data.num_rows == 90
@@ -128,10 +135,7 @@ def test_incomplete_screen_reads_back_from_parquet_with_its_levels_in_order(tmp_
     assert simulation.data.factors[1].codes[0] > 0, "the first line must not come first"
     write_table(screen_frame(simulation), tmp_path / "screen.parquet")
     data = read_table(tmp_path / "screen.parquet", response="logfc", factors=("gene", "cell_line"))
-    np.testing.assert_array_equal(data.response, simulation.data.response)
-    for read, drawn in zip(data.factors, simulation.data.factors, strict=True):
-        assert read.levels == drawn.levels
-        np.testing.assert_array_equal(read.codes, drawn.codes)
+    assert_same_table(data, simulation.data)
 
 
 def test_the_command_line_takes_every_setting(tmp_path):
@@ -182,10 +186,7 @@ def test_written_screen_reads_back_bit_for_bit(tmp_path, name):
     simulation = simulate_screen(num_genes=11, seed=2)
     write_table(screen_frame(simulation), tmp_path / name)
     data = read_table(tmp_path / name, response="logfc", factors=("gene", "cell_line"))
-    np.testing.assert_array_equal(data.response, simulation.data.response)
-    for read, drawn in zip(data.factors, simulation.data.factors, strict=True):
-        assert read.levels == drawn.levels
-        np.testing.assert_array_equal(read.codes, drawn.codes)
+    assert_same_table(data, simulation.data)
 
 
 def test_writing_replaces_the_file_and_leaves_nothing_else(tmp_path):
