@@ -133,7 +133,7 @@ PROBLEMS = {
         ),
         Problem(
             "avana",
-            "Avana: 883 genes x 42 cell lines",
+            "Avana: 883 genes x 41 cell lines",
             _avana,
             "lfc",
             ("gene", "cell_line"),
