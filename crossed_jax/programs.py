@@ -68,7 +68,12 @@ def kept_program(
     def flat(*leaves: Any) -> list:
         return jax.tree.leaves(plain(*jax.tree.unflatten(treedef, leaves)))
 
-    shapes = [jax.ShapeDtypeStruct(np.shape(x), np.asarray(x).dtype) for x in leaves]
+    shapes = [
+        jax.ShapeDtypeStruct(
+            np.shape(x), np.asarray(x).dtype, sharding=getattr(x, "sharding", None)
+        )
+        for x in leaves
+    ]
     exported = _read(path)
     if exported is None:
         exported = export.export(jax.jit(flat))(*shapes)
@@ -167,6 +172,8 @@ def _describe(value: Any) -> str:
         return f"{_package(value)}:{value.__qualname__}({', '.join(cells)})"
     if isinstance(value, tuple):
         return f"{_package(type(value))}({', '.join(map(_describe, value))})"
+    if isinstance(value, jax.sharding.Mesh) and jax.process_count() == 1:
+        return repr(value)
     if isinstance(value, jax.tree_util.PyTreeDef):
         node = value.node_data()
         inner = ", ".join(_describe(child) for child in value.children())

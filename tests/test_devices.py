@@ -26,6 +26,13 @@ for method in ("vectorized", "sequential", "parallel"):
     found[method] = tree["posterior"]["sigma"].to_numpy()
 for method in ("sequential", "parallel"):
     np.testing.assert_allclose(found[method], found["vectorized"], rtol=1e-9)
+
+from crossed_jax import nuts, programs
+programs._in_use.clear()
+nuts._advance = None  # tracing would call it: the program for these devices was kept
+for method in ("parallel",):
+    {fit}
+    np.testing.assert_array_equal(tree["posterior"]["sigma"], found[method])
 """
 
 PROCESSES = """
