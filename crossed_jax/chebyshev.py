@@ -8,6 +8,7 @@ half-axes of the largest ellipse about the interval in which the function is ana
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from types import ModuleType
 
 import jax.numpy as jnp
@@ -52,10 +53,9 @@ def coefficients(values: np.ndarray, num_axes: int) -> np.ndarray:
     num_axes
         Of the box.
     """
-    for axis in range(num_axes):
-        transform = values_to_coefficients(values.shape[axis])
-        values = np.moveaxis(np.tensordot(transform, values, (1, axis)), 0, axis)
-    return values
+    axes = map(values_to_coefficients, values.shape[:num_axes])
+    transform = reduce(np.kron, axes).astype(values.dtype)
+    return (transform @ values.reshape(len(transform), -1)).reshape(values.shape)
 
 
 def values_to_coefficients(number: int) -> np.ndarray:

@@ -19,6 +19,7 @@ known variance, so means and variances are expectations, over the draws of the S
 series in x: sums over the nodes, with weights that the draws decide.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,6 +40,7 @@ CORE_TOLERANCE = 3e-5
 TOLERANCE = 1e-8  # where there is no core, and nodes cost nothing
 NEGLIGIBLE = 3e-6  # terms of the inverse factor's series below this part of the largest
 DRAWS_AT_ONCE = 500
+COLUMN_BLOCKS = 4
 CHECKED_DRAWS = 3
 
 
@@ -96,8 +98,7 @@ def solve_core(
     if not size:
         return Node(ratio, eliminated.core_sums, np.zeros((0, 0)), np.zeros(0))
     scale, factor = collapsed.factor_core(table, eliminated, core_ratios)
-    inverse, _ = linalg.lapack.dtrtri(factor, lower=1)
-    inverse = np.tril(inverse)
+    inverse, _ = linalg.lapack.dtrtri(factor, lower=1, overwrite_c=1)
     scaled_sums = scale[:, None] * eliminated.core_sums
     return Node(ratio, scale[:, None] * (inverse.T @ (inverse @ scaled_sums)), inverse, scale)
 
@@ -199,13 +200,18 @@ class EffectsGivenSDs:
         border = self._draw_border(border_seed)
         intercept = np.empty(number)
         effects = [np.empty((number, size)) for size in table.num_levels if keep_effects]
+        at_once = min(number, DRAWS_AT_ONCE)
+        room = [np.empty((at_once, len(table.rows))) for _ in range(2)]
         for index, chunk_seed in enumerate(seeds):
             part = slice(index * DRAWS_AT_ONCE, (index + 1) * DRAWS_AT_ONCE)
             core_seed, eliminated_seed = chunk_seed.spawn(2)
             w = border[part]
             omega = np.concatenate([-w, np.ones((len(w), 1))], axis=1)
             core = self._draw_core(core_seed, part, omega)
-            eliminated = self._draw_eliminated(eliminated_seed, part, omega, core)
+            if keep_effects:
+                room[0] = effects[table.eliminated][part]
+            eliminated, roots = (array[: len(w)] for array in room)
+            self._draw_eliminated(eliminated_seed, part, omega, core, eliminated, roots)
             intercept[part] = w[:, 0] + table.mean
             for k, levels in self._by_factor(eliminated, core, w):
                 mean = levels.mean(1)
@@ -230,46 +236,68 @@ class EffectsGivenSDs:
         drawn = np.zeros((len(omega), len(table.core_owner)))
         if not table.core:
             return drawn
-        z = fill_standard_normal(seed, np.empty(drawn.shape)).astype(np.float32)
-        for term, coefficient in self._inverse_factor_terms:
-            drawn += (basis[:, term, None].astype(np.float32) * z) @ coefficient
+        z = fill_standard_normal(seed, np.empty(drawn.shape, np.float32))
+        terms, blocks = self._inverse_factor_blocks
+        weighted = (z[:, :, None] * basis[:, None, terms].astype(np.float32)).reshape(len(z), -1)
+        for columns, block in blocks:
+            drawn[:, columns] = weighted[:, columns.start * len(terms) :] @ block
         core_ratios = self.ratios[part][:, list(table.core)]
         drawn *= self.sigma[part, None] * np.sqrt(core_ratios)[:, table.core_owner]
-        for term, coefficient in enumerate(self._core_mean_terms):
-            drawn += basis[:, term, None] * (omega @ coefficient.T)
+        drawn += np.einsum("st,sj->stj", basis, omega).reshape(len(z), -1) @ self._core_mean_terms
         return drawn
 
     @cached_property
     def _core_mean_terms(self) -> np.ndarray:
-        return self._terms(np.array([node.core_mean for node in self.nodes]))
+        """Terms of the means' series below each other, shape (nodes * (B + 1), C)."""
+        terms = self._terms(np.array([node.core_mean.T for node in self.nodes]))
+        return terms.reshape(-1, terms.shape[-1])
 
     @cached_property
-    def _inverse_factor_terms(self) -> list[tuple[int, np.ndarray]]:
-        terms = self._terms(np.array([node.inverse_factor for node in self.nodes]))
-        sizes = np.abs(terms).max((1, 2))
-        kept = np.flatnonzero(sizes > NEGLIGIBLE * sizes.max())
+    def _inverse_factor_blocks(self) -> tuple[np.ndarray, list[tuple[slice, np.ndarray]]]:
+        """Terms of the inverse factor's series, and what they multiply, by blocks of columns.
+
+        A block of columns of a lower triangular matrix begins at its own first row. The terms of
+        each row lie below each other, so that one product sums over both.
+        """
         # of noise, single precision is plenty: it errs by a millionth of the noise's SD
-        return [(int(term), terms[term].astype(np.float32)) for term in kept]
+        terms = self._terms(np.array([node.inverse_factor for node in self.nodes], np.float32))
+        sizes = np.maximum(terms.max((1, 2)), -terms.min((1, 2)))
+        kept = np.flatnonzero(sizes > NEGLIGIBLE * sizes.max())
+        edges = np.linspace(0, terms.shape[1], COLUMN_BLOCKS + 1).astype(int)
+        blocks = []
+        for columns in itertools.starmap(slice, itertools.pairwise(edges)):
+            below = terms[kept, columns.start :, columns].swapaxes(0, 1)
+            blocks.append((columns, below.reshape(-1, below.shape[-1])))
+        return kept, blocks
 
     def _terms(self, values: np.ndarray) -> np.ndarray:
         shaped = values.reshape(*self.shape, *values.shape[1:])
         return chebyshev.coefficients(shaped, len(self.shape)).reshape(values.shape)
 
     def _draw_eliminated(
-        self, seed: np.random.SeedSequence, part: slice, omega: np.ndarray, core: np.ndarray
-    ) -> np.ndarray:
+        self,
+        seed: np.random.SeedSequence,
+        part: slice,
+        omega: np.ndarray,
+        core: np.ndarray,
+        out: np.ndarray,
+        roots: np.ndarray,
+    ) -> None:
+        """Draw into `out`; `roots` is room to work in, which would be slow to ask for anew."""
         table = self.table
         ratio = self.ratios[part, table.eliminated, None]
-        weights = ratio / (1.0 + table.rows * ratio)
-        drawn = fill_standard_normal(seed, np.empty(weights.shape))
-        drawn *= self.sigma[part, None]
-        drawn *= np.sqrt(weights)
+        np.multiply(table.rows, ratio, out=roots)
+        roots += 1.0
+        np.divide(ratio, roots, out=roots)
+        np.sqrt(roots, out=roots)
+        fill_standard_normal(seed, out)
+        out *= self.sigma[part, None]
         mean = omega @ table.eliminated_sums.T
         if table.core:
             mean -= table.counts.times(core.T).T
-        mean *= weights
-        drawn += mean
-        return drawn
+        mean *= roots
+        out += mean
+        out *= roots
 
     def _by_factor(
         self, eliminated: np.ndarray, core: np.ndarray, border: np.ndarray
@@ -396,7 +424,7 @@ class EffectsGivenSDs:
             node = solve_core(table, eliminated, ratios[table.eliminated], core_ratios)
             omega = np.append(-self.border[0][index], 1.0)
             spread = sigma * np.linalg.norm(node.inverse_factor, axis=0) * node.scale
-            found = np.tensordot(self.basis[index], self._core_mean_terms, 1) @ omega
+            found = np.outer(self.basis[index], omega).ravel() @ self._core_mean_terms
             mean_errors.append(np.max(np.abs(found - node.core_mean @ omega) / spread))
         return {"log_density": float(np.ptp(density_errors)), "core_means": float(max(mean_errors))}
 

@@ -69,7 +69,9 @@ class Counts(NamedTuple):
 
     def times(self, right: np.ndarray) -> np.ndarray:
         """N @ right."""
-        return self.difference @ right + self.usual @ right
+        product = self.difference @ right
+        product += self.usual @ right
+        return product
 
     def transposed_times(self, right: np.ndarray) -> np.ndarray:
         """N' @ right."""
@@ -258,7 +260,8 @@ def factor_core(
     scale = np.sqrt(ratios)[table.core_owner]
     matrix = scale[:, None] * eliminated.core_gram * scale
     matrix[np.diag_indices_from(matrix)] += 1.0
-    return scale, linalg.cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
+    # symmetric, and LAPACK would copy what does not run by columns
+    return scale, linalg.cholesky(matrix.T, lower=True, overwrite_a=True, check_finite=False)
 
 
 def condense(table: Table, eliminated: Eliminated, ratios: np.ndarray) -> Condensed:
