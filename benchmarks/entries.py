@@ -51,13 +51,13 @@ class Entry(NamedTuple):
     changes: dict[str, int] = {}  # noqa: RUF012
 
 
-def _crossed_jax(name: str, family: str, form: str, **more: Any) -> Entry:
+def _crossed_jax(name: str, family: str, form: str, all_cores: bool = False, **more: Any) -> Entry:
     return Entry(
         f"crossed_jax {name}",
         "crossed_jax",
         family,
         "crossed_jax_fit.py",
-        {"form": form},
+        {"form": form, "all_cores": all_cores},
         in_project=True,
         **more,
     )
@@ -85,17 +85,25 @@ def _pymc(name: str, package: str, form: str, sampler: str, **more: Any) -> Entr
     )
 
 
-MANY = {"chains": 64, "warmup": 300, "draws": 500}
-
 ENTRIES = (
     _crossed_jax("collapsed", COLLAPSED, "collapsed"),
     _crossed_jax(
-        "collapsed, 64 chains", COLLAPSED, "collapsed", leaves_out=("insteval",), changes=MANY
+        "collapsed, 16 chains on all cores",
+        COLLAPSED,
+        "collapsed",
+        all_cores=True,
+        changes={"chains": 16, "warmup": 300, "draws": 1000},
     ),
     _crossed_jax(
-        "collapsed, 16 chains", COLLAPSED, "collapsed", changes={"chains": 16, "draws": 1000}
+        "collapsed, 64 chains on all cores",
+        COLLAPSED,
+        "collapsed",
+        all_cores=True,
+        leaves_out=("insteval", "avana"),
+        changes={"chains": 64, "warmup": 150, "draws": 2000},
     ),
     _crossed_jax("sum-to-zero", ZERO_SUM, "sum_to_zero"),
+    _crossed_jax("sum-to-zero on all cores", ZERO_SUM, "sum_to_zero", all_cores=True),
     _crossed_jax("original", ORIGINAL, "original", small_only=True),
     _numpyro("zero_sum", "parallel"),
     _numpyro("zero_sum", "vectorized", small_only=True),

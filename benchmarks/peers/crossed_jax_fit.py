@@ -10,6 +10,10 @@ def main() -> None:
     """Fit, summarize, recover the original coordinates."""
     job = Job()
     with job.clock("import"):
+        if job.all_cores:
+            import jax
+
+            jax.config.update("jax_num_cpu_devices", job.cores)
         import crossed_jax as cj
 
         read_table, fit, effects = cj.read_table, cj.fit, cj.effects
