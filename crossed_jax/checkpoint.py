@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_origin, get_type_hints
 
 import numpy as np
 
 from crossed_jax.data import CrossedData, InputError
-from crossed_jax.files import read_checked, remove_parts, write_checked, write_whole
+from crossed_jax.files import read_checked, reason, remove_parts, write_checked, write_whole
 
 IDENTITY = "identity.json"
 COMMAND = "command.json"
@@ -44,6 +44,7 @@ class Command(NamedTuple):
     target_accept: float
     keep_effects: str
     chain_method: str
+    stream: bool
     figures: bool
 
 
@@ -61,8 +62,8 @@ class Checkpoint(NamedTuple):
     folder: Path
     attempt: int = 0
 
-    def load(self) -> list[Stretch]:
-        """Read all that was saved, in order.
+    def load(self) -> Iterator[Stretch]:
+        """Read all that was saved, in order, one at a time.
 
         Raises
         ------
@@ -70,7 +71,7 @@ class Checkpoint(NamedTuple):
             If a file is damaged.
         """
         found = sorted(self.folder.glob(f"{self.attempt:02d}-*{SUFFIX}"))
-        return [self._read(path) for path in found]
+        return map(self._read, found)
 
     def save(self, stretch: Stretch) -> None:
         """Add a stretch of the run."""
@@ -162,10 +163,13 @@ def load_command(folder: Path) -> Command:
             f"there is no checkpoint of a fit in {str(folder)!r}: name the directory that fit was "
             "given as --checkpoint."
         )
-    try:
-        return Command(**_load(path))
-    except TypeError:  # other names than its own
-        raise _damaged(path) from None
+    content = _load(path)
+    if isinstance(content.get("factors"), list):
+        content["factors"] = tuple(content["factors"])  # JSON has no other
+    kinds = {name: get_origin(kind) or kind for name, kind in get_type_hints(Command).items()}
+    if {name: type(value) for name, value in content.items()} != kinds:
+        raise _damaged(path)
+    return Command(**content)
 
 
 def _load(path: Path) -> dict:
@@ -187,7 +191,7 @@ def _damaged(path: Path) -> InputError:
 
 def _unwritable(folder: Path, error: OSError) -> InputError:
     return InputError(
-        f"cannot keep a checkpoint in {str(folder)!r} ({error.strerror or error}): name a "
+        f"cannot keep a checkpoint in {str(folder)!r} ({reason(error)}): name a "
         "directory that can be written."
     )
 

@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 
 
+POSTERIOR = "posterior.nc"
 FIGURE_PREDICTIONS = 20_000_000
 
 
@@ -95,6 +96,14 @@ def fit(
         Path | None,
         typer.Option(help="Directory to keep the run in as it goes; see resume."),
     ] = None,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="Write draws as they are drawn, in memory that does not grow with their number; "
+            "done by itself where they would not fit.",
+        ),
+    ] = False,
     figures: Annotated[bool, typer.Option(help="Whether to draw figures.")] = True,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only problems.")] = False,
 ) -> None:
@@ -115,6 +124,7 @@ def fit(
         target_accept=target_accept,
         keep_effects=keep_effects.value,
         chain_method=chain_method.value,
+        stream=stream,
         figures=figures,
     )
     _fit(command, checkpoint, quiet)
@@ -146,7 +156,7 @@ def _fit(command: "Command", checkpoint: Path | None, quiet: bool) -> None:
         raise InputError(f"the seed is {command.seed}: give a whole number from 0 to 2**63 - 1.")
     table, response, factors, out, *_ = command
     settings = command._asdict()
-    for name in ("table", "response", "factors", "out", "figures"):
+    for name in ("table", "response", "factors", "out", "stream", "figures"):
         del settings[name]  # the rest is what fit is given
     with staged_directory(out) as folder:
         clock = time.perf_counter()
@@ -154,7 +164,7 @@ def _fit(command: "Command", checkpoint: Path | None, quiet: bool) -> None:
         seconds = {"read": time.perf_counter() - clock}
         clock = time.perf_counter()
         from crossed_jax.fitting import fit as fit_model  # late: a bad table is told at once
-        from crossed_jax.fitting import import_beside
+        from crossed_jax.fitting import import_beside, most_draws_in_memory
 
         import_beside(("h5netcdf",))
         seconds["import"] = time.perf_counter() - clock
@@ -168,11 +178,18 @@ def _fit(command: "Command", checkpoint: Path | None, quiet: bool) -> None:
             from crossed_jax.checkpoint import begin
 
             begin(checkpoint, command)
+        most = most_draws_in_memory(data)
+        keeps_draws = command.keep_effects == "draws" and command.parameterization != "original"
+        too_many = most is not None and command.num_chains * command.num_draws > most
+        stream_to = None
+        if command.stream or (keeps_draws and too_many):
+            stream_to = folder / POSTERIOR
         try:
             with _progress(quiet) as report:
                 tree = fit_model(
                     data,
                     checkpoint=checkpoint,
+                    stream_to=stream_to,
                     report=report(command.parameterization),
                     **settings,
                 )
@@ -205,7 +222,10 @@ def _write_fit(
     effects(tree, statistics=statistics).write_csv(folder / "effects.csv")
     variance_components(tree).write_csv(folder / "variance_components.csv")
     write_json(diagnosis.to_dict(), folder / "diagnostics.json")
-    write_tree(tree, folder / "posterior.nc")
+    if (folder / POSTERIOR).exists():
+        tree.close()  # it was written as it was drawn
+    else:
+        write_tree(tree, folder / POSTERIOR)
     if figures:
         _write_figures(tree, data, folder / "figures")
     seconds["write"] = time.perf_counter() - clock
@@ -370,6 +390,8 @@ def _progress(quiet: bool) -> Iterator[Callable[[str], Callable[[Any], None]]]:
                 status = f"{stage} {progress.done}/{progress.total}"
                 if progress.divergences:
                     status += f", {progress.divergences} divergences"
+                if progress.ess == progress.ess:
+                    status += f", ESS {progress.ess:,.0f}"
                 bars.update(task, total=progress.total, completed=progress.done, status=status)
 
             return report

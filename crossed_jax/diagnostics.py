@@ -31,7 +31,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from crossed_jax.effective_sample_size import MIN_DRAWS, rank_diagnostics
+from crossed_jax.effective_sample_size import (
+    MIN_DRAWS,
+    by_blocks,
+    halves_diagnostics,
+    rank_diagnostics,
+)
 from crossed_jax.posterior import factor_names
 
 if TYPE_CHECKING:
@@ -149,14 +154,20 @@ def convergence(tree: xr.DataTree, variables: Sequence[str] | None = None) -> Co
     for name in names:
         variable = posterior[name].transpose("chain", "draw", ...)
         one_draw = variable.isel(chain=0, draw=0, drop=True)
-        draws = variable.values.reshape(*variable.shape[:2], -1)
+        draws = _by_quantity(variable)
         r_hat, ess_bulk, ess_tail = rank_diagnostics(draws)
         if len(draws) == 1:
-            half = max(1, draws.shape[1] // 2)
-            r_hat = rank_diagnostics(np.concatenate([draws[:, :half], draws[:, -half:]])).r_hat
+            r_hat = halves_diagnostics(draws).r_hat
         for statistic, values in zip(computed, (r_hat, ess_bulk, ess_tail), strict=True):
             statistic[name] = one_draw.copy(data=values.reshape(one_draw.shape))
     return Convergence(*(xr.Dataset(statistic) for statistic in computed))
+
+
+def _by_quantity(variable: xr.DataArray) -> np.ndarray | xr.DataArray:
+    """Shape (chains, draws, quantities); a vector's draws stay where they are."""
+    if variable.ndim == 3:
+        return variable
+    return variable.values.reshape(*variable.shape[:2], -1)
 
 
 def diagnose(tree: xr.DataTree, statistics: Convergence | None = None) -> Diagnosis:
@@ -314,20 +325,26 @@ def _sampled(tree: xr.DataTree) -> list[str]:
 def _broken_draws(posterior: xr.Dataset) -> list[str]:
     """Name the variables whose draws are not finite, or keep one value throughout a chain."""
     sentences = []
+
+    def look(block: np.ndarray) -> np.ndarray:
+        """Not finite in any chain; stuck in each: shape (1 + chains, quantities)."""
+        return np.vstack([~np.isfinite(block).all((1, 2)), (block == block[..., :1]).all(-1).T])
+
     for draws in posterior.data_vars.values():
-        values = draws.transpose("chain", "draw", ...).values
-        bad = np.asarray(~np.isfinite(values).all((0, 1)))
-        stuck = np.asarray((values == values[:, :1]).all(1))
+        variable = draws.transpose("chain", "draw", ...)
+        shape = variable.shape[2:]
+        bad, *stuck = (found.reshape(shape) for found in by_blocks(_by_quantity(variable), look))
         if bad.any():
             sentences.append(
                 f"{_at(draws, bad)} has draws that are not finite"
                 f"{_more(bad)}: the log-density or the sampler overflowed."
             )
-        for chain in np.flatnonzero(stuck.reshape(len(stuck), -1).any(1)):
-            sentences.append(
-                f"{_at(draws, stuck[chain])} keeps one value throughout chain "
-                f"{draws['chain'].values[chain]}{_more(stuck[chain])}: the chain does not move."
-            )
+        for chain, still in zip(draws["chain"].values, stuck, strict=True):
+            if still.any():
+                sentences.append(
+                    f"{_at(draws, still)} keeps one value throughout chain {chain}"
+                    f"{_more(still)}: the chain does not move."
+                )
     return sentences
 
 

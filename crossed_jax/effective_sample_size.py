@@ -55,9 +55,14 @@ from scipy.special import ndtri
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import xarray as xr
+
+    type Draws = np.ndarray | xr.DataArray
+
 TAILS = (0.05, 0.95)
 MIN_DRAWS = 4
 BLOCK_BYTES = 2**19
+SLAB_BYTES = 2**26
 MAX_THREADS = 16
 
 
@@ -69,7 +74,7 @@ class RankDiagnostics(NamedTuple):
     ess_tail: np.ndarray
 
 
-def rank_diagnostics(draws: np.ndarray) -> RankDiagnostics:
+def rank_diagnostics(draws: Draws) -> RankDiagnostics:
     """Compute rank-normalised R-hat, bulk and tail effective sample size.
 
     Parameters
@@ -83,18 +88,36 @@ def rank_diagnostics(draws: np.ndarray) -> RankDiagnostics:
         NaN for a quantity with a draw that is NaN, and for all of fewer than 4 draws; R-hat is NaN
         for a single chain and for draws that are all equal, too.
     """
-    if draws.shape[1] < MIN_DRAWS or draws.size == 0:
+    if draws.shape[1] < MIN_DRAWS or 0 in draws.shape:
         return RankDiagnostics(*np.full((3, draws.shape[2]), np.nan))
     return RankDiagnostics(*by_blocks(draws, _block_diagnostics))
 
 
-def by_blocks(draws: np.ndarray, compute: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def halves_diagnostics(draws: Draws) -> RankDiagnostics:
+    """Compute the same of the first and the last half of each chain, as chains of their own."""
+    half = max(1, draws.shape[1] // 2)
+
+    def compute(block: np.ndarray) -> np.ndarray:
+        return _block_diagnostics(np.concatenate([block[..., :half], block[..., -half:]], axis=1))
+
+    if half < MIN_DRAWS or 0 in draws.shape:
+        return RankDiagnostics(*np.full((3, draws.shape[2]), np.nan))
+    return RankDiagnostics(*by_blocks(draws, compute))
+
+
+def quantities_at_once(num_draws: int) -> int:
+    """How many quantities are held in memory with all their draws, where there are more."""
+    return max(1, SLAB_BYTES // (8 * num_draws))
+
+
+def by_blocks(draws: Draws, compute: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Compute numbers for each quantity, a block of quantities at a time, on all cores.
 
     Parameters
     ----------
     draws
-        Shape (chains, draws, quantities), none of them zero.
+        Shape (chains, draws, quantities), none of them zero; an array, or a variable of a file,
+        which is not read as a whole.
     compute
         Takes a block of draws, C-contiguous with shape (quantities, chains, draws) and free to be
         written to, and gives shape (numbers, quantities).
@@ -106,15 +129,19 @@ def by_blocks(draws: np.ndarray, compute: Callable[[np.ndarray], np.ndarray]) ->
     """
     num_chains, num_draws, num_quantities = draws.shape
     size = max(1, BLOCK_BYTES // (8 * num_chains * num_draws))
+    at_once = quantities_at_once(num_chains * num_draws)
 
-    def compute_from(start: int) -> np.ndarray:
-        block = np.moveaxis(draws[..., start : start + size], -1, 0)
+    def compute_block(block: np.ndarray) -> np.ndarray:
         with np.errstate(all="ignore"):
-            return compute(np.array(block, dtype=float, order="C"))
+            return compute(np.array(np.moveaxis(block, -1, 0), dtype=float, order="C"))
 
-    starts = range(0, num_quantities, size)
-    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1, len(starts))) as pool:
-        return np.concatenate(list(pool.map(compute_from, starts)), axis=-1)
+    found: list[np.ndarray] = []
+    with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
+        for start in range(0, num_quantities, at_once):
+            slab = np.asarray(draws[..., start : start + at_once])
+            blocks = [slab[..., first : first + size] for first in range(0, slab.shape[-1], size)]
+            found += pool.map(compute_block, blocks)
+    return np.concatenate(found, axis=-1)
 
 
 def quantile_of_sorted(ranked: np.ndarray, probability: float) -> np.ndarray:

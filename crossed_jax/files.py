@@ -1,8 +1,10 @@
 """Files that are whole or not there, and that show when they were damaged."""
 
+import errno
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,16 +14,22 @@ PART = ".part"
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Write a file aside, and put it in its place if the block ends well."""
+def set_aside(path: Path) -> Iterator[Path]:
+    """Give a name to write a file under that takes its place if the block ends well."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
     try:
-        with part.open("xb") as file:
-            yield file
+        yield part
         part.replace(path)
     finally:
         with suppress(OSError, ValueError):
             part.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Write a file aside, and put it in its place if the block ends well."""
+    with set_aside(path) as part, part.open("xb") as file:
+        yield file
 
 
 def remove_parts(folder: Path) -> None:
@@ -48,3 +56,14 @@ def read_checked(path: Path) -> bytes | None:
     stored = path.read_bytes()
     checksum, content = stored[:32], stored[32:]
     return content if hashlib.sha256(content).digest() == checksum else None
+
+
+def reason(error: OSError) -> str:
+    """Say in a few words why the system refused; libraries say it at length."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def require_room(path: Path, size: int) -> None:
+    """Refuse to write a file where the disk has no room: HDF5 does not bear one that fills up."""
+    if size > shutil.disk_usage(path.parent).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

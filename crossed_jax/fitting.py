@@ -18,10 +18,8 @@ import numpy as np
 from crossed_jax.cells import Cells, blocks, cells_of
 from crossed_jax.checkpoint import Checkpoint, open_checkpoint, table_digest
 from crossed_jax.data import CrossedData, InputError
-from crossed_jax.models import design_matrix, original, sum_to_zero
-from crossed_jax.models.back_substitution import Collapsed, OutsideBoxError, collapse, effects_at
-from crossed_jax.models.balanced import Balanced
-from crossed_jax.models.balanced import collapse as collapse_balanced
+from crossed_jax.models import back_substitution, balanced, design_matrix, original, sum_to_zero
+from crossed_jax.models.back_substitution import OutsideBoxError, effects_at
 from crossed_jax.models.form import Form, Quantities, problem_of
 from crossed_jax.moments import Estimate, backfit, estimate
 from crossed_jax.nuts import KEY_KIND
@@ -31,6 +29,9 @@ from crossed_jax.sampler import CHAIN_METHODS, ChainMethod, Progress, Run, sampl
 if TYPE_CHECKING:
     import xarray as xr
 
+    from crossed_jax.draws_file import DrawsFile
+
+type EffectsGivenSDs = balanced.EffectsGivenSDs | back_substitution.EffectsGivenSDs
 Parameterization = Literal["auto", "original", "design_matrix", "sum_to_zero", "collapsed"]
 KeepEffects = Literal["draws", "summary"]
 
@@ -68,6 +69,7 @@ def fit(
     keep_effects: KeepEffects = "draws",
     chain_method: ChainMethod = "auto",
     checkpoint: str | Path | None = None,
+    stream_to: str | Path | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> "xr.DataTree":
     """Fit a crossed varying-intercept model.
@@ -102,6 +104,10 @@ def fit(
     checkpoint
         A directory of the run's own. A run that was killed goes on from there when it is asked
         for again, to the same draws; asking for more draws extends it.
+    stream_to
+        A netCDF file to write the draws of the effects to as they are drawn, in memory that does
+        not grow with their number. The tree that is returned is that file, opened: it reads what
+        it is asked for.
     report
         Called with a :class:`~crossed_jax.sampler.Progress` as the run goes on.
 
@@ -117,12 +123,15 @@ def fit(
     ------
     InputError
         If an argument does not make sense, the checkpoint is of another run, the response is
-        exactly additive, which leaves no noise to estimate, or the draws would not fit into memory.
+        exactly additive, which leaves no noise to estimate, or the draws would not fit into memory
+        or on to the disk.
     """
     collapsing = parameterization in ("auto", "collapsed")
     form = None if collapsing else _form(parameterization)
     _check_settings(num_chains, num_warmup, num_draws, seed, target_accept, max_tree_depth)
     _check_keep_effects(keep_effects, collapsing)
+    if stream_to is not None:
+        _check_streaming(keep_effects, parameterization)
     if chain_method not in CHAIN_METHODS:
         raise InputError(
             f"unknown chain method {chain_method!r}: choose one of {', '.join(CHAIN_METHODS)}."
@@ -136,7 +145,8 @@ def fit(
     described = describe_priors(
         chosen_priors, data, priors if isinstance(priors, str) else "custom"
     )
-    _check_memory(data, num_chains * num_draws, keep_effects)
+    if keep_effects == "draws" and stream_to is None:
+        _check_memory(data, num_chains * num_draws)
     clock = time.perf_counter()
     cells = cells_of(data)
     _check_noise(cells)
@@ -170,35 +180,55 @@ def fit(
         chain_method=chain_method,
         report=report,
     )
-    with jax.enable_x64(True):
-        if form is None:
-            keep = keep_effects == "draws"
-            sampled = _sample_collapsed(draw, kept, cells, chosen_priors, point, seed, keep)
-        else:
-            centering = _centering(form, data, centered)
-            draw = partial(draw, checkpoint=kept)
-            sampled = _sample_form(draw, form, cells, chosen_priors, point, centering, data)
-    from crossed_jax.posterior import to_datatree
 
-    return to_datatree(
-        sampled.draws,
-        sampled.run.statistics,
-        dataclasses.replace(data, notes=data.notes + describe_blocks(cells, data)),
-        {
-            **settings,
-            **sampled.attributes,
-            "num_draws": num_draws,
-            "num_rows": len(data.response),
-            "num_missing": data.num_missing,
-            "input_sha256": data.sha256 or "",
-            "source": data.source or "",
-            "seconds": seconds | sampled.seconds,
-            "inference_library": "blackjax",
-            "device": jax.devices()[0].device_kind,
-            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        },
-        sampled.moments,
-    )
+    def fitted(file: "DrawsFile | None") -> "xr.DataTree":
+        with jax.enable_x64(True):
+            if form is None:
+                keep = keep_effects == "draws"
+                sampled = _sample_collapsed(
+                    draw, kept, cells, chosen_priors, point, seed, keep, file
+                )
+            else:
+                centering = _centering(form, data, centered)
+                keeping = {} if file is None else {"keep": file.keep}
+                sampled = _sample_form(
+                    partial(draw, checkpoint=kept, **keeping),
+                    form,
+                    cells,
+                    chosen_priors,
+                    point,
+                    centering,
+                    data,
+                )
+        from crossed_jax.posterior import to_datatree
+
+        return to_datatree(
+            sampled.draws,
+            sampled.run.statistics,
+            dataclasses.replace(data, notes=data.notes + describe_blocks(cells, data)),
+            {
+                **settings,
+                **sampled.attributes,
+                "num_draws": num_draws,
+                "num_rows": len(data.response),
+                "num_missing": data.num_missing,
+                "input_sha256": data.sha256 or "",
+                "source": data.source or "",
+                "seconds": seconds | sampled.seconds,
+                "inference_library": "blackjax",
+                "device": jax.devices()[0].device_kind,
+                "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            },
+            sampled.moments,
+        )
+
+    if stream_to is None:
+        return fitted(None)
+    from crossed_jax.draws_file import drawing_to, open_draws
+
+    with drawing_to(stream_to, data, num_chains, num_draws) as file:
+        file.finish(fitted(file))
+    return open_draws(stream_to)
 
 
 def import_beside(names: tuple[str, ...]) -> None:
@@ -234,14 +264,15 @@ def _sample_collapsed(
     point: Estimate,
     seed: int,
     keep_effects: bool,
+    file: "DrawsFile | None",
 ) -> Sampled:
     """Sample the SDs, then draw the effects given them."""
     clock = time.perf_counter()
-    collapsed: Balanced | Collapsed
+    collapsed: balanced.Balanced | back_substitution.Collapsed
     if cells.balanced:
-        collapsed = collapse_balanced(cells, priors, point)
+        collapsed = balanced.collapse(cells, priors, point)
     else:
-        collapsed = collapse(cells, priors, point)
+        collapsed = back_substitution.collapse(cells, priors, point)
     seconds = {"collapse": time.perf_counter() - clock}
     for attempt in range(MOST_RUNS):
         if checkpoint is not None:
@@ -251,20 +282,55 @@ def _sample_collapsed(
             effects = collapsed.given(run.draws)
             break
         except OutsideBoxError as outside:
-            collapsed = collapse(cells, priors, point, outside.box)
+            collapsed = back_substitution.collapse(cells, priors, point, outside.box)
     else:
         raise InputError(
             "the posterior of the SDs lies too far from what the data say for the collapsed form: "
             "look at the priors, or fit with --parameterization sum_to_zero."
         )
     clock = time.perf_counter()
-    draws = effects.draw(np.random.SeedSequence(seed), keep_effects=keep_effects)
+    draws = draw_effects(effects, seed, cells.num_levels, keep_effects=keep_effects, file=file)
     seconds |= run.seconds | {"effects": time.perf_counter() - clock}
     clock = time.perf_counter()
     moments = effects.moments()
     errors = effects.approximation()
     seconds["moments"] = time.perf_counter() - clock
     return Sampled(run, draws, seconds, {"interpolation_error": errors}, moments)
+
+
+def draw_effects(
+    given: EffectsGivenSDs,
+    seed: int,
+    num_levels: tuple[int, ...],
+    *,
+    keep_effects: bool = True,
+    file: "DrawsFile | None" = None,
+) -> Quantities:
+    """Complete draws of the SDs with the intercept, and with the effects if they are to be kept.
+
+    Parameters
+    ----------
+    given
+        The effects' posterior given those SDs.
+    seed
+        Of the draws.
+    num_levels
+        Of each factor.
+    keep_effects
+        Whether to draw the effects, or the intercept alone.
+    file
+        Where to put them; by default they are held in memory.
+    """
+    scales = given.scales
+    chains_draws = np.shape(scales.sigma)
+    number = int(np.prod(chains_draws))
+    held = [np.empty((number, size)) for size in num_levels if keep_effects and file is None]
+    put = None if not keep_effects else held if file is None else file.effects
+    intercept = given.draw(np.random.SeedSequence(seed), put)
+    return scales._replace(
+        intercept=intercept.reshape(chains_draws),
+        effects=tuple(effects.reshape(*chains_draws, -1) for effects in held),
+    )
 
 
 def versions() -> dict[str, str]:
@@ -336,17 +402,36 @@ def _check_keep_effects(keep_effects: str, collapsing: bool) -> None:
         )
 
 
-def _check_memory(data: CrossedData, num_draws: int, keep_effects: str) -> None:
-    """Refuse draws that would not fit, before anything large is allocated."""
-    num_levels = sum(len(factor.levels) for factor in data.factors)
-    needed = 16 * num_draws * num_levels  # the draws, and a copy while they are written
-    available = _available_memory()
-    if keep_effects == "draws" and available is not None and needed > available:
-        fit_in = max(1, available // (16 * num_levels))
+def _check_streaming(keep_effects: str, parameterization: str) -> None:
+    if keep_effects == "summary":
         raise InputError(
-            f"{num_draws:,} draws of {num_levels:,} effects need {needed / 2**30:.1f} GiB of "
-            f"memory, and {available / 2**30:.1f} are free: ask for {fit_in:,} draws in all, or "
-            "--keep-effects summary."
+            "a summary of the effects leaves no draws to stream: leave out one of the two."
+        )
+    if parameterization == "original":
+        raise InputError(
+            "the original form cannot stream its draws: choose another, from which "
+            "original_coordinates recovers this one's."
+        )
+
+
+def most_draws_in_memory(data: CrossedData) -> int | None:
+    """How many draws of all effects would fit into memory; None where the system does not say."""
+    available = _available_memory()
+    if available is None:
+        return None
+    # the draws, and a copy while they are written
+    return available // (16 * sum(len(factor.levels) for factor in data.factors))
+
+
+def _check_memory(data: CrossedData, num_draws: int) -> None:
+    """Refuse draws that would not fit, before anything large is allocated."""
+    most = most_draws_in_memory(data)
+    if most is not None and num_draws > most:
+        num_levels = sum(len(factor.levels) for factor in data.factors)
+        raise InputError(
+            f"{num_draws:,} draws of {num_levels:,} effects need "
+            f"{16 * num_draws * num_levels / 2**30:.1f} GiB of memory, which is not free: ask for "
+            f"{max(1, most):,} draws in all, stream them to a file, or keep a summary alone."
         )
 
 

@@ -5,11 +5,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossed_jax.data import InputError
+from crossed_jax.files import reason, require_room
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -58,23 +59,41 @@ def _publish(staging: Path, target: Path) -> None:
                 "another directory with --out."
             )
     target.mkdir(parents=True, exist_ok=True)
-    for source, destination in moves.items():
-        if source.is_dir():
-            destination.mkdir(exist_ok=True)
-        else:
-            os.replace(source, destination)
+    with _alone(target):
+        for source, destination in moves.items():
+            if source.is_dir():
+                destination.mkdir(exist_ok=True)
+            else:
+                os.replace(source, destination)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold others back that publish into a folder, so that its files are all of one run."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _unwritable(target: Path, error: OSError) -> InputError:
-    reason = error.strerror or str(error)
     return InputError(
-        f"cannot write to {str(target)!r} ({reason}): name a directory that can be written "
+        f"cannot write to {str(target)!r} ({reason(error)}): name a directory that can be written "
         "with --out."
     )
 
 
 def write_tree(tree: "xr.DataTree", path: Path) -> None:
     """Write a DataTree as netCDF 4."""
+    require_room(path, tree.nbytes)
     tree.to_netcdf(path, engine="h5netcdf")
 
 

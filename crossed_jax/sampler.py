@@ -4,6 +4,7 @@ The compiled step (:mod:`crossed_jax.nuts`) is called chunk by chunk. Between ch
 reports and keeps what was drawn; where the cuts fall does not change the draws.
 """
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -36,20 +37,26 @@ MOST_BUFFER_STEPS = 256
 BUFFER_NUMBERS = 2**22
 SECONDS_BETWEEN_REPORTS = 0.5
 SECONDS_BETWEEN_SAVES = 2.0
+MOST_FOR_ESS = 100_000
 
 
 class Progress(NamedTuple):
-    """What is told between chunks: steps done of all, in which stage, and how it goes."""
+    """What is told between chunks: steps done of all, in which stage, and how it goes.
+
+    `ess` is the bulk ESS of the log-density's draws so far, NaN where there are too few to tell or
+    so many that it would take long.
+    """
 
     done: int
     total: int
     warming_up: bool
     divergences: int
     step_size: float
+    ess: float
 
 
 class Run(NamedTuple):
-    """Draws and statistics, leading dimensions (chains, draws), and seconds spent on each part."""
+    """What was kept of the draws, and statistics, (chains, draws, ...) each; seconds of parts."""
 
     draws: Any
     statistics: Statistics
@@ -69,6 +76,7 @@ def sample(
     chain_method: ChainMethod = "auto",
     report: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint | None = None,
+    keep: Callable[[int, Any], Any] = lambda before, drawn: drawn,
 ) -> Run:
     """Warm up and sample all chains.
 
@@ -95,6 +103,9 @@ def sample(
     checkpoint
         Where to keep the run, and to go on with it if it was begun. Ctrl-C then ends the chunk
         and saves it first.
+    keep
+        Given the number of each chain's draws before and some more, leading dimensions (draws,
+        chains), returns what to hold of them in memory.
 
     Raises
     ------
@@ -117,25 +128,13 @@ def sample(
     seconds = {"compile": time.perf_counter() - clock, "warmup": 0.0, "sample": 0.0}
 
     total = num_warmup + num_draws
-    done, pieces = 0, []
-    for stretch in checkpoint.load() if checkpoint is not None else []:
-        done = stretch.done
-        state = _like(state, stretch.state)
-        if stretch.drawn:
-            pieces.append(jax.tree.unflatten(structure, stretch.drawn))
-    if done > total:
-        raise InputError(
-            f"the checkpoint holds {done - num_warmup} draws of each chain, more than the "
-            f"{num_draws} asked for: ask for {done - num_warmup} or more."
-        )
-    if sum(len(statistics.lp) for _, statistics in pieces) != max(0, done - num_warmup):
-        raise InputError(
-            "a file of the checkpoint is missing between others: delete those after the gap to go "
-            "on from the steps before."
-        )
+    done = 0
+    pieces: list = []
+    if checkpoint is not None:
+        done, state, pieces = _restore(checkpoint, state, structure, num_warmup, num_draws, keep)
     divergences = sum(int(statistics.diverging.sum()) for _, statistics in pieces)
     alone = jax.process_count() == 1  # several must do the same things, however long each waits
-    unsaved = len(pieces)
+    unsaved: list = []
     saved_at = time.perf_counter()
     pace = 16
     holding = deferred_interrupt() if checkpoint is not None else nullcontext(lambda: False)
@@ -148,26 +147,57 @@ def sample(
             if not warming_up:
                 piece = jax.tree.map(lambda x, n=num_steps: _on_host(x)[:n], buffer)
                 divergences += int(piece[1].diverging.sum())
-                pieces.append(piece)
+                pieces.append((keep(done - num_warmup, piece[0]), piece[1]))
+                if checkpoint is not None:
+                    unsaved.append(piece)
             elapsed = time.perf_counter() - clock
             seconds["warmup" if warming_up else "sample"] += elapsed
             done += num_steps
             if alone:
                 pace = max(1, round(num_steps * SECONDS_BETWEEN_REPORTS / elapsed))
             if report is not None:
-                step_size = float(state.tuning.step_size)
-                report(Progress(done, total, done < num_warmup, divergences, step_size))
+                step_size, ess = float(state.tuning.step_size), _ess_so_far(pieces)
+                report(Progress(done, total, done < num_warmup, divergences, step_size, ess))
             due = not alone or time.perf_counter() - saved_at > SECONDS_BETWEEN_SAVES
             if checkpoint is not None and (due or done == total or interrupted()):
                 leaves = [_on_host(leaf) for leaf in jax.tree.leaves(state)]
-                drawn = jax.tree.leaves(_joined(pieces[unsaved:])) if pieces[unsaved:] else []
+                drawn = jax.tree.leaves(_joined(unsaved)) if unsaved else []
                 if jax.process_index() == 0:
                     checkpoint.save(Stretch(done, leaves, drawn))
-                unsaved, saved_at = len(pieces), time.perf_counter()
+                unsaved, saved_at = [], time.perf_counter()
             if interrupted():
                 raise KeyboardInterrupt
     draws, statistics = jax.tree.map(lambda x: np.swapaxes(x, 0, 1), _joined(pieces))
     return Run(draws, statistics, seconds)
+
+
+def _restore(
+    checkpoint: Checkpoint,
+    state: State,
+    structure: Any,
+    num_warmup: int,
+    num_draws: int,
+    keep: Callable[[int, Any], Any],
+) -> tuple[int, State, list]:
+    """Go back to where a run was saved: steps done, the state after them, what was kept."""
+    done, loaded, pieces = 0, 0, []
+    for stretch in checkpoint.load():
+        done, state = stretch.done, _like(state, stretch.state)
+        if stretch.drawn and done <= num_warmup + num_draws:
+            drawn, statistics = jax.tree.unflatten(structure, stretch.drawn)
+            pieces.append((keep(loaded, drawn), statistics))
+            loaded += len(statistics.lp)
+    if done > num_warmup + num_draws:
+        raise InputError(
+            f"the checkpoint holds {done - num_warmup} draws of each chain, more than the "
+            f"{num_draws} asked for: ask for {done - num_warmup} or more."
+        )
+    if loaded != max(0, done - num_warmup):
+        raise InputError(
+            "a file of the checkpoint is missing between others: delete those after the gap to go "
+            "on from the steps before."
+        )
+    return done, state, pieces
 
 
 def _compile(
@@ -235,6 +265,16 @@ def _check_start(state: State, form: Form, problem: Any) -> None:
         f"the log-density of the {form.name} form is not a number where the chains start"
         f"{where}: look at the priors, and at the size of the response."
     )
+
+
+def _ess_so_far(pieces: list) -> float:
+    """Bulk ESS of the log-density's draws, where it takes a moment."""
+    from crossed_jax.effective_sample_size import MIN_DRAWS, rank_diagnostics
+
+    lp = [statistics.lp for _, statistics in pieces]
+    if not sum(map(len, lp)) >= MIN_DRAWS or sum(x.size for x in lp) > MOST_FOR_ESS:
+        return math.nan
+    return float(rank_diagnostics(np.concatenate(lp).T[..., None]).ess_bulk[0])
 
 
 def _on_host(array: Any) -> np.ndarray:

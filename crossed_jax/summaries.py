@@ -96,7 +96,7 @@ def effect_moments(tree: xr.DataTree, factor: str, interval: float = 0.95) -> di
         exact = {"mean": known[f"{factor}_mean"].values, "sd": known[f"{factor}_sd"].values}
     if f"{factor}_effect" in posterior:
         draws = posterior[f"{factor}_effect"].transpose("chain", "draw", factor)
-        return _moments(draws.values, interval) | exact
+        return _moments(draws, interval) | exact
     _check_interval(interval)
     reach = ndtri((1 + interval) / 2) * exact["sd"]
     return exact | {"lower": exact["mean"] - reach, "upper": exact["mean"] + reach}
@@ -146,7 +146,7 @@ def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFra
     )
 
 
-def _moments(draws: np.ndarray, interval: float) -> dict[str, np.ndarray]:
+def _moments(draws: np.ndarray | xr.DataArray, interval: float) -> dict[str, np.ndarray]:
     """Mean, SD and interval over the leading axes chain and draw of a (chain, draw, n) array."""
     _check_interval(interval)
 

@@ -17,6 +17,7 @@ from tables import problem_for, table
 
 from crossed_jax import nuts
 from crossed_jax.cells import cells_of
+from crossed_jax.fitting import draw_effects
 from crossed_jax.models import back_substitution, balanced, sum_to_zero
 from crossed_jax.moments import estimate
 from crossed_jax.priors import Priors
@@ -98,7 +99,7 @@ def draws_of_collapsed(tables, collapse):
     drawn = []
     for index, form in enumerate(forms):
         given = form.given(jax.tree.map(lambda x, i=index: x[i][None], scales))
-        drawn.append(given.draw(np.random.SeedSequence(index)))
+        drawn.append(draw_effects(given, index, cells[index].num_levels))
     return jax.tree.map(lambda *parts: np.concatenate(parts), *drawn)
 
 

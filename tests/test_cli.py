@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -602,6 +603,42 @@ def test_a_full_disk_leaves_old_results_as_they_are(screen, tmp_path, monkeypatc
 
 
 @pytest.mark.usefixtures("fitted_at_once")
+def test_an_output_directory_that_vanishes_is_told(screen, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    out.mkdir()
+
+    def vanish(*_):
+        shutil.rmtree(out)
+        return {}
+
+    monkeypatch.setattr("crossed_jax.output.run_record", vanish)
+    assert_refused(fit(screen, out), str(out), "No such file or directory")
+    assert not out.exists()
+
+
+def test_two_fits_into_one_directory_leave_the_files_of_one(tmp_path):
+    crossed_jax("simulate", "--out", tmp_path / "screen.csv")
+    out = tmp_path / "out"
+    fits = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-c", "from crossed_jax.cli import main; main()"),
+                *("fit", str(tmp_path / "screen.csv"), "--response", "logfc", "--quiet"),
+                *("--factors", "gene,cell_line", "--out", str(out), "--seed", seed),
+                "--no-figures",
+            ]
+        )
+        for seed in ("1", "2")
+    ]
+    assert [child.wait(timeout=240) for child in fits] == [0, 0]
+    assert set(contents(out)) == {name for name in FILES if not name.startswith("figures")}
+    record = json.loads((out / "run.json").read_text())
+    with xr.open_datatree(out / "posterior.nc") as tree:
+        assert tree.attrs["seed"] == str(record["seed"])
+        assert cj.effects(tree).write_csv() == (out / "effects.csv").read_text()
+
+
+@pytest.mark.usefixtures("fitted_at_once")
 def test_a_name_cannot_steer_the_terminal(screen, tmp_path):
     outcome = fit(screen, tmp_path / "\x1b[2J")
     assert outcome.code == 0
@@ -711,9 +748,12 @@ def test_resume_says_when_there_is_nothing_to_go_on_with(tmp_path):
     assert "there is no checkpoint of a fit in" in outcome.err
 
 
-@pytest.mark.parametrize("content", ["", "[1]", "{}"])
-def test_resume_names_a_damaged_command(checkpointed, content):
-    (checkpointed / "command.json").write_text(content)
+@pytest.mark.parametrize("change", ["", "[1]", "{}", ("num_draws", "many"), ("factors", 3)])
+def test_resume_names_a_damaged_command(checkpointed, change):
+    path = checkpointed / "command.json"
+    if isinstance(change, tuple):
+        change = json.dumps(json.loads(path.read_text()) | dict([change]))
+    path.write_text(change)
     outcome = crossed_jax("resume", checkpointed)
     assert outcome.code == 2
     assert "command.json" in outcome.err
@@ -749,3 +789,33 @@ def test_an_interrupted_fit_with_a_checkpoint_says_how_to_go_on(tmp_path):
         f"crossed-jax: interrupted; go on with: crossed-jax resume {tmp_path / 'run'}\n"
     )
     assert not (tmp_path / "out").exists()
+
+
+# streaming
+
+
+@pytest.mark.parametrize("why", ["asked for", "too many for memory"])
+def test_a_streamed_fit_writes_what_a_fit_does(tmp_path, monkeypatch, why):
+    crossed_jax("simulate", "--out", tmp_path / "screen.csv")
+    options = ("--warmup", 200, "--draws", 400, "--quiet")
+    assert fit(tmp_path / "screen.csv", tmp_path / "held", *options).code == 0
+    if why == "asked for":
+        options = (*options, "--stream")
+    else:
+        monkeypatch.setattr("crossed_jax.fitting._available_memory", lambda: 1000)
+    assert fit(tmp_path / "screen.csv", tmp_path / "streamed", *options).code == 0
+    held, streamed = contents(tmp_path / "held"), contents(tmp_path / "streamed")
+    assert set(streamed) == set(held)
+    assert streamed["effects.csv"] == held["effects.csv"]
+    xr.testing.assert_identical(draws_in(tmp_path / "streamed"), draws_in(tmp_path / "held"))
+
+
+def test_a_streamed_fit_is_resumed(tmp_path):
+    crossed_jax("simulate", "--out", tmp_path / "screen.csv")
+    options = ("--warmup", 100, "--parameterization", "sum_to_zero", "--no-figures", "--quiet")
+    checkpoint = tmp_path / "run"
+    streaming = (*options, "--stream", "--checkpoint", checkpoint)
+    fit(tmp_path / "screen.csv", tmp_path / "out", *streaming, "--draws", 100)
+    crossed_jax("resume", checkpoint, "--extend", 100, "--quiet")
+    fit(tmp_path / "screen.csv", tmp_path / "longer", *options, "--draws", 200)
+    xr.testing.assert_identical(draws_in(tmp_path / "out"), draws_in(tmp_path / "longer"))

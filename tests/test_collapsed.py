@@ -11,6 +11,7 @@ from tables import balanced, unbalanced
 from truth import dense_design, log_marginal
 
 from crossed_jax.cells import cells_of
+from crossed_jax.fitting import draw_effects
 from crossed_jax.models import back_substitution, collapsed
 from crossed_jax.models import balanced as balanced_form
 from crossed_jax.models.form import LogSDs, Quantities
@@ -189,7 +190,7 @@ def test_moments_are_the_dense_conditional_ones(conditioned):
 
 def test_draws_have_the_dense_conditional_mean_and_covariance(conditioned):
     data, given, mean, covariance = conditioned
-    drawn = given.draw(np.random.SeedSequence(1))
+    drawn = draw_effects(given, 1, cells_of(data).num_levels)
     intercept, maps = linear_maps(data)
     matrix = np.concatenate([intercept, *maps])
     number = drawn.intercept.size
@@ -209,9 +210,9 @@ def test_draws_have_the_dense_conditional_mean_and_covariance(conditioned):
 
 
 def test_the_intercept_does_not_depend_on_whether_effects_are_kept(conditioned):
-    _, given, _, _ = conditioned
-    whole = given.draw(np.random.SeedSequence(1))
-    alone = given.draw(np.random.SeedSequence(1), keep_effects=False)
+    data, given, _, _ = conditioned
+    whole = draw_effects(given, 1, cells_of(data).num_levels)
+    alone = draw_effects(given, 1, cells_of(data).num_levels, keep_effects=False)
     np.testing.assert_array_equal(alone.intercept, whole.intercept)
     assert alone.effects == ()
 

@@ -117,3 +117,25 @@ cj.fit(cj.penicillin(), priors="scaled", num_warmup=20, num_draws=8)
         subprocess.run([sys.executable, "-c", script], check=True, env=environment)
     assert len(list(tmp_path.rglob("*.stablehlo"))) == 1
     assert len(list(tmp_path.rglob("jit_call-*-cache"))) == 1
+
+
+def test_two_processes_may_fill_one_cache_at_once(tmp_path):
+    script = """
+import sys
+import numpy as np
+import crossed_jax as cj
+tree = cj.fit(cj.penicillin(), priors="scaled", num_warmup=20, num_draws=8)
+np.save(sys.argv[1], tree["posterior"]["sigma"])
+"""
+    cache = tmp_path / "cache"
+    environment = os.environ | {"CROSSED_JAX_CACHE": str(cache)}
+    runs = [
+        subprocess.Popen([sys.executable, "-c", script, tmp_path / f"{i}.npy"], env=environment)
+        for i in range(3)
+    ]
+    assert [run.wait(timeout=240) for run in runs] == [0, 0, 0]
+    first = np.load(tmp_path / "0.npy")
+    for i in (1, 2):
+        np.testing.assert_array_equal(np.load(tmp_path / f"{i}.npy"), first)
+    assert len(list(cache.rglob("*.stablehlo"))) == 1
+    assert not list(cache.rglob("*.part"))

@@ -1,3 +1,5 @@
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,6 +8,7 @@ from arviz_stats.base import array_stats
 
 from crossed_jax import sampler
 from crossed_jax.data import InputError
+from crossed_jax.effective_sample_size import rank_diagnostics
 from crossed_jax.models.form import Form
 from crossed_jax.sampler import sample, spread
 
@@ -76,6 +79,13 @@ def test_reports_every_step_once_and_ends_at_the_total():
     assert done == sorted(set(done))
     assert done[-1] == told[-1].total == 300
     assert not told[-1].warming_up
+
+
+def test_reports_tell_the_ess_of_the_log_density_so_far():
+    told = []
+    statistics = run(num_warmup=100, num_draws=200, report=told.append).statistics
+    assert all(math.isnan(progress.ess) for progress in told if progress.done <= 100)
+    assert told[-1].ess == pytest.approx(rank_diagnostics(statistics.lp[..., None]).ess_bulk[0])
 
 
 def test_statistics_tell_the_step_size_and_the_depth_of_trees():

@@ -16,9 +16,9 @@ which costs the same whatever the size of the table. Given the SDs each zero-sum
 with :math:`h_k = r_k \sigma_k^2 / \lambda_k`, independent of everything else.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +30,8 @@ from crossed_jax.moments import Estimate
 from crossed_jax.priors import Priors
 from crossed_jax.random import fill_standard_normal
 from crossed_jax.types import Array
+
+NUMBERS_AT_ONCE = 2**21
 
 
 class Problem(NamedTuple):
@@ -103,15 +105,21 @@ class EffectsGivenSDs:
     deviations: tuple[np.ndarray, ...]
     scales: Quantities
 
-    def draw(self, seed: np.random.SeedSequence, *, keep_effects: bool = True) -> Quantities:
+    def draw(self, seed: np.random.SeedSequence, effects: Sequence[Any] | None) -> np.ndarray:
         """Draw intercept and effects, exactly.
 
         Parameters
         ----------
         seed
             Of the draws.
-        keep_effects
-            Whether to draw the effects, or the intercept alone.
+        effects
+            For each factor, where its effects are put, shape (S, levels); None to draw the
+            intercept alone.
+
+        Returns
+        -------
+        ndarray
+            The intercept, shape (S,).
         """
         sigma2, sd2 = self._variances()
         prior = self.problem.priors.sum_of_means
@@ -123,16 +131,25 @@ class EffectsGivenSDs:
         intercept = fill_standard_normal(intercept_seed, np.empty(sigma2.shape))
         intercept /= np.sqrt(weight + precision)
         intercept += mean
-        effects = []
-        if keep_effects:
-            for k, (deviation, effect_seed) in enumerate(zip(self.deviations, seeds, strict=True)):
-                drawn = np.empty((*sigma2.shape, len(deviation)))
-                fill_standard_normal(effect_seed, drawn)
-                shrinkage, variance = self._shrinkage(k)
-                for rows, h, v in _row_blocks(drawn, shrinkage, variance):
-                    rows[:] = h * deviation + np.sqrt(v) * (rows - rows.mean(1, keepdims=True))
-                effects.append(drawn)
-        return self.scales._replace(intercept=intercept, effects=tuple(effects))
+        if effects is not None:
+            for k, (put, effect_seed) in enumerate(zip(effects, seeds, strict=True)):
+                self._draw_factor(effect_seed, k, put)
+        return intercept
+
+    def _draw_factor(self, seed: np.random.SeedSequence, k: int, put: Any) -> None:
+        deviation = self.deviations[k]
+        shrinkage, variance = self._shrinkage(k)
+        number = len(shrinkage)
+        at_once = min(number, max(1, NUMBERS_AT_ONCE // len(deviation)))
+        room = np.empty((at_once, len(deviation)))
+        starts = range(0, number, at_once)
+        for start, part_seed in zip(starts, seed.spawn(len(starts)), strict=True):
+            part = slice(start, min(number, start + at_once))
+            drawn = room[: part.stop - part.start]
+            fill_standard_normal(part_seed, drawn)
+            for rows, h, v in _row_blocks(drawn, shrinkage[part], variance[part]):
+                rows[:] = h * deviation + np.sqrt(v) * (rows - rows.mean(1, keepdims=True))
+            put[part] = drawn
 
     def moments(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Posterior mean and SD of each effect, averaged exactly over the draws of the SDs."""
@@ -150,7 +167,9 @@ class EffectsGivenSDs:
         return {}
 
     def _variances(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.asarray(self.scales.sigma) ** 2, np.asarray(self.scales.factor_sds) ** 2
+        """Shapes (S,) and (S, factors), all chains' draws in a row."""
+        sigma2 = np.asarray(self.scales.sigma).ravel() ** 2
+        return sigma2, np.asarray(self.scales.factor_sds).reshape(len(sigma2), -1) ** 2
 
     def _shrinkage(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """h_k, and the variance of a contrast's noise, of each draw."""
@@ -161,11 +180,10 @@ class EffectsGivenSDs:
 
 def _row_blocks(values: np.ndarray, *columns: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
     """Cut draws into blocks of rows that fit the processor's cache; columns as column vectors."""
-    flat = values.reshape(-1, values.shape[-1])
-    step = max(1, 100_000 // flat.shape[1])
-    for start in range(0, len(flat), step):
+    step = max(1, 100_000 // values.shape[1])
+    for start in range(0, len(values), step):
         rows = slice(start, start + step)
-        yield flat[rows], *(column.reshape(-1, 1)[rows] for column in columns)
+        yield values[rows], *(column[rows, None] for column in columns)
 
 
 def collapse(cells: Cells, priors: Priors, point: Estimate) -> Balanced:

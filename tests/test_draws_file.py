@@ -1,0 +1,77 @@
+"""Draws streamed to a file: the same draws, tables and verdict as of those held in memory."""
+
+import errno
+import os
+
+import pytest
+import xarray as xr
+from tables import balanced, unbalanced
+
+import crossed_jax as cj
+from crossed_jax import draws_file, effective_sample_size
+from crossed_jax.data import InputError
+from crossed_jax.output import write_tree
+
+SETTINGS = {"num_warmup": 100, "num_draws": 130, "seed": 3}
+TABLES = {
+    "balanced": balanced((3, 40), 2, sds=(1, 1), sigma=0.5),
+    "missing cells": unbalanced((30, 40), 900, sds=(1, 1), sigma=0.5),
+}
+
+
+@pytest.fixture
+def small_slabs(monkeypatch):
+    """Blocks and chunks so small that even these tables have several."""
+    monkeypatch.setattr(effective_sample_size, "SLAB_BYTES", 8 * 4 * 130 * 7)
+    monkeypatch.setattr(effective_sample_size, "BLOCK_BYTES", 8 * 4 * 130 * 2)
+    monkeypatch.setattr(draws_file, "DRAWS_IN_CHUNK", 50)
+
+
+@pytest.mark.parametrize("form", ["collapsed", "sum_to_zero"])
+@pytest.mark.parametrize("name", TABLES)
+def test_a_streamed_fit_is_the_fit(form, name, small_slabs, tmp_path):
+    del small_slabs
+    data = TABLES[name]
+    path = tmp_path / "posterior.nc"
+    streamed = cj.fit(data, parameterization=form, stream_to=path, **SETTINGS)
+    assert [p.name for p in tmp_path.iterdir()] == ["posterior.nc"]
+    write_tree(cj.fit(data, parameterization=form, **SETTINGS), tmp_path / "held.nc")
+    held = xr.open_datatree(tmp_path / "held.nc")
+    assert cj.diagnose(streamed) == cj.diagnose(held)
+    assert cj.effects(streamed).equals(cj.effects(held))
+    assert cj.variance_components(streamed).equals(cj.variance_components(held))
+    recovered = [cj.original_coordinates(tree, seed=1) for tree in (streamed, held)]
+    xr.testing.assert_identical(*(tree["posterior"].to_dataset() for tree in recovered))
+    assert set(streamed.children) == set(held.children)
+    for group in streamed.children:
+        xr.testing.assert_identical(streamed[group].to_dataset(), held[group].to_dataset())
+    streamed.close()
+    held.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve room")
+def test_room_on_the_disk_is_taken_before_the_work(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "posterior.nc"
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr("crossed_jax.nuts._advance", None)  # sampling would call it
+    with pytest.raises(InputError, match="No space left on device"):
+        cj.fit(cj.penicillin(), priors="scaled", stream_to=path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"keep_effects": "summary"}, "leaves no draws to stream"),
+        ({"parameterization": "original"}, "cannot stream its draws"),
+        ({"stream_to": "nowhere/posterior.nc"}, "cannot write draws to 'nowhere/posterior.nc'"),
+        ({"num_draws": 10**12}, "No space left on device"),
+    ],
+)
+def test_what_cannot_be_streamed_is_told(tmp_path, settings, message):
+    with pytest.raises(InputError, match=message):
+        cj.fit(cj.penicillin(), **{"stream_to": tmp_path / "posterior.nc"} | settings)
+    assert not list(tmp_path.iterdir())
