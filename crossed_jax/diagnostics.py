@@ -421,7 +421,8 @@ def _effect_means(tree: xr.DataTree, factor: str) -> np.ndarray:
     if "effect_moments" in tree.children:
         return tree["effect_moments"].to_dataset()[f"{factor}_mean"].values
     effects = tree["posterior"].to_dataset()[f"{factor}_effect"]
-    return effects.mean(("chain", "draw")).values
+    draws = effects.transpose("chain", "draw", factor)
+    return by_blocks(draws, lambda block: block.mean((1, 2))[None])[0]
 
 
 def _worst(statistic: xr.Dataset, limit: float, *, largest: bool) -> tuple[float, str, int]:

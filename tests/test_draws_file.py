@@ -6,6 +6,7 @@ import os
 import pytest
 import xarray as xr
 from tables import balanced, unbalanced
+from xarray.backends.h5netcdf_ import H5NetCDFArrayWrapper
 
 import crossed_jax as cj
 from crossed_jax import draws_file, effective_sample_size
@@ -75,3 +76,23 @@ def test_what_cannot_be_streamed_is_told(tmp_path, settings, message):
     with pytest.raises(InputError, match=message):
         cj.fit(cj.penicillin(), **{"stream_to": tmp_path / "posterior.nc"} | settings)
     assert not list(tmp_path.iterdir())
+
+
+def test_no_more_is_read_at_once_than_a_slab(small_slabs, tmp_path, monkeypatch):
+    del small_slabs
+    read = []
+    original = H5NetCDFArrayWrapper._getitem
+
+    def note(self, key):
+        values = original(self, key)
+        read.append(values.nbytes)
+        return values
+
+    path = tmp_path / "posterior.nc"
+    data = TABLES["missing cells"]
+    with cj.fit(data, parameterization="sum_to_zero", stream_to=path, **SETTINGS) as tree:
+        monkeypatch.setattr(H5NetCDFArrayWrapper, "_getitem", note)
+        cj.diagnose(tree)
+        cj.effects(tree)
+        cj.variance_components(tree)
+    assert max(read) == effective_sample_size.SLAB_BYTES
