@@ -431,7 +431,8 @@ def _check_memory(data: CrossedData, num_draws: int) -> None:
         raise InputError(
             f"{num_draws:,} draws of {num_levels:,} effects need "
             f"{16 * num_draws * num_levels / 2**30:.1f} GiB of memory, which is not free: ask for "
-            f"{max(1, most):,} draws in all, stream them to a file, or keep a summary alone."
+            f"{max(1, most):,} draws in all, stream them to a file (--stream, stream_to=), or keep "
+            "a summary alone (--keep-effects summary, keep_effects='summary')."
         )
 
 
