@@ -17,6 +17,7 @@ posterior mode keeps every term small, so that no digits cancel, whatever the re
 import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import sparse
@@ -45,15 +46,59 @@ class DensePairs(NamedTuple):
         return rows @ (self.counts @ columns)
 
 
-class SparsePairs(NamedTuple):
-    """Counts of the pairs that were seen, in row-major order."""
+class Neighbours(NamedTuple):
+    """For each level of one factor, the levels of the other that it was seen with.
 
-    row: Array
-    column: Array
-    counts: Array
+    Levels with up to 1, 2, 4, 8, ... neighbours are padded to that length and summed together, so
+    that a gradient gathers from either side, where the transpose of one gather would scatter.
+
+    Attributes
+    ----------
+    levels, counts
+        For each length, the neighbours and the rows of each pair, shape (levels, length).
+    place
+        Where a level stands when those of all lengths are put in a row, shape (levels,).
+    """
+
+    levels: tuple[Array, ...]
+    counts: tuple[Array, ...]
+    place: Array
+
+    def sums(self, values: Array) -> Array:
+        """Sum a value of each neighbour, times the pair's rows, shape (levels,)."""
+        parts = [
+            jnp.sum(counts * values[levels], axis=1)
+            for levels, counts in zip(self.levels, self.counts, strict=True)
+        ]
+        return jnp.concatenate(parts)[self.place]
+
+
+class SparsePairs(NamedTuple):
+    """The pairs that were seen, from either factor's side."""
+
+    of_rows: Neighbours
+    of_columns: Neighbours
 
     def bilinear(self, rows: Array, columns: Array) -> Array:
-        return jnp.sum(self.counts * rows[self.row] * columns[self.column])
+        return _bilinear(self, rows, columns)
+
+
+@jax.custom_vjp
+def _bilinear(pairs: SparsePairs, rows: Array, columns: Array) -> Array:
+    return rows @ pairs.of_rows.sums(columns)
+
+
+def _bilinear_forward(pairs: SparsePairs, rows: Array, columns: Array) -> tuple:
+    by_rows, by_columns = pairs.of_rows.sums(columns), pairs.of_columns.sums(rows)
+    return rows @ by_rows, (by_rows, by_columns)
+
+
+def _bilinear_backward(gradients: tuple[Array, Array], cotangent: Array) -> tuple:
+    by_rows, by_columns = gradients
+    return None, cotangent * by_rows, cotangent * by_columns
+
+
+_bilinear.defvjp(_bilinear_forward, _bilinear_backward)
 
 
 Pairs = ProportionalPairs | DensePairs | SparsePairs
@@ -118,8 +163,24 @@ def _pairs(
         if np.array_equal(counts * row_counts.sum(), np.outer(row_counts, column_counts)):
             return ProportionalPairs(row_counts, column_counts)
         return DensePairs(counts)
-    seen = counts.tocoo()
-    return SparsePairs(seen.row, seen.col, seen.data)
+    return SparsePairs(_neighbours(counts.tocsr()), _neighbours(counts.T.tocsr()))
+
+
+def _neighbours(counts: sparse.csr_array) -> Neighbours:
+    """Read the neighbours of each row off a sparse matrix of counts."""
+    number = np.diff(counts.indptr)
+    length = 2 ** np.ceil(np.log2(np.maximum(number, 1))).astype(int)
+    lengths = np.unique(length)
+    index, padded, order = [], [], []
+    for size in lengths:
+        levels = np.flatnonzero(length == size)
+        entry = counts.indptr[levels, None] + np.arange(size)
+        there = np.arange(size) < number[levels, None]
+        entry = np.where(there, entry, 0)
+        index.append(np.where(there, counts.indices[entry], 0))
+        padded.append(np.where(there, counts.data[entry], 0.0))
+        order.append(levels)
+    return Neighbours(tuple(index), tuple(padded), np.argsort(np.concatenate(order)))
 
 
 def sum_of_squares(table: CrossProducts, intercept: Array, effects: tuple[Array, ...]) -> Array:
