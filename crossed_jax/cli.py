@@ -4,6 +4,7 @@ Exit codes: 0, done and converged; 2, bad input, told in one line on stderr; 3, 
 diagnostics say not to trust the result, and why; 130, interrupted.
 """
 
+import math
 import os
 import signal
 import sys
@@ -100,8 +101,8 @@ def fit(
         bool,
         typer.Option(
             "--stream",
-            help="Write draws as they are drawn, in memory that does not grow with their number; "
-            "done by itself where they would not fit.",
+            help="Write draws of effects as they are drawn, and hold none in memory; done by "
+            "itself where they would not fit.",
         ),
     ] = False,
     figures: Annotated[bool, typer.Option(help="Whether to draw figures.")] = True,
@@ -222,12 +223,11 @@ def _write_fit(
     effects(tree, statistics=statistics).write_csv(folder / "effects.csv")
     variance_components(tree).write_csv(folder / "variance_components.csv")
     write_json(diagnosis.to_dict(), folder / "diagnostics.json")
-    if (folder / POSTERIOR).exists():
-        tree.close()  # it was written as it was drawn
-    else:
+    if not (folder / POSTERIOR).exists():  # else it was written as it was drawn
         write_tree(tree, folder / POSTERIOR)
     if figures:
         _write_figures(tree, data, folder / "figures")
+    tree.close()
     seconds["write"] = time.perf_counter() - clock
     write_json(run_record(tree, seconds), folder / "run.json")
     return diagnosis
@@ -361,14 +361,22 @@ def _print_comparison(comparison: "pl.DataFrame") -> None:
 
 
 def _split(factors: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in factors.split(","))
+    names = tuple(name.strip() for name in factors.split(","))
+    if len(names) > 1 and "" in names:
+        from crossed_jax.data import InputError
+
+        raise InputError(
+            f"--factors {factors!r} names a column of no name: give names with one comma between, "
+            "such as gene,cell_line."
+        )
+    return names
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[str], Callable[[Any], None]]]:
+def _progress(quiet: bool) -> Iterator[Callable[[str], Callable[[Any], None] | None]]:
     """Show one line of progress per fit on stderr, nothing when quiet or not a terminal."""
     if quiet or not sys.stderr.isatty():
-        yield lambda label: lambda progress: None
+        yield lambda label: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -390,7 +398,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[str], Callable[[Any], None]]]:
                 status = f"{stage} {progress.done}/{progress.total}"
                 if progress.divergences:
                     status += f", {progress.divergences} divergences"
-                if progress.ess == progress.ess:
+                if not math.isnan(progress.ess):
                     status += f", ESS {progress.ess:,.0f}"
                 bars.update(task, total=progress.total, completed=progress.done, status=status)
 

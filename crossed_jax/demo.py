@@ -25,7 +25,7 @@ FORMS: tuple[Parameterization, ...] = ("collapsed", "sum_to_zero", "design_matri
 
 
 def fit_forms(
-    data: CrossedData, report: Callable[[str], Callable[[Any], None]], seed: int = 0
+    data: CrossedData, report: Callable[[str], Callable[[Any], None] | None], seed: int = 0
 ) -> dict[str, xr.DataTree]:
     """Fit every form of the model at the post's settings.
 
@@ -34,7 +34,7 @@ def fit_forms(
     data
         The table.
     report
-        Given the name of a form, makes the function told of its progress.
+        Given the name of a form, makes the function told of its progress, or None.
     seed
         Of each fit.
     """

@@ -2,15 +2,16 @@
 
 Sampling gives some draws of all levels, and what is told of a level needs all of its draws. So the
 file, netCDF 4 in the layout of the tree of :func:`~crossed_jax.posterior.to_datatree`, stores the
-effects in chunks of some draws by as many levels as are read at once with all their draws: memory
-grows neither with the draws that are written nor with those that are read.
+effects in chunks of some draws by as many levels as are read at once with all their draws: of the
+effects, neither writing nor reading holds more in memory the more draws there are.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ import numpy as np
 
 from crossed_jax.data import CrossedData, InputError
 from crossed_jax.effective_sample_size import quantities_at_once
-from crossed_jax.files import reason, require_room, set_aside
+from crossed_jax.files import reason, require_room, staging
 from crossed_jax.models.form import Quantities
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Rows:
     """A factor's effects in the file, assigned to as an array of shape (chains * draws, levels)."""
 
     variable: Any
+    path: Path
 
     def __setitem__(self, rows: slice, values: np.ndarray) -> None:
         num_draws = self.variable.shape[1]
@@ -41,7 +43,8 @@ class Rows:
         while len(values):
             chain, first = divmod(start, num_draws)
             fitting = min(len(values), num_draws - first)
-            self.variable[chain, first : first + fitting] = values[:fitting]
+            with _told_of(self.path):
+                self.variable[chain, first : first + fitting] = values[:fitting]
             values, start = values[fitting:], start + fitting
 
 
@@ -49,8 +52,7 @@ class DrawsFile:
     """A file of draws that is being written; see :func:`drawing_to`."""
 
     def __init__(self, path: Path, data: CrossedData, num_chains: int, num_draws: int) -> None:
-        size = 8 * num_chains * num_draws * sum(len(factor.levels) for factor in data.factors)
-        require_room(path, size)
+        _check_room(path, data, num_chains * num_draws)
         import h5netcdf
         import h5py
         import xarray as xr
@@ -60,29 +62,33 @@ class DrawsFile:
         xr.Dataset(coords=index | labels).to_netcdf(path, group="posterior", engine="h5netcdf")
         self.path = path
         self.num_draws = num_draws
-        self._file = h5netcdf.File(path, "a")
         width = quantities_at_once(num_chains * num_draws)
         at_once = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         at_once.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         at_once.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-        self.effects = [
-            Rows(
-                self._file["posterior"].create_variable(
-                    f"{name}_effect",
-                    ("chain", "draw", name),
-                    "f8",
-                    chunks=(
-                        1,
-                        max(1, min(num_draws, DRAWS_IN_CHUNK, CHUNK_NUMBERS // width)),
-                        min(width, len(levels)),
+        with ExitStack() as opened:
+            stored = opened.enter_context(h5py.File(path, "a"))
+            posterior = opened.enter_context(h5netcdf.File(stored, "a"))["posterior"]
+            self.effects = [
+                Rows(
+                    posterior.create_variable(
+                        f"{name}_effect",
+                        ("chain", "draw", name),
+                        "f8",
+                        chunks=(
+                            1,
+                            max(1, min(num_draws, DRAWS_IN_CHUNK, CHUNK_NUMBERS // width)),
+                            min(width, len(levels)),
+                        ),
+                        dcpl=at_once,
                     ),
-                    dcpl=at_once,
+                    path,
                 )
-            )
-            for name, levels in labels.items()
-        ]
-        self._file.flush()
-        _reserve(path)
+                for name, levels in labels.items()
+            ]
+            stored.flush()
+            _reserve(path)
+            self.close = opened.pop_all().close
 
     def keep(self, before: int, drawn: Quantities) -> Quantities:
         """Write the effects of some draws, leading dimensions (draws, chains); return the rest."""
@@ -94,17 +100,24 @@ class DrawsFile:
 
     def finish(self, tree: xr.DataTree) -> None:
         """Write all else that a fit consists of."""
-        self._file.close()
-        require_room(self.path, tree.nbytes)
-        for node in tree.subtree:
-            group = node.path.strip("/") or None
-            node.to_dataset(inherit=False).to_netcdf(
-                self.path, mode="a", group=group, engine="h5netcdf"
-            )
+        with _told_of(self.path):
+            self.close()
+            require_room(self.path, tree.nbytes)
+            for node in tree.subtree:
+                group = node.path.strip("/") or None
+                node.to_dataset(inherit=False).to_netcdf(
+                    self.path, mode="a", group=group, engine="h5netcdf"
+                )
 
-    def close(self) -> None:
-        """Close the file as it is."""
-        self._file.close()
+
+def _check_room(path: Path, data: CrossedData, num_draws: int) -> None:
+    num_levels = sum(len(factor.levels) for factor in data.factors)
+    needed, free = 8 * num_draws * num_levels, shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise InputError(
+            f"{num_draws:,} draws of {num_levels:,} effects need {needed / 2**30:.1f} GiB on the "
+            f"disk, which has {free / 2**30:.1f} free: ask for fewer draws, or name another disk."
+        )
 
 
 def _reserve(path: Path) -> None:
@@ -126,16 +139,25 @@ def drawing_to(
         If it cannot be written, or the disk has too little room.
     """
     path = Path(path)
+    with ExitStack() as begun:
+        with _told_of(path):
+            aside = begun.enter_context(staging(path.parent)) / path.name
+            file = begun.enter_context(closing(DrawsFile(aside, data, num_chains, num_draws)))
+        yield file
+        with _told_of(path):
+            file.close()
+            aside.replace(path)
+
+
+@contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    """Tell in one sentence that a file cannot be written."""
     try:
-        with (
-            set_aside(path) as part,
-            closing(DrawsFile(part, data, num_chains, num_draws)) as file,
-        ):
-            yield file
+        yield
     except OSError as error:
         raise InputError(
-            f"cannot write draws to {str(path)!r} ({reason(error)}): name a file that can be "
-            "written."
+            f"cannot write {path.name!r} ({reason(error)}): its directory must be there, be "
+            "writable, and have room."
         ) from None
 
 

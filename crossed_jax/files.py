@@ -3,22 +3,30 @@
 import errno
 import hashlib
 import os
+import platform
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 PART = ".part"
 
 
 @contextmanager
-def set_aside(path: Path) -> Iterator[Path]:
-    """Give a name to write a file under that takes its place if the block ends well."""
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Write a file aside, and put it in its place if the block ends well."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
     try:
-        yield part
+        with part.open("xb") as file:
+            yield file
         part.replace(path)
     finally:
         with suppress(OSError, ValueError):
@@ -26,10 +34,40 @@ def set_aside(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Write a file aside, and put it in its place if the block ends well."""
-    with set_aside(path) as part, part.open("xb") as file:
-        yield file
+def staging(home: Path) -> Iterator[Path]:
+    """Give a hidden directory in a directory, to write in; it is removed at the end.
+
+    Those of this machine's processes that were killed are removed too: nobody holds their lock.
+    """
+    prefix = f".crossed_jax-{platform.node()}-"
+    for left in home.iterdir():
+        if left.name.startswith(prefix):
+            with locked(left, wait=False) as abandoned:
+                if abandoned:
+                    shutil.rmtree(left, ignore_errors=True)
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix=".new-", dir=home))
+        stack.callback(lambda: shutil.rmtree(folder, ignore_errors=True))
+        stack.enter_context(locked(folder))
+        # it goes by the name that others look for once they can see that it is in use
+        folder = folder.rename(home / f"{prefix}{folder.name.removeprefix('.new-')}")
+        yield folder
+
+
+@contextmanager
+def locked(folder: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold a directory's lock, which ends with the process if not before; tell if it was had."""
+    if fcntl is None:
+        yield False
+        return
+    held = False
+    with ExitStack() as stack:
+        with suppress(OSError):  # another holds it, or the file system has no locks
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = True
+        yield held
 
 
 def remove_parts(folder: Path) -> None:

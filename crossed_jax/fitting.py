@@ -105,9 +105,8 @@ def fit(
         A directory of the run's own. A run that was killed goes on from there when it is asked
         for again, to the same draws; asking for more draws extends it.
     stream_to
-        A netCDF file to write the draws of the effects to as they are drawn, in memory that does
-        not grow with their number. The tree that is returned is that file, opened: it reads what
-        it is asked for.
+        A netCDF file to write the draws of the effects to as they are drawn; they are not held in
+        memory. The tree that is returned is that file, opened: it reads what it is asked for.
     report
         Called with a :class:`~crossed_jax.sampler.Progress` as the run goes on.
 
@@ -131,7 +130,7 @@ def fit(
     _check_settings(num_chains, num_warmup, num_draws, seed, target_accept, max_tree_depth)
     _check_keep_effects(keep_effects, collapsing)
     if stream_to is not None:
-        _check_streaming(keep_effects, parameterization)
+        _check_streaming(Path(stream_to), keep_effects, parameterization)
     if chain_method not in CHAIN_METHODS:
         raise InputError(
             f"unknown chain method {chain_method!r}: choose one of {', '.join(CHAIN_METHODS)}."
@@ -146,7 +145,7 @@ def fit(
         chosen_priors, data, priors if isinstance(priors, str) else "custom"
     )
     if keep_effects == "draws" and stream_to is None:
-        _check_memory(data, num_chains * num_draws)
+        _check_memory(data, num_chains * num_draws, parameterization)
     clock = time.perf_counter()
     cells = cells_of(data)
     _check_noise(cells)
@@ -402,7 +401,7 @@ def _check_keep_effects(keep_effects: str, collapsing: bool) -> None:
         )
 
 
-def _check_streaming(keep_effects: str, parameterization: str) -> None:
+def _check_streaming(path: Path, keep_effects: str, parameterization: str) -> None:
     if keep_effects == "summary":
         raise InputError(
             "a summary of the effects leaves no draws to stream: leave out one of the two."
@@ -411,6 +410,10 @@ def _check_streaming(keep_effects: str, parameterization: str) -> None:
         raise InputError(
             "the original form cannot stream its draws: choose another, from which "
             "original_coordinates recovers this one's."
+        )
+    if not path.parent.is_dir():
+        raise InputError(
+            f"cannot write {str(path)!r}: {str(path.parent)!r} is not a directory, and must be."
         )
 
 
@@ -423,16 +426,20 @@ def most_draws_in_memory(data: CrossedData) -> int | None:
     return available // (16 * sum(len(factor.levels) for factor in data.factors))
 
 
-def _check_memory(data: CrossedData, num_draws: int) -> None:
+def _check_memory(data: CrossedData, num_draws: int, parameterization: str) -> None:
     """Refuse draws that would not fit, before anything large is allocated."""
     most = most_draws_in_memory(data)
     if most is not None and num_draws > most:
         num_levels = sum(len(factor.levels) for factor in data.factors)
+        ways = [f"ask for {max(1, most):,} draws in all"]
+        if parameterization != "original":
+            ways.append("stream them to a file (--stream, stream_to=)")
+        if parameterization in ("auto", "collapsed"):
+            ways.append("keep a summary alone (--keep-effects summary, keep_effects='summary')")
         raise InputError(
             f"{num_draws:,} draws of {num_levels:,} effects need "
-            f"{16 * num_draws * num_levels / 2**30:.1f} GiB of memory, which is not free: ask for "
-            f"{max(1, most):,} draws in all, stream them to a file (--stream, stream_to=), or keep "
-            "a summary alone (--keep-effects summary, keep_effects='summary')."
+            f"{16 * num_draws * num_levels / 2**30:.1f} GiB of memory, which is not free: "
+            f"{', or '.join(ways)}."
         )
 
 

@@ -2,15 +2,13 @@
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossed_jax.data import InputError
-from crossed_jax.files import reason, require_room
+from crossed_jax.files import locked, reason, require_room, staging
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -37,20 +35,15 @@ def staged_directory(target: str | Path) -> Iterator[Path]:
             )
         # where files can be moved from into place: inside it, as it may be a mounted volume
         home = next(folder for folder in (place, *place.parents) if folder.exists())
-        staging = Path(tempfile.mkdtemp(prefix=".crossed_jax-", dir=home))
+        with staging(home) as folder:
+            yield folder
+            _publish(folder, place)
     except OSError as error:
         raise _unwritable(target, error) from None
-    try:
-        yield staging
-        _publish(staging, place)
-    except OSError as error:
-        raise _unwritable(target, error) from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
-def _publish(staging: Path, target: Path) -> None:
-    moves = {path: target / path.relative_to(staging) for path in sorted(staging.rglob("*"))}
+def _publish(staged: Path, target: Path) -> None:
+    moves = {path: target / path.relative_to(staged) for path in sorted(staged.rglob("*"))}
     for source, destination in moves.items():
         if destination.exists() and destination.is_dir() != source.is_dir():
             kind = "directory" if destination.is_dir() else "file"
@@ -59,29 +52,12 @@ def _publish(staging: Path, target: Path) -> None:
                 "another directory with --out."
             )
     target.mkdir(parents=True, exist_ok=True)
-    with _alone(target):
+    with locked(target):  # the files of two runs that end together must not mix
         for source, destination in moves.items():
             if source.is_dir():
                 destination.mkdir(exist_ok=True)
             else:
                 os.replace(source, destination)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold others back that publish into a folder, so that its files are all of one run."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _unwritable(target: Path, error: OSError) -> InputError:

@@ -137,6 +137,7 @@ def sample(
     unsaved: list = []
     saved_at = time.perf_counter()
     pace = 16
+    ess, told_at = math.nan, saved_at
     holding = deferred_interrupt() if checkpoint is not None else nullcontext(lambda: False)
     with holding as interrupted:
         while done < total:
@@ -156,7 +157,9 @@ def sample(
             if alone:
                 pace = max(1, round(num_steps * SECONDS_BETWEEN_REPORTS / elapsed))
             if report is not None:
-                step_size, ess = float(state.tuning.step_size), _ess_so_far(pieces)
+                if time.perf_counter() - told_at > SECONDS_BETWEEN_REPORTS:
+                    ess, told_at = _ess_so_far(pieces), time.perf_counter()
+                step_size = float(state.tuning.step_size)
                 report(Progress(done, total, done < num_warmup, divergences, step_size, ess))
             due = not alone or time.perf_counter() - saved_at > SECONDS_BETWEEN_SAVES
             if checkpoint is not None and (due or done == total or interrupted()):
@@ -180,9 +183,9 @@ def _restore(
     keep: Callable[[int, Any], Any],
 ) -> tuple[int, State, list]:
     """Go back to where a run was saved: steps done, the state after them, what was kept."""
-    done, loaded, pieces = 0, 0, []
+    done, loaded, pieces, leaves = 0, 0, [], None
     for stretch in checkpoint.load():
-        done, state = stretch.done, _like(state, stretch.state)
+        done, leaves = stretch.done, stretch.state
         if stretch.drawn and done <= num_warmup + num_draws:
             drawn, statistics = jax.tree.unflatten(structure, stretch.drawn)
             pieces.append((keep(loaded, drawn), statistics))
@@ -197,7 +200,7 @@ def _restore(
             "a file of the checkpoint is missing between others: delete those after the gap to go "
             "on from the steps before."
         )
-    return done, state, pieces
+    return done, state if leaves is None else _like(state, leaves), pieces
 
 
 def _compile(

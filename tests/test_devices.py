@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -29,10 +30,10 @@ for method in ("sequential", "parallel"):
 
 from crossed_jax import nuts, programs
 programs._in_use.clear()
+jax.clear_caches()
 nuts._advance = None  # tracing would call it: the program for these devices was kept
-for method in ("parallel",):
-    {fit}
-    np.testing.assert_array_equal(tree["posterior"]["sigma"], found[method])
+{fit_again}
+np.testing.assert_array_equal(tree["posterior"]["sigma"], found[method])
 """
 
 PROCESSES = """
@@ -59,8 +60,10 @@ np.save(sys.argv[1], tree["posterior"]["sigma"].to_numpy())
 
 
 def program(text, form, **values):
-    indent = "    " if "for method" in text else ""
-    fit = FIT.format(form=form).strip().replace("\n", f"\n{indent}")
+    fit = FIT.format(form=form).strip()
+    if text == DEVICES:
+        values |= {"fit_again": fit}
+        fit = textwrap.indent(fit, "    ").strip()
     return [sys.executable, "-c", text.format(fit=fit, **values)]
 
 

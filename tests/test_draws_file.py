@@ -51,7 +51,24 @@ def test_a_streamed_fit_is_the_fit(form, name, small_slabs, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve room")
-def test_room_on_the_disk_is_taken_before_the_work(tmp_path, monkeypatch):
+def test_all_room_is_taken_at_the_start(tmp_path):
+    data = TABLES["missing cells"]
+    with draws_file.drawing_to(tmp_path / "posterior.nc", data, 2, 1000) as file:
+        assert file.path.stat().st_blocks * 512 >= 8 * 2 * 1000 * (30 + 40)
+
+
+def test_an_error_that_is_not_of_the_file_is_left_as_it_is(tmp_path):
+    def unreachable(_):
+        raise ConnectionError("no server")
+
+    path = tmp_path / "posterior.nc"
+    with pytest.raises(ConnectionError, match="no server"):
+        cj.fit(cj.penicillin(), priors="scaled", stream_to=path, report=unreachable)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve room")
+def test_a_disk_without_that_room_is_told_before_the_work(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -68,8 +85,8 @@ def test_room_on_the_disk_is_taken_before_the_work(tmp_path, monkeypatch):
     [
         ({"keep_effects": "summary"}, "leaves no draws to stream"),
         ({"parameterization": "original"}, "cannot stream its draws"),
-        ({"stream_to": "nowhere/posterior.nc"}, "cannot write draws to 'nowhere/posterior.nc'"),
-        ({"num_draws": 10**12}, "No space left on device"),
+        ({"stream_to": "nowhere/posterior.nc"}, "'nowhere' is not a directory"),
+        ({"num_draws": 10**12}, "4,000,000,000,000 draws of 30 effects need .* GiB on the disk"),
     ],
 )
 def test_what_cannot_be_streamed_is_told(tmp_path, settings, message):

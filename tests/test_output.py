@@ -3,12 +3,16 @@
 import errno
 import json
 import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from crossed_jax.data import InputError
+from crossed_jax.files import staging
 from crossed_jax.output import staged_directory, write_json, write_tree
 
 
@@ -58,6 +62,48 @@ def test_nothing_is_seen_before_the_end(tmp_path):
 def test_missing_parents_are_made(tmp_path):
     fill(tmp_path / "a" / "b" / "out", table="1")
     assert contents(tmp_path / "a" / "b" / "out") == {"table": "1"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the system has no locks of directories")
+def test_what_killed_runs_left_is_removed_and_what_others_write_is_not(tmp_path):
+    left = tmp_path / "left"
+    with staging(tmp_path) as other:
+        (other / "table").write_text("half")
+        shutil.copytree(other, other.with_name(f"{other.name}x"))  # whose owner is dead
+        (tmp_path / ".crossed_jax-another machine-abc").mkdir()
+        left.mkdir()
+        fill(tmp_path / "out", table="1")
+        assert contents(tmp_path) == {
+            "left": None,
+            "out": None,
+            "out/table": "1",
+            other.name: None,
+            f"{other.name}/table": "half",
+            ".crossed_jax-another machine-abc": None,
+        }
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the system has no locks of directories")
+def test_the_files_of_two_runs_that_end_together_do_not_mix(tmp_path, monkeypatch):
+    put, first_is_half_done, second_is_done = os.replace, Event(), Event()
+
+    def put_slowly(source, destination):
+        put(source, destination)
+        if destination.read_text() == "first" and not first_is_half_done.is_set():
+            first_is_half_done.set()
+            second_is_done.wait(0.5)
+
+    def second():
+        first_is_half_done.wait()
+        fill(tmp_path, a="second", b="second")
+        second_is_done.set()
+
+    monkeypatch.setattr("os.replace", put_slowly)
+    with ThreadPoolExecutor() as pool:
+        last = pool.submit(second)
+        fill(tmp_path, a="first", b="first")
+        last.result()
+    assert contents(tmp_path) == {"a": "second", "b": "second"}
 
 
 def test_same_names_are_replaced_and_others_left_alone(tmp_path):

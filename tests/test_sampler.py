@@ -81,11 +81,23 @@ def test_reports_every_step_once_and_ends_at_the_total():
     assert not told[-1].warming_up
 
 
-def test_reports_tell_the_ess_of_the_log_density_so_far():
+def test_reports_tell_the_ess_of_the_log_density_so_far(monkeypatch):
+    monkeypatch.setattr(sampler, "SECONDS_BETWEEN_REPORTS", 0.0)  # one step between reports
     told = []
     statistics = run(num_warmup=100, num_draws=200, report=told.append).statistics
     assert all(math.isnan(progress.ess) for progress in told if progress.done <= 100)
     assert told[-1].ess == pytest.approx(rank_diagnostics(statistics.lp[..., None]).ess_bulk[0])
+
+
+def test_the_ess_is_not_counted_anew_at_every_report(monkeypatch):
+    counted = []
+    monkeypatch.setattr(sampler, "_ess_so_far", counted.append)
+    monkeypatch.setattr(sampler, "MOST_BUFFER_STEPS", 8)
+    monkeypatch.setattr(sampler, "SECONDS_BETWEEN_REPORTS", 1e6)
+    told = []
+    run(report=told.append)
+    assert len(told) > 100
+    assert not counted
 
 
 def test_statistics_tell_the_step_size_and_the_depth_of_trees():
