@@ -4,16 +4,17 @@ import os
 import socket
 import subprocess
 import sys
-import textwrap
 
 import numpy as np
 import pytest
 
 FIT = """
-tree = cj.fit(
-    cj.penicillin(), parameterization="{form}", priors="scaled",
-    num_warmup=200, num_draws=100, chain_method=method,
-)
+def fit(method):
+    tree = cj.fit(
+        cj.penicillin(), parameterization="{form}", priors="scaled",
+        num_warmup=200, num_draws=100, chain_method=method,
+    )
+    return tree["posterior"]["sigma"].to_numpy()
 """
 
 DEVICES = """
@@ -21,10 +22,8 @@ import jax
 import numpy as np
 import crossed_jax as cj
 jax.config.update("jax_num_cpu_devices", {number})
-found = {{}}
-for method in ("vectorized", "sequential", "parallel"):
-    {fit}
-    found[method] = tree["posterior"]["sigma"].to_numpy()
+{fit}
+found = {{method: fit(method) for method in ("vectorized", "sequential", "parallel")}}
 for method in ("sequential", "parallel"):
     np.testing.assert_allclose(found[method], found["vectorized"], rtol=1e-9)
 
@@ -32,8 +31,7 @@ from crossed_jax import nuts, programs
 programs._in_use.clear()
 jax.clear_caches()
 nuts._advance = None  # tracing would call it: the program for these devices was kept
-{fit_again}
-np.testing.assert_array_equal(tree["posterior"]["sigma"], found[method])
+np.testing.assert_array_equal(fit("parallel"), found["parallel"])
 """
 
 PROCESSES = """
@@ -44,27 +42,21 @@ jax.config.update("jax_num_cpu_devices", 2)
 jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
 import crossed_jax as cj
 assert jax.device_count() == 4
-method = "parallel"
 {fit}
-np.save(sys.argv[3], tree["posterior"]["sigma"].to_numpy())
+np.save(sys.argv[3], fit("parallel"))
 """
 
 ALONE = """
 import sys
 import numpy as np
 import crossed_jax as cj
-method = "vectorized"
 {fit}
-np.save(sys.argv[1], tree["posterior"]["sigma"].to_numpy())
+np.save(sys.argv[1], fit("vectorized"))
 """
 
 
 def program(text, form, **values):
-    fit = FIT.format(form=form).strip()
-    if text == DEVICES:
-        values |= {"fit_again": fit}
-        fit = textwrap.indent(fit, "    ").strip()
-    return [sys.executable, "-c", text.format(fit=fit, **values)]
+    return [sys.executable, "-c", text.format(fit=FIT.format(form=form), **values)]
 
 
 @pytest.mark.parametrize(("form", "number"), [("collapsed", 2), ("sum_to_zero", 4)])
