@@ -18,10 +18,11 @@ import numpy as np
 from crossed_jax.cells import Cells, blocks, cells_of
 from crossed_jax.checkpoint import Checkpoint, open_checkpoint, table_digest
 from crossed_jax.data import CrossedData, InputError
+from crossed_jax.least_squares import Decomposition, decompose
 from crossed_jax.models import back_substitution, balanced, design_matrix, original, sum_to_zero
 from crossed_jax.models.back_substitution import OutsideBoxError, effects_at
 from crossed_jax.models.form import Form, Quantities, problem_of
-from crossed_jax.moments import Estimate, backfit, estimate
+from crossed_jax.moments import Estimate, estimate
 from crossed_jax.nuts import KEY_KIND
 from crossed_jax.priors import PriorName, Priors, describe_priors, resolve_priors
 from crossed_jax.sampler import CHAIN_METHODS, ChainMethod, Progress, Run, sample
@@ -41,6 +42,7 @@ FORMS: dict[str, Form] = {
 
 
 MOST_RUNS = 6
+LEAST_NOISE = 1e-6  # of the response's spread
 NEEDED_AFTERWARDS = ("crossed_jax.posterior", "crossed_jax.diagnostics")
 
 
@@ -148,9 +150,11 @@ def fit(
         _check_memory(data, num_chains * num_draws, parameterization)
     clock = time.perf_counter()
     cells = cells_of(data)
-    _check_noise(cells)
+    unconnected = blocks(cells)
+    decomposition = decompose(cells, len(unconnected))
+    _check_noise(decomposition)
     import_beside(NEEDED_AFTERWARDS)
-    point = estimate(cells)
+    point = estimate(cells, decomposition)
     words = np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32)
     key = jax.random.wrap_key_data(jax.device_put(words), impl=KEY_KIND)
     seconds = {"prepare": time.perf_counter() - clock}
@@ -204,7 +208,7 @@ def fit(
         return to_datatree(
             sampled.draws,
             sampled.run.statistics,
-            dataclasses.replace(data, notes=data.notes + describe_blocks(cells, data)),
+            dataclasses.replace(data, notes=data.notes + describe_blocks(unconnected, data)),
             {
                 **settings,
                 **sampled.attributes,
@@ -252,7 +256,9 @@ def _sample_form(
         factor.name: bool(weight)
         for factor, weight in zip(data.factors, problem.centering, strict=True)
     }
-    return Sampled(run, run.draws, run.seconds, {"centered": centered})
+    evidence = dict(zip(centered, point.evidence.tolist(), strict=True))
+    attributes = {"centered": centered, "evidence_against_zero_sd": evidence}
+    return Sampled(run, run.draws, run.seconds, attributes)
 
 
 def _sample_collapsed(
@@ -339,9 +345,8 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **found}
 
 
-def describe_blocks(cells: Cells, data: CrossedData) -> tuple[str, ...]:
+def describe_blocks(found: list[list[np.ndarray]], data: CrossedData) -> tuple[str, ...]:
     """Say in words if the levels fall into unconnected blocks, and what that means."""
-    found = blocks(cells)
     if len(found) == 1:
         return ()
     names = [factor.name for factor in data.factors]
@@ -453,16 +458,18 @@ def _available_memory() -> int | None:
     return int(fields["MemAvailable"].split()[0]) * 1024
 
 
-def _check_noise(cells: Cells) -> None:
-    """Refuse a table that intercept and effects fit exactly: its posterior has no finite mass."""
-    intercept, effects = backfit(cells, np.zeros(len(cells.num_levels)))
-    residual = cells.residuals(intercept, effects)
-    noise = cells.sum_squares_within + cells.counts @ residual**2
-    if noise <= 1e-16 * (cells.counts @ (cells.means - intercept) ** 2):
+def _check_noise(decomposition: Decomposition) -> None:
+    """Refuse a table whose noise float64 cannot tell from its effects.
+
+    Without any, the posterior has no finite mass; unless there are as many effects as rows, which
+    leaves what noise there is to the priors.
+    """
+    total, residual = decomposition.total, decomposition.residual
+    if residual.freedom and residual.squares <= LEAST_NOISE**2 * total.squares:
         raise InputError(
-            "one number per level of each factor reproduces the response exactly, which leaves no "
-            "noise to estimate: add replicates, or check that the response is a measurement and "
-            "not a fitted or copied value."
+            "one number per level of each factor reproduces the response to within a millionth of "
+            "its spread, which leaves no noise to estimate: add replicates, or check that the "
+            "response is a measurement and not a fitted or copied value."
         )
 
 

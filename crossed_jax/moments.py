@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crossed_jax.cells import Cells, crosstab
+from crossed_jax.cells import Cells, blocks, crosstab
+from crossed_jax.least_squares import Decomposition, Explained, decompose
 
 
 class Estimate(NamedTuple):
@@ -35,26 +36,53 @@ class Estimate(NamedTuple):
         Shape (factors,). Never zero: at least a third of what the data can resolve.
     sigma
         Residual SD.
+    evidence
+        How firmly the data rule out an SD of zero, shape (factors,), in log-likelihood; see
+        :attr:`crossed_jax.least_squares.Decomposition.evidence`.
     """
 
     intercept: np.ndarray
     effects: tuple[np.ndarray, ...]
     factor_sds: np.ndarray
     sigma: np.ndarray
+    evidence: np.ndarray
 
 
-def estimate(cells: Cells) -> Estimate:
-    """Estimate variance components by Henderson's method I and effects by backfitting."""
-    factor_sds, sigma = variance_components(cells)
+def estimate(cells: Cells, decomposition: Decomposition | None = None) -> Estimate:
+    """Estimate variance components by Henderson's method I and effects by backfitting.
+
+    Parameters
+    ----------
+    cells
+        The table.
+    decomposition
+        Its sums of squares, if they are known already.
+    """
+    if decomposition is None:
+        decomposition = decompose(cells, len(blocks(cells)))
+    factor_sds, sigma = variance_components(cells, decomposition.residual)
     intercept, effects = backfit(cells, (sigma / factor_sds) ** 2)
-    return Estimate(np.asarray(intercept), effects, factor_sds, np.asarray(sigma))
+    return Estimate(
+        np.asarray(intercept), effects, factor_sds, np.asarray(sigma), decomposition.evidence
+    )
 
 
-def variance_components(cells: Cells) -> tuple[np.ndarray, float]:
+def variance_components(cells: Cells, residual: Explained) -> tuple[np.ndarray, float]:
     """Estimate the factors' SDs and the residual SD by Henderson's method I.
+
+    On small sparse tables its residual variance may be far from what the residuals show, or
+    negative. Where the residual mean square is more than twice as large or small, that is taken,
+    and the equations are solved for the factors' variances given it.
 
     A variance that comes out below what the data can resolve, negative ones included, is raised to
     a tenth of the variance of a level's mean, so that its logarithm is a sane place to start.
+
+    Parameters
+    ----------
+    cells
+        The table.
+    residual
+        What is left of its response once all factors are fitted by least squares.
 
     Returns
     -------
@@ -82,10 +110,16 @@ def variance_components(cells: Cells) -> tuple[np.ndarray, float]:
                 equations[k + 1, j + 1] = np.sum((pairs * pairs).sum(axis=1) / ones[k])
 
     solution = np.linalg.lstsq(equations, squares)[0]
-    variance = squares[0] / total
-    sigma2 = max(solution[-1], 1e-6 * variance)
+    sigma2 = solution[-1]
+    if residual.freedom:
+        shown = residual.squares / residual.freedom
+        if not 0.5 * shown < sigma2 < 2.0 * shown:
+            sigma2 = shown
+            solution = np.linalg.lstsq(equations[:, :-1], squares - sigma2 * equations[:, -1])[0]
+    else:  # no residual to look at
+        sigma2 = max(sigma2, 0.1 * squares[0] / total)
     floors = np.array([0.1 * sigma2 / n.mean() for n in ones])
-    return np.sqrt(np.maximum(solution[1:-1], floors)), float(np.sqrt(sigma2))
+    return np.sqrt(np.maximum(solution[1 : num_factors + 1], floors)), float(np.sqrt(sigma2))
 
 
 def backfit(

@@ -22,6 +22,10 @@ from crossed_jax.moments import Estimate
 from crossed_jax.priors import Normal, Priors
 from crossed_jax.types import Array
 
+# With less, log-density falls too little towards an SD of zero for the draws to stay out of the
+# funnel that the centred parameterization has there.
+CENTERING_EVIDENCE = 5.0
+
 
 class Problem(NamedTuple):
     """A table and priors, as the compiled functions take them: arrays only, no labels.
@@ -131,9 +135,10 @@ def problem_of(
     """
     table = cross_products(cells, point.intercept, point.effects)
     chosen = centering or (None,) * len(cells.num_levels)
+    informed = (reliability(table, point) > 0.5) & (point.evidence >= CENTERING_EVIDENCE)
     weights = [
-        float(informed if wanted is None else wanted)
-        for wanted, informed in zip(chosen, reliability(table, point) > 0.5, strict=True)
+        float(centred if wanted is None else wanted)
+        for wanted, centred in zip(chosen, informed, strict=True)
     ]
     walls = wall_positions(np.array(cells.num_levels), cells.counts.sum(), point)
     return Problem(table, priors, point, effect_sds, walls, np.asarray(weights))
@@ -144,7 +149,8 @@ def reliability(table: CrossProducts, point: Estimate) -> np.ndarray:
 
     It is n / (n + sigma^2 / sd^2) for the factor's mean n rows per level: the weight that the
     level's own data has in its conditional mean. Above one half the centred parameterization has
-    the milder posterior, below it the non-centred one (Papaspiliopoulos, Roberts and Sköld, 2007).
+    the milder posterior, below it the non-centred one (Papaspiliopoulos, Roberts and Sköld, 2007),
+    unless the SD may be zero.
     """
     rows = np.array([np.mean(counts) for counts in table.level_counts])
     return rows / (rows + (point.sigma / point.factor_sds) ** 2)

@@ -15,7 +15,9 @@ Where the data do not rule out an SD of zero there is no wall, and the logarithm
 coordinate: there the estimate in the formula is replaced by one so small that z = t everywhere.
 With `L` levels of `r` rows, :math:`\hat\lambda = 1 + r\hat\sigma_k^2/\hat\sigma^2`, the balanced
 likelihood at an SD of zero lies :math:`\tfrac{L-1}{2}(\hat\lambda - 1 - \log\hat\lambda)` below its
-maximum (:mod:`crossed_jax.models.balanced`): if that is 50 or more, there is a wall.
+maximum (:mod:`crossed_jax.models.balanced`): if that is 50 or more, a wall would be steep. It is
+there only if zero is ruled out whatever the other SDs are, by the estimate's evidence against it:
+another factor may share the levels, or the residual may have few degrees of freedom.
 """
 
 import jax
@@ -26,6 +28,7 @@ from crossed_jax.moments import Estimate
 from crossed_jax.types import Array
 
 WALL_DEPTH = 50.0
+WALL_EVIDENCE = 10.0
 FAR_LEFT = -40.0
 
 
@@ -43,7 +46,8 @@ def wall_positions(num_levels: Array, num_rows: Array, point: Estimate) -> np.nd
     """
     excess = num_rows / np.asarray(num_levels) * (point.factor_sds / point.sigma) ** 2
     depth = 0.5 * (np.asarray(num_levels) - 1.0) * (excess - np.log1p(excess))
-    return np.log(point.factor_sds) + np.where(depth >= WALL_DEPTH, 0.0, FAR_LEFT)
+    wall = (depth >= WALL_DEPTH) & (np.asarray(point.evidence) >= WALL_EVIDENCE)
+    return np.log(point.factor_sds) + np.where(wall, 0.0, FAR_LEFT)
 
 
 def log_sds(coordinates: Array, walls: Array) -> tuple[Array, Array]:
