@@ -20,7 +20,15 @@ sum of the others'. Only the original form samples these coordinates.
 
 **Data that quarrel with the priors.** A posterior that lies where its prior hardly reaches: an
 intercept more than 3 prior SDs from the prior's mean, or an SD beyond :math:`\log_2 1000` prior
-medians, which is the 99.9% point of an Exponential.
+medians, which is the 99.9% point of an Exponential. An intercept more than 10 prior SDs away is a
+reason not to trust the draws: factors' SDs that grow to make up for it compete, each in a mode of
+its own, which chains do not walk between.
+
+**Separate modes.** Those of the collapsed form were looked for (:mod:`crossed_jax.modes`): each
+that has a hundredth of the mass must have its part of the draws.
+
+**A funnel.** Where the data do not rule out an SD of zero, the centred parameterization narrows as
+the SD falls, and a divergence, be it a single one, tells that draws stopped at its neck.
 """
 
 from __future__ import annotations
@@ -53,6 +61,8 @@ INTERPOLATION_LIMIT = 0.01
 RIDGE_CORRELATION = -0.99
 RIDGE_SD_RATIO = 0.1
 INTERCEPT_REACH = 3.0
+INTERCEPT_BREACH = 10.0
+MODE_SHARE = 0.01
 SD_REACH = math.log2(1000)
 SCALE_TOO_SMALL = 1e-3
 
@@ -232,7 +242,15 @@ def diagnose(tree: xr.DataTree, statistics: Convergence | None = None) -> Diagno
             f"{divergences:,} of {num_draws:,} draws diverged ({divergences / num_draws:.2%}): a "
             "part of the posterior may be cut off. Raise --target-accept."
         )
-        (reasons if divergences > DIVERGENT_SHARE * num_draws else warnings).append(sentence)
+        funnels = json.loads(tree.attrs.get("funnels", "[]"))
+        if funnels:
+            sentence += (
+                f" The data do not rule out that {' or '.join(funnels)} is zero, where the centred "
+                "parameterization has a funnel: leave the choice of centering to the data, or fit "
+                "the collapsed form."
+            )
+        serious = divergences > DIVERGENT_SHARE * num_draws or funnels
+        (reasons if serious else warnings).append(sentence)
     if depth_hits > MAX_DEPTH_SHARE * num_draws:
         reasons.append(
             f"{depth_hits:,} of {num_draws:,} draws ({depth_hits / num_draws:.1%}) stopped at the "
@@ -255,8 +273,13 @@ def diagnose(tree: xr.DataTree, statistics: Convergence | None = None) -> Diagno
     if ridge is not None:
         # Exact but slow is a warning; the ridge explains a failure, it is not one by itself.
         (reasons if reasons else warnings).append(_ridge_sentence(ridge))
-    # Broken draws say nothing about the data.
-    warnings += [] if broken else _prior_quarrels(tree)
+    modes = _separate_modes(tree)
+    if modes is not None:
+        (reasons if reasons or modes.missed else warnings).append(modes.sentence)
+    if not broken:  # broken draws say nothing about the data
+        quarrels = _prior_quarrels(tree)
+        breach = _intercept_reach(tree) > INTERCEPT_BREACH
+        (reasons if breach else warnings).extend(quarrels)
     warnings += json.loads(tree.attrs.get("notes", "[]"))
     return Diagnosis(
         converged=not reasons,
@@ -369,20 +392,61 @@ def _smallest_bfmi(energy: np.ndarray) -> float:
     return float(known.min()) if known.size else math.nan
 
 
+class SeparateModes(NamedTuple):
+    """What there is to say of several modes, and whether draws miss one that has some mass."""
+
+    sentence: str
+    missed: bool
+
+
+def _separate_modes(tree: xr.DataTree) -> SeparateModes | None:
+    """Compare the draws of several modes with their mass; None if there is but one."""
+    modes = json.loads(tree.attrs.get("modes", "[]"))
+    modes = [mode for mode in modes if mode["share"] >= MODE_SHARE]
+    if len(modes) < 2:
+        return None
+    names = [name for name in modes[0] if name != "share"]
+    places = np.log([[mode[name] for name in names] for mode in modes])
+    posterior = tree["posterior"].to_dataset()
+    draws = np.log(np.stack([posterior[name].values.ravel() for name in names], axis=-1))
+    distances = ((draws[:, None] - places) ** 2).sum(-1)
+    found = np.bincount(distances.argmin(1), minlength=len(modes)) / len(draws)
+    apart = [name for name, spread in zip(names, np.ptp(places, axis=0), strict=True) if spread > 1]
+    told = "; ".join(
+        f"{', '.join(f'{name} {mode[name]:.2g}' for name in apart or names)}: about "
+        f"{mode['share']:.0%} of the mass, {share:.0%} of the draws"
+        for mode, share in zip(modes, found, strict=True)
+    )
+    missed = any(share < mode["share"] / 3 for mode, share in zip(modes, found, strict=True))
+    return SeparateModes(
+        f"The posterior has {len(modes)} separate modes ({told}), which chains hardly walk "
+        "between: look at the priors of these SDs.",
+        missed,
+    )
+
+
+def _intercept_reach(tree: xr.DataTree) -> float:
+    """How many prior SDs the intercept's posterior mean lies from its prior's."""
+    priors = json.loads(tree.attrs.get("priors", "{}"))
+    loc, scale = priors.get("intercept_loc"), priors.get("intercept_scale")
+    if loc is None or not scale:
+        return 0.0
+    return abs(float(tree["posterior"]["intercept"].mean()) - loc) / scale
+
+
 def _prior_quarrels(tree: xr.DataTree) -> list[str]:
     """Say where the posterior lies beyond the reach of its prior, in one sentence."""
     priors = json.loads(tree.attrs.get("priors", "{}"))
     posterior = tree["posterior"].to_dataset()
     complaints = []
 
-    loc, scale = priors.get("intercept_loc"), priors.get("intercept_scale")
-    if loc is not None and scale:
-        mean = float(posterior["intercept"].mean())
-        if abs(mean - loc) > INTERCEPT_REACH * scale:
-            complaints.append(
-                f"the intercept's posterior mean {mean:.3g} is {abs(mean - loc) / scale:.1f} prior "
-                f"SDs from the prior's {loc:.3g} (prior SD {scale:.3g})"
-            )
+    reach = _intercept_reach(tree)
+    if reach > INTERCEPT_REACH:
+        complaints.append(
+            f"the intercept's posterior mean {float(posterior['intercept'].mean()):.3g} is "
+            f"{reach:.1f} prior SDs from the prior's {priors['intercept_loc']:.3g} (prior SD "
+            f"{priors['intercept_scale']:.3g})"
+        )
 
     sd_medians = priors.get("factor_sd_medians") or {}
     medians = {f"{factor}_sd": median for factor, median in sd_medians.items()}

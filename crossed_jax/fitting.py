@@ -21,7 +21,8 @@ from crossed_jax.data import CrossedData, InputError
 from crossed_jax.least_squares import Decomposition, decompose
 from crossed_jax.models import back_substitution, balanced, design_matrix, original, sum_to_zero
 from crossed_jax.models.back_substitution import OutsideBoxError, effects_at
-from crossed_jax.models.form import Form, Quantities, problem_of
+from crossed_jax.models.form import CENTERING_EVIDENCE, Form, Quantities, problem_of
+from crossed_jax.modes import describe, find_modes, start_in
 from crossed_jax.moments import Estimate, estimate
 from crossed_jax.nuts import KEY_KIND
 from crossed_jax.priors import PriorName, Priors, describe_priors, resolve_priors
@@ -154,6 +155,7 @@ def fit(
     decomposition = decompose(cells, len(unconnected))
     _check_noise(decomposition)
     import_beside(NEEDED_AFTERWARDS)
+    notes = describe_blocks(unconnected, data) + describe_freedom(decomposition)
     point = estimate(cells, decomposition)
     words = np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32)
     key = jax.random.wrap_key_data(jax.device_put(words), impl=KEY_KIND)
@@ -189,7 +191,7 @@ def fit(
             if form is None:
                 keep = keep_effects == "draws"
                 sampled = _sample_collapsed(
-                    draw, kept, cells, chosen_priors, point, seed, keep, file
+                    draw, kept, num_chains, data, cells, chosen_priors, point, seed, keep, file
                 )
             else:
                 centering = _centering(form, data, centered)
@@ -208,7 +210,7 @@ def fit(
         return to_datatree(
             sampled.draws,
             sampled.run.statistics,
-            dataclasses.replace(data, notes=data.notes + describe_blocks(unconnected, data)),
+            dataclasses.replace(data, notes=data.notes + notes),
             {
                 **settings,
                 **sampled.attributes,
@@ -256,14 +258,20 @@ def _sample_form(
         factor.name: bool(weight)
         for factor, weight in zip(data.factors, problem.centering, strict=True)
     }
-    evidence = dict(zip(centered, point.evidence.tolist(), strict=True))
-    attributes = {"centered": centered, "evidence_against_zero_sd": evidence}
+    funnels = [
+        f"{name}_sd"
+        for (name, chosen), evidence in zip(centered.items(), point.evidence, strict=True)
+        if chosen and evidence < CENTERING_EVIDENCE
+    ]
+    attributes = {"centered": centered, "funnels": funnels}
     return Sampled(run, run.draws, run.seconds, attributes)
 
 
 def _sample_collapsed(
     draw: Callable[..., Run],
     checkpoint: Checkpoint | None,
+    num_chains: int,
+    data: CrossedData,
     cells: Cells,
     priors: Priors,
     point: Estimate,
@@ -282,7 +290,12 @@ def _sample_collapsed(
     for attempt in range(MOST_RUNS):
         if checkpoint is not None:
             checkpoint = checkpoint._replace(attempt=attempt)
-        run = draw(collapsed.form, collapsed.problem, checkpoint=checkpoint)
+        modes = find_modes(collapsed.form, collapsed.problem)
+        shifts = None
+        if modes is not None:
+            problem, shifts = start_in(modes, collapsed.problem, num_chains)
+            collapsed = dataclasses.replace(collapsed, problem=problem)
+        run = draw(collapsed.form, collapsed.problem, checkpoint=checkpoint, shifts=shifts)
         try:
             effects = collapsed.given(run.draws)
             break
@@ -300,7 +313,10 @@ def _sample_collapsed(
     moments = effects.moments()
     errors = effects.approximation()
     seconds["moments"] = time.perf_counter() - clock
-    return Sampled(run, draws, seconds, {"interpolation_error": errors}, moments)
+    attributes: dict[str, Any] = {"interpolation_error": errors}
+    if modes is not None:
+        attributes["modes"] = describe(modes, data.factor_names)
+    return Sampled(run, draws, seconds, attributes, moments)
 
 
 def draw_effects(
@@ -359,6 +375,16 @@ def describe_blocks(found: list[list[np.ndarray]], data: CrossedData) -> tuple[s
         f"The levels fall into {len(found)} unconnected blocks ({sizes}{more}): no row ties one "
         f"to another, so contrasts of {' or '.join(names)} between blocks are informed by the "
         "priors alone; only contrasts within a block are informed by the data.",
+    )
+
+
+def describe_freedom(decomposition: Decomposition) -> tuple[str, ...]:
+    """Say in words if there are as many effects as rows, and what that means."""
+    if decomposition.residual.freedom:
+        return ()
+    return (
+        "There are as many effects as rows, so every response could be its effects' alone: how "
+        "much of the variance is noise is told by the priors and by how the effects spread.",
     )
 
 

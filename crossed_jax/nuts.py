@@ -82,6 +82,8 @@ class Plan(NamedTuple):
         The schedule of warm-up; steps beyond it are sampling.
     target_accept
         Mean acceptance rate that warm-up aims the step size at.
+    shifts
+        From where the form would start a chain, shape (chains, coordinates).
     leaves
         Of the problem.
     """
@@ -90,6 +92,7 @@ class Plan(NamedTuple):
     chain_numbers: Array
     stages: Array
     target_accept: Array
+    shifts: Array
     leaves: tuple[Array, ...]
 
 
@@ -168,7 +171,7 @@ def advance(
     return jax.shard_map(
         partial(_advance, settings=settings),
         mesh=settings.mesh,
-        in_specs=(state_spec, every, plan_spec._replace(chain_numbers=each)),
+        in_specs=(state_spec, every, plan_spec._replace(chain_numbers=each, shifts=each)),
         out_specs=(state_spec, PartitionSpec(None, AXIS)),
         check_vma=False,
     )(state, num_steps, plan)
@@ -188,12 +191,13 @@ def _advance(
         return form.log_density(unravel(position), problem)
 
     def start(state: State) -> State:
-        def one(key: jax.Array) -> Chains:
+        def one(key: jax.Array, shift: jax.Array) -> Chains:
             begin = form.start(jax.random.fold_in(key, START), problem)
-            position, _ = ravel_pytree(begin)
+            position = ravel_pytree(begin)[0] + shift
             return Chains(position, *jax.value_and_grad(log_density)(position))
 
-        return State(state.step, jax.vmap(one)(chain_keys), first_tuning(scale))
+        chains = jax.vmap(one)(chain_keys, jnp.asarray(plan.shifts))
+        return State(state.step, chains, first_tuning(scale))
 
     def step(state: State) -> tuple[State, tuple[Array, Statistics]]:
         move = partial(_transition, log_density, settings.max_tree_depth, state.tuning)

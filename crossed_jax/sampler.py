@@ -76,6 +76,7 @@ def sample(
     chain_method: ChainMethod = "auto",
     report: Callable[[Progress], None] | None = None,
     checkpoint: Checkpoint | None = None,
+    shifts: np.ndarray | None = None,
     keep: Callable[[int, Any], Any] = lambda before, drawn: drawn,
 ) -> Run:
     """Warm up and sample all chains.
@@ -103,6 +104,8 @@ def sample(
     checkpoint
         Where to keep the run, and to go on with it if it was begun. Ctrl-C then ends the chunk
         and saves it first.
+    shifts
+        How far from where the form would start it each chain starts, shape (chains, coordinates).
     keep
         Given the number of each chain's draws before and some more, leading dimensions (draws,
         chains), returns what to hold of them in memory.
@@ -123,6 +126,7 @@ def sample(
         target_accept=target_accept,
         max_tree_depth=max_tree_depth,
         chain_method=chain_method,
+        shifts=shifts,
     )
     _check_start(state, form, problem)
     seconds = {"compile": time.perf_counter() - clock, "warmup": 0.0, "sample": 0.0}
@@ -213,6 +217,7 @@ def _compile(
     target_accept: float,
     max_tree_depth: int,
     chain_method: ChainMethod,
+    shifts: np.ndarray | None,
 ) -> tuple[Callable[[State, int], tuple[State, Any]], State, Any, int]:
     """Compile the step, and start the chains.
 
@@ -238,6 +243,7 @@ def _compile(
         np.arange(num_chains, dtype=np.uint32),
         schedule(num_warmup),
         np.asarray(target_accept, float),
+        np.zeros((num_chains, size)) if shifts is None else shifts,
         tuple(np.asarray(leaf) for leaf in leaves),
     )
     kept = (drawn, Statistics._make(Statistics._fields))
