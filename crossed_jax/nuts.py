@@ -83,7 +83,8 @@ class Plan(NamedTuple):
     target_accept
         Mean acceptance rate that warm-up aims the step size at.
     shifts
-        From where the form would start a chain, shape (chains, coordinates).
+        From where the form would start a chain to where it starts, shape (chains, coordinates);
+        None for none.
     leaves
         Of the problem.
     """
@@ -92,7 +93,7 @@ class Plan(NamedTuple):
     chain_numbers: Array
     stages: Array
     target_accept: Array
-    shifts: Array
+    shifts: Any
     leaves: tuple[Array, ...]
 
 
@@ -167,11 +168,12 @@ def advance(
         return _advance(state, num_steps, plan, settings=settings)
     each, every = PartitionSpec(AXIS), PartitionSpec()
     plan_spec: Any = jax.tree.map(lambda _: every, plan)
+    shifts_spec = jax.tree.map(lambda _: each, plan.shifts)
     state_spec = _state_spec(state)
     return jax.shard_map(
         partial(_advance, settings=settings),
         mesh=settings.mesh,
-        in_specs=(state_spec, every, plan_spec._replace(chain_numbers=each, shifts=each)),
+        in_specs=(state_spec, every, plan_spec._replace(chain_numbers=each, shifts=shifts_spec)),
         out_specs=(state_spec, PartitionSpec(None, AXIS)),
         check_vma=False,
     )(state, num_steps, plan)
@@ -191,12 +193,14 @@ def _advance(
         return form.log_density(unravel(position), problem)
 
     def start(state: State) -> State:
-        def one(key: jax.Array, shift: jax.Array) -> Chains:
+        def one(key: jax.Array, shift: jax.Array | None) -> Chains:
             begin = form.start(jax.random.fold_in(key, START), problem)
-            position = ravel_pytree(begin)[0] + shift
+            position, _ = ravel_pytree(begin)
+            if shift is not None:
+                position += shift
             return Chains(position, *jax.value_and_grad(log_density)(position))
 
-        chains = jax.vmap(one)(chain_keys, jnp.asarray(plan.shifts))
+        chains = jax.vmap(one)(chain_keys, plan.shifts)
         return State(state.step, chains, first_tuning(scale))
 
     def step(state: State) -> tuple[State, tuple[Array, Statistics]]:

@@ -243,7 +243,7 @@ def _compile(
         np.arange(num_chains, dtype=np.uint32),
         schedule(num_warmup),
         np.asarray(target_accept, float),
-        np.zeros((num_chains, size)) if shifts is None else shifts,
+        shifts,
         tuple(np.asarray(leaf) for leaf in leaves),
     )
     kept = (drawn, Statistics._make(Statistics._fields))

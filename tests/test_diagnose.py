@@ -256,8 +256,38 @@ def test_sds_out_of_the_priors_reach_are_named(scale, named):
     assert all(name in warnings[0] for name in named)
 
 
+@pytest.mark.parametrize(("shift", "trusted"), [(60.0, True), (90.0, False)])
+def test_an_intercept_that_breaks_out_of_its_prior_is_a_reason(shift, trusted):
+    tree, _ = synthetic_tree(shift=shift)
+    diagnosis = diagnose(tree)
+    assert diagnosis.converged is trusted
+    said = diagnosis.warnings if trusted else diagnosis.reasons
+    assert "quarrel with the priors" in said[0]
+
+
+@pytest.mark.parametrize(("near", "trusted"), [(0.6, True), (0.1, False)])
+def test_modes_that_the_draws_miss_are_a_reason(near, trusted):
+    tree, _ = synthetic_tree()
+    modes = [{"gene_sd": sd, "cell_line_sd": 0.5, "sigma": 0.05, "share": 0.5} for sd in (0.5, 5.0)]
+    tree.attrs["modes"] = json.dumps(modes)
+    far = np.arange(1000).reshape(4, 250) % 10 < 10 * near
+    edit(tree, "posterior", "gene_sd", lambda v: np.where(far, 10.0 * v, v))
+    diagnosis = diagnose(tree)
+    assert diagnosis.converged is trusted
+    said = diagnosis.warnings if trusted else diagnosis.reasons
+    assert f"gene_sd 5: about 50% of the mass, {near:.0%} of the draws" in said[0]
+
+
+@pytest.mark.parametrize(("funnels", "trusted"), [([], True), (["gene_sd"], False)])
+def test_a_single_divergence_by_a_funnel_is_a_reason(funnels, trusted):
+    tree, _ = synthetic_tree()
+    tree.attrs["funnels"] = json.dumps(funnels)
+    edit(tree, "sample_stats", "diverging", put((0, 0), True))
+    assert diagnose(tree).converged is trusted
+
+
 def test_scaled_priors_are_not_sent_to_scaled_priors():
-    tree, _ = synthetic_tree(shift=100)
+    tree, _ = synthetic_tree(shift=60)
     priors = post_priors(["gene", "cell_line"]) | {"name": "scaled"}
     tree.attrs["priors"] = json.dumps(priors)
     (warning,) = diagnose(tree).warnings

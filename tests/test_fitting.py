@@ -7,12 +7,12 @@ import polars as pl
 import pytest
 from arviz_stats.base import array_stats
 from tables import SHARED, balanced, table
-from truth import posterior_by_quadrature, standardized_errors
+from truth import log_sd_grid, posterior_by_quadrature, standardized_errors
 
 import crossed_jax as cj
 from crossed_jax.demo import identified
 from crossed_jax.diagnostics import convergence
-from crossed_jax.priors import scaled_priors
+from crossed_jax.priors import post_priors, scaled_priors
 
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="../shared is not beside the clone")
 
@@ -263,3 +263,47 @@ def test_a_response_without_noise_is_refused():
     a, b = np.indices((3, 4)).reshape(2, -1)
     with pytest.raises(cj.InputError, match="no noise"):
         cj.fit(table(1e3 + 0.1 * a + np.sqrt(b), a, b))
+
+
+def test_a_path_without_noise_is_refused():
+    a, b = np.repeat(np.arange(300), 2)[:-1], np.repeat(np.arange(301), 2)[1:-2]
+    response = np.random.default_rng(0).normal(size=(2, 301))
+    with pytest.raises(cj.InputError, match="no noise"):
+        cj.fit(table(*(np.repeat(x, 2) for x in (response[0][a] + response[1][b], a, b))))
+
+
+def test_as_many_effects_as_rows_are_fitted_and_told():
+    a, b = np.repeat(np.arange(5), 2)[:-1], np.repeat(np.arange(6), 2)[1:-2]
+    data = table(np.random.default_rng(0).normal(size=9), a, b)
+    tree = cj.fit(data, num_warmup=200, num_draws=200)
+    assert "as many effects as rows" in cj.diagnose(tree).warnings[-1]
+
+
+BLOCKS = np.repeat(np.arange(2), 12)
+WITHIN = np.tile(np.arange(12) // 3, 2)
+TWICE = np.repeat(np.arange(6), 4)
+MAY_BE_ZERO = {
+    "two levels": lambda rng: crossed(rng, *np.indices((2, 8, 2)).reshape(3, -1)[:2], (0.2, 0.5)),
+    "two blocks": lambda rng: crossed(rng, BLOCKS, 4 * BLOCKS + WITHIN, (0.5, 0.5)),
+    "one factor twice": lambda rng: crossed(rng, TWICE, TWICE, (0.5, 0.5)),
+}
+
+
+def crossed(rng, a, b, sds):
+    effects = [sd * rng.normal(size=code.max() + 1)[code] for sd, code in zip(sds, (a, b))]  # noqa: B905
+    return table(sum(effects) + 0.3 * rng.normal(size=len(a)), a, b)
+
+
+@pytest.mark.parametrize("design", MAY_BE_ZERO)
+def test_sum_to_zero_draws_reach_down_to_an_sd_of_zero(design):
+    """Centred, as their levels' reliability has it, the lower tail was half missing."""
+    data = MAY_BE_ZERO[design](np.random.default_rng(6))
+    grids = [np.arange(-12.0, 4.2, 0.25)] * 2 + [np.arange(-3.5, 1.2, 0.1)]
+    mass = log_sd_grid(data, post_priors(2), grids)
+    tree = cj.fit(data, parameterization="sum_to_zero", num_draws=4000, target_accept=0.95, seed=1)
+    for axis, name in enumerate(("a_sd", "b_sd")):
+        below = np.cumsum(mass.sum(tuple({0, 1, 2} - {axis})))
+        node = np.searchsorted(below, 0.1)
+        low = np.log(tree["posterior"][name].to_numpy()) < grids[axis][node] + 0.125
+        error = array_stats.mcse(low.astype(float), chain_axis=0, draw_axis=1, method="mean")
+        assert abs(low.mean() - below[node]) < 4 * error, name

@@ -3,8 +3,15 @@ import pytest
 from tables import balanced, unbalanced
 from truth import dense_design
 
-from crossed_jax.cells import cells_of
+import crossed_jax as cj
+from crossed_jax.cells import blocks, cells_of
+from crossed_jax.least_squares import decompose
 from crossed_jax.moments import backfit, estimate, variance_components
+
+
+def variances_of(data):
+    cells = cells_of(data)
+    return variance_components(cells, decompose(cells, len(blocks(cells))).residual)
 
 
 def test_balanced_variances_are_the_anova_ones():
@@ -14,7 +21,7 @@ def test_balanced_variances_are_the_anova_ones():
     within = np.sum((y - fitted[:, :, None]) ** 2) / (y.size - 5 - 8 + 1)
     a = (24 * y.mean((1, 2)).var(ddof=1) - within) / 24
     b = (15 * y.mean((0, 2)).var(ddof=1) - within) / 15
-    factor_sds, sigma = variance_components(cells_of(data))
+    factor_sds, sigma = variances_of(data)
     np.testing.assert_allclose(factor_sds, np.sqrt([a, b]), rtol=1e-9)
     assert sigma == pytest.approx(np.sqrt(within), rel=1e-9)
 
@@ -23,7 +30,7 @@ def test_balanced_variances_are_the_anova_ones():
 def test_variances_are_near_the_truth_of_a_large_unbalanced_table(num_levels):
     sds = (1.0, 0.5, 0.8)[: len(num_levels)]
     data = unbalanced(num_levels, 20_000, sds=sds, sigma=0.7)
-    factor_sds, sigma = variance_components(cells_of(data))
+    factor_sds, sigma = variances_of(data)
     # the SE of a log SD is (2 levels)^-1/2: at most 0.08 here, and four of them are allowed
     np.testing.assert_allclose(np.log(factor_sds), np.log(sds), atol=4 / np.sqrt(2 * 60))
     assert sigma == pytest.approx(0.7, rel=0.03)
@@ -31,8 +38,22 @@ def test_variances_are_near_the_truth_of_a_large_unbalanced_table(num_levels):
 
 def test_a_variance_the_data_cannot_see_is_small_and_positive():
     data = balanced((4, 50), 2, sds=(1.0, 0.0), sigma=1.0, seed=3)
-    factor_sds, sigma = variance_components(cells_of(data))
+    factor_sds, sigma = variances_of(data)
     assert 0.0 < factor_sds[1] < sigma
+
+
+@pytest.mark.parametrize("seed", [13, 18, 25, 30])
+def test_sigma_of_a_small_sparse_table_is_what_the_residuals_show(seed):
+    """Henderson's equations give these a residual variance below zero."""
+    data = cj.simulate_screen(
+        num_genes=4, num_cell_lines=5, num_replicates=(1, 2), missing=0.3, noise_sd=0.4, seed=seed
+    ).data
+    design, _ = dense_design(data)
+    residual = data.response - design @ np.linalg.lstsq(design, data.response)[0]
+    freedom = len(design) - np.linalg.matrix_rank(design)
+    factor_sds, sigma = variances_of(data)
+    assert sigma == pytest.approx(np.sqrt(residual @ residual / freedom))
+    assert np.all(factor_sds > 0.1 * sigma / np.sqrt(len(design)))
 
 
 @pytest.mark.parametrize("ratios", [(0.5, 2.0), (0.0, 0.0)])

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tables import balanced
+from tables import balanced, table
 
 from crossed_jax.cells import cells_of
 from crossed_jax.models.sd_coordinate import coordinates, log_sds, wall_positions
@@ -38,3 +38,12 @@ def test_only_sds_that_the_data_keep_from_zero_have_a_wall():
     walls = wall_positions(np.array(cells.num_levels), cells.counts.sum(), point)
     assert walls[0] == pytest.approx(np.log(point.factor_sds[0]))
     assert walls[1] < np.log(point.factor_sds[1]) - 30
+
+
+def test_an_sd_that_another_factor_s_can_stand_in_for_has_no_wall():
+    data = balanced((8, 2), 10, sds=(3.0, 0.0), sigma=0.1, seed=2)
+    codes = data.factors[0].codes
+    cells = cells_of(table(data.response, codes, codes))
+    point = estimate(cells)
+    walls = wall_positions(np.array(cells.num_levels), cells.counts.sum(), point)
+    assert np.all(walls < np.log(point.factor_sds) - 30)

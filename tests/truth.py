@@ -70,6 +70,29 @@ def log_marginal(
     return log_likelihood, constant + root @ score, root @ root.T
 
 
+def log_sd_grid(data: CrossedData, priors: Priors, grids: list[np.ndarray]) -> np.ndarray:
+    """Posterior mass at the nodes of uniform grids of the log SDs, the residual's last."""
+
+    def at_node(log_sds: jax.Array) -> jax.Array:
+        sds = jnp.exp(log_sds)
+        log_weight, _, _ = log_marginal(data, priors, sds[:-1], sds[-1])
+        return log_weight + log_sd_prior(priors, log_sds)
+
+    nodes = np.stack(np.meshgrid(*grids, indexing="ij"), -1).reshape(-1, len(grids))
+    log_weights = np.asarray(jax.jit(lambda x: jax.lax.map(at_node, x, batch_size=256))(nodes))
+    weights = np.exp(log_weights - logsumexp(log_weights))
+    return weights.reshape([len(grid) for grid in grids])
+
+
+def log_sd_prior(priors: Priors, log_sds: jax.Array) -> jax.Array:
+    """Log prior density of the log SDs."""
+    sds = jnp.exp(log_sds)
+    density = jnp.sum(log_sds)
+    for prior, sd in zip((*priors.factor_sds, priors.sigma), sds, strict=True):
+        density += prior.log_prob(sd)
+    return density
+
+
 def posterior_by_quadrature(data: CrossedData, priors: Priors, grids: list[np.ndarray]) -> Truth:
     """Average the conditional moments over uniform grids of the log SDs, the residual's last."""
     names = [factor.name for factor in data.factors]
@@ -92,8 +115,7 @@ def posterior_by_quadrature(data: CrossedData, priors: Priors, grids: list[np.nd
     def at_node(log_sds: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         sds = jnp.exp(log_sds)
         log_weight, mean, covariance = log_marginal(data, priors, sds[:-1], sds[-1])
-        for prior, sd in zip((*priors.factor_sds, priors.sigma), sds, strict=True):
-            log_weight += prior.log_prob(sd) + jnp.log(sd)
+        log_weight += log_sd_prior(priors, log_sds)
         return log_weight, project @ mean, ((project @ covariance) * project).sum(1)
 
     nodes = np.stack(np.meshgrid(*grids, indexing="ij"), -1).reshape(-1, len(grids))
