@@ -18,6 +18,7 @@ import numpy as np
 from crossed_jax.cells import Cells, blocks, cells_of
 from crossed_jax.checkpoint import Checkpoint, open_checkpoint, table_digest
 from crossed_jax.data import CrossedData, InputError
+from crossed_jax.memory import check_draws, check_run
 from crossed_jax.models import back_substitution, balanced, design_matrix, original, sum_to_zero
 from crossed_jax.models.back_substitution import OutsideBoxError, effects_at
 from crossed_jax.models.form import Form, Quantities, problem_of
@@ -144,8 +145,16 @@ def fit(
     described = describe_priors(
         chosen_priors, data, priors if isinstance(priors, str) else "custom"
     )
+    check_run(
+        data,
+        num_chains,
+        num_warmup,
+        num_draws,
+        collapsing=collapsing,
+        vectorized=chain_method == "vectorized",
+    )
     if keep_effects == "draws" and stream_to is None:
-        _check_memory(data, num_chains * num_draws, parameterization)
+        check_draws(data, num_chains * num_draws, parameterization)
     clock = time.perf_counter()
     cells = cells_of(data)
     _check_noise(cells)
@@ -415,42 +424,6 @@ def _check_streaming(path: Path, keep_effects: str, parameterization: str) -> No
         raise InputError(
             f"cannot write {str(path)!r}: {str(path.parent)!r} is not a directory, and must be."
         )
-
-
-def most_draws_in_memory(data: CrossedData) -> int | None:
-    """How many draws of all effects would fit into memory; None where the system does not say."""
-    available = _available_memory()
-    if available is None:
-        return None
-    # the draws, and a copy while they are written
-    return available // (16 * sum(len(factor.levels) for factor in data.factors))
-
-
-def _check_memory(data: CrossedData, num_draws: int, parameterization: str) -> None:
-    """Refuse draws that would not fit, before anything large is allocated."""
-    most = most_draws_in_memory(data)
-    if most is not None and num_draws > most:
-        num_levels = sum(len(factor.levels) for factor in data.factors)
-        ways = [f"ask for {max(1, most):,} draws in all"]
-        if parameterization != "original":
-            ways.append("stream them to a file (--stream, stream_to=)")
-        if parameterization in ("auto", "collapsed"):
-            ways.append("keep a summary alone (--keep-effects summary, keep_effects='summary')")
-        raise InputError(
-            f"{num_draws:,} draws of {num_levels:,} effects need "
-            f"{16 * num_draws * num_levels / 2**30:.1f} GiB of memory, which is not free: "
-            f"{', or '.join(ways)}."
-        )
-
-
-def _available_memory() -> int | None:
-    """Bytes that can be had without swapping; None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    fields = dict(line.split(":", 1) for line in lines)
-    return int(fields["MemAvailable"].split()[0]) * 1024
 
 
 def _check_noise(cells: Cells) -> None:
