@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import jax
 import numpy as np
 
+from crossed_jax.cache_directory import describe_cache
 from crossed_jax.cells import Cells, blocks, cells_of
 from crossed_jax.checkpoint import Checkpoint, open_checkpoint, table_digest
 from crossed_jax.data import CrossedData, InputError
+from crossed_jax.devices import CHAIN_METHODS, ChainMethod, available_devices, in_first_process
 from crossed_jax.memory import check_draws, check_run
 from crossed_jax.models import back_substitution, balanced, design_matrix, original, sum_to_zero
 from crossed_jax.models.back_substitution import OutsideBoxError, effects_at
@@ -25,7 +27,7 @@ from crossed_jax.models.form import Form, Quantities, problem_of
 from crossed_jax.moments import Estimate, backfit, estimate
 from crossed_jax.nuts import KEY_KIND
 from crossed_jax.priors import PriorName, Priors, describe_priors, resolve_priors
-from crossed_jax.sampler import CHAIN_METHODS, ChainMethod, Progress, Run, sample
+from crossed_jax.sampler import Progress, Run, sample
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -126,6 +128,7 @@ def fit(
         exactly additive, which leaves no noise to estimate, or the draws would not fit into memory
         or on to the disk.
     """
+    device = available_devices()[0]
     collapsing = parameterization in ("auto", "collapsed")
     form = None if collapsing else _form(parameterization)
     _check_settings(num_chains, num_warmup, num_draws, seed, target_accept, max_tree_depth)
@@ -176,7 +179,8 @@ def fit(
     kept = None
     if checkpoint is not None:
         asked = {"centered": dict(centered or {}), "chain_method": chain_method}
-        kept = open_checkpoint(checkpoint, {"table": table_digest(data)} | settings | asked)
+        identity = {"table": table_digest(data)} | settings | asked
+        kept = in_first_process(partial(open_checkpoint, checkpoint, identity))
     draw = partial(
         sample,
         key,
@@ -190,7 +194,8 @@ def fit(
     )
 
     def fitted(file: "DrawsFile | None") -> "xr.DataTree":
-        with jax.enable_x64(True):
+        # whatever the caller's defaults are, a seed gives the same draws
+        with jax.enable_x64(True), jax.threefry_partitionable(True):
             if form is None:
                 keep = keep_effects == "draws"
                 sampled = _sample_collapsed(
@@ -224,7 +229,8 @@ def fit(
                 "source": data.source or "",
                 "seconds": seconds | sampled.seconds,
                 "inference_library": "blackjax",
-                "device": jax.devices()[0].device_kind,
+                "device": device.device_kind,
+                "cache": describe_cache(),
                 "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
             },
             sampled.moments,

@@ -25,6 +25,7 @@ from tables import SHARED
 
 import crossed_jax as cj
 from crossed_jax import cli
+from crossed_jax.cache_directory import describe_cache
 
 PENICILLIN = SHARED / "penicillin" / "Penicillin.csv"
 FILES = {
@@ -521,6 +522,7 @@ def test_the_run_is_on_record(penicillin):
     }
     assert {"python", "crossed-jax", "jax", "blackjax"} <= set(run["versions"])
     assert run["device"]
+    assert run["cache"] == describe_cache()
     for part in ("read", "compile", "warmup", "sample", "write"):
         assert math.isfinite(run["seconds"][part])
         assert run["seconds"][part] > 0
