@@ -4,7 +4,7 @@ import pytest
 
 import crossed_jax as cj
 from crossed_jax import memory
-from crossed_jax.memory import check_run
+from crossed_jax.memory import check_draws, check_run, most_draws_in_memory
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +42,21 @@ def test_what_is_told_to_fit_does(name, collapsing, vectorized):
     check_run(cj.penicillin(), **asked | {name: most}, **how)
     with pytest.raises(cj.InputError):
         check_run(cj.penicillin(), **asked | {name: most + 1}, **how)
+
+
+@pytest.mark.parametrize(
+    ("parameterization", "ways"),
+    [
+        ("original", []),
+        ("sum_to_zero", ["--stream"]),
+        ("collapsed", ["--stream", "--keep-effects summary"]),
+    ],
+)
+def test_draws_of_effects_beyond_memory_are_refused_with_the_ways_out(parameterization, ways):
+    most = most_draws_in_memory(cj.penicillin())
+    assert most == 2**33 // (16 * 30)
+    check_draws(cj.penicillin(), most, parameterization)
+    with pytest.raises(cj.InputError, match=f"ask for {most:,} draws in all") as refusal:
+        check_draws(cj.penicillin(), most + 1, parameterization)
+    told = [way for way in ("--stream", "--keep-effects summary") if way in str(refusal.value)]
+    assert told == ways
