@@ -165,7 +165,8 @@ def _fit(command: "Command", checkpoint: Path | None, quiet: bool) -> None:
         seconds = {"read": time.perf_counter() - clock}
         clock = time.perf_counter()
         from crossed_jax.fitting import fit as fit_model  # late: a bad table is told at once
-        from crossed_jax.fitting import import_beside, most_draws_in_memory
+        from crossed_jax.fitting import import_beside
+        from crossed_jax.memory import most_draws_in_memory
 
         import_beside(("h5netcdf",))
         seconds["import"] = time.perf_counter() - clock

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import jax
 import numpy as np
 
+from crossed_jax.cache_directory import describe_cache
 from crossed_jax.cells import Cells, blocks, cells_of
 from crossed_jax.checkpoint import Checkpoint, open_checkpoint, table_digest
 from crossed_jax.data import CrossedData, InputError
+from crossed_jax.devices import CHAIN_METHODS, ChainMethod, available_devices, in_first_process
 from crossed_jax.least_squares import Decomposition, decompose
+from crossed_jax.memory import check_draws, check_run
 from crossed_jax.models import back_substitution, balanced, design_matrix, original, sum_to_zero
 from crossed_jax.models.back_substitution import OutsideBoxError, effects_at
 from crossed_jax.models.form import CENTERING_EVIDENCE, Form, Quantities, problem_of
@@ -26,7 +29,7 @@ from crossed_jax.modes import describe, find_modes, start_in
 from crossed_jax.moments import Estimate, estimate
 from crossed_jax.nuts import KEY_KIND
 from crossed_jax.priors import PriorName, Priors, describe_priors, resolve_priors
-from crossed_jax.sampler import CHAIN_METHODS, ChainMethod, Progress, Run, sample
+from crossed_jax.sampler import Progress, Run, sample
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -128,6 +131,7 @@ def fit(
         exactly additive, which leaves no noise to estimate, or the draws would not fit into memory
         or on to the disk.
     """
+    device = available_devices()[0]
     collapsing = parameterization in ("auto", "collapsed")
     form = None if collapsing else _form(parameterization)
     _check_settings(num_chains, num_warmup, num_draws, seed, target_accept, max_tree_depth)
@@ -147,8 +151,16 @@ def fit(
     described = describe_priors(
         chosen_priors, data, priors if isinstance(priors, str) else "custom"
     )
+    check_run(
+        data,
+        num_chains,
+        num_warmup,
+        num_draws,
+        collapsing=collapsing,
+        vectorized=chain_method == "vectorized",
+    )
     if keep_effects == "draws" and stream_to is None:
-        _check_memory(data, num_chains * num_draws, parameterization)
+        check_draws(data, num_chains * num_draws, parameterization)
     clock = time.perf_counter()
     cells = cells_of(data)
     unconnected = blocks(cells)
@@ -173,7 +185,8 @@ def fit(
     kept = None
     if checkpoint is not None:
         asked = {"centered": dict(centered or {}), "chain_method": chain_method}
-        kept = open_checkpoint(checkpoint, {"table": table_digest(data)} | settings | asked)
+        identity = {"table": table_digest(data)} | settings | asked
+        kept = in_first_process(partial(open_checkpoint, checkpoint, identity))
     draw = partial(
         sample,
         key,
@@ -187,7 +200,8 @@ def fit(
     )
 
     def fitted(file: "DrawsFile | None") -> "xr.DataTree":
-        with jax.enable_x64(True):
+        # whatever the caller's defaults are, a seed gives the same draws
+        with jax.enable_x64(True), jax.threefry_partitionable(True):
             if form is None:
                 keep = keep_effects == "draws"
                 sampled = _sample_collapsed(
@@ -221,7 +235,8 @@ def fit(
                 "source": data.source or "",
                 "seconds": seconds | sampled.seconds,
                 "inference_library": "blackjax",
-                "device": jax.devices()[0].device_kind,
+                "device": device.device_kind,
+                "cache": describe_cache(),
                 "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
             },
             sampled.moments,
@@ -446,42 +461,6 @@ def _check_streaming(path: Path, keep_effects: str, parameterization: str) -> No
         raise InputError(
             f"cannot write {str(path)!r}: {str(path.parent)!r} is not a directory, and must be."
         )
-
-
-def most_draws_in_memory(data: CrossedData) -> int | None:
-    """How many draws of all effects would fit into memory; None where the system does not say."""
-    available = _available_memory()
-    if available is None:
-        return None
-    # the draws, and a copy while they are written
-    return available // (16 * sum(len(factor.levels) for factor in data.factors))
-
-
-def _check_memory(data: CrossedData, num_draws: int, parameterization: str) -> None:
-    """Refuse draws that would not fit, before anything large is allocated."""
-    most = most_draws_in_memory(data)
-    if most is not None and num_draws > most:
-        num_levels = sum(len(factor.levels) for factor in data.factors)
-        ways = [f"ask for {max(1, most):,} draws in all"]
-        if parameterization != "original":
-            ways.append("stream them to a file (--stream, stream_to=)")
-        if parameterization in ("auto", "collapsed"):
-            ways.append("keep a summary alone (--keep-effects summary, keep_effects='summary')")
-        raise InputError(
-            f"{num_draws:,} draws of {num_levels:,} effects need "
-            f"{16 * num_draws * num_levels / 2**30:.1f} GiB of memory, which is not free: "
-            f"{', or '.join(ways)}."
-        )
-
-
-def _available_memory() -> int | None:
-    """Bytes that can be had without swapping; None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    fields = dict(line.split(":", 1) for line in lines)
-    return int(fields["MemAvailable"].split()[0]) * 1024
 
 
 def _check_noise(decomposition: Decomposition) -> None:

@@ -117,6 +117,7 @@ def run_record(tree: "xr.DataTree", seconds: dict[str, float]) -> dict:
             for name, value in (seconds | json.loads(attrs["seconds"])).items()
         },
         "device": attrs["device"],
+        "cache": attrs["cache"],
         "versions": json.loads(attrs["versions"]),
         "created_at": attrs["created_at"],
     }

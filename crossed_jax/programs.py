@@ -1,23 +1,22 @@
 """Compiled programs kept between runs: a second run neither traces nor compiles.
 
-Two things are kept in a directory of the user's own. JAX's persistent compilation cache holds what
-XLA compiled, which is most of the wait. The rest is tracing, and the import of what is only needed
-for it: so the traced program is kept as well, as the StableHLO that ``jax.export`` writes, under a
-digest of everything it was traced from: the package's source, the versions, the functions, the
-structure, types and shapes of the arguments. A program whose origin cannot be described like that,
-such as one with a function of the user's, is not kept.
+Two things are kept in a directory of the user's own (:mod:`crossed_jax.cache_directory`). JAX's
+persistent compilation cache holds what XLA compiled, which is most of the wait. The rest is
+tracing, and the import of what is only needed for it: so the traced program is kept as well, as the
+StableHLO that ``jax.export`` writes, under a digest of everything it was traced from: the package's
+source, the versions, JAX's configuration, the device, the functions, the structure, types and
+shapes of the arguments. A program whose origin cannot be described like that, such as one with a
+function of the user's, is not kept, and none is while JAX is being debugged.
 
-``CROSSED_JAX_CACHE`` names another directory, or turns this off with ``off``. JAX's own settings
-come first: where they name a compilation cache it is used, and where they turn it off nothing is
-kept. A file that cannot be read or does not match its checksum is as good as none.
+JAX's own settings come first: where they name a compilation cache it is used, and where they turn
+it off nothing is kept. A file that cannot be read or does not match its checksum is as good as
+none.
 """
 
 import functools
 import hashlib
 import importlib.metadata
-import os
 import platform
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,6 +28,8 @@ import numpy as np
 from jax import export
 from jax.experimental.compilation_cache import compilation_cache as jax_cache
 
+from crossed_jax.cache_directory import cache_directory
+from crossed_jax.devices import available_devices
 from crossed_jax.files import read_checked, write_checked
 
 _in_use: dict[Path, Callable[..., Any]] = {}
@@ -56,7 +57,9 @@ def kept_program(
         The function of the other arguments.
     """
     plain = functools.partial(function, **static)
-    folder = _directory()
+    # whoever debugs JAX wants to see the functions at work
+    debugging = jax.config.jax_disable_jit or jax.config.jax_debug_nans or jax.config.jax_debug_infs
+    folder = None if debugging else cache_directory()
     leaves, treedef = jax.tree.flatten(arguments)
     name = None if folder is None else _name(function, static, leaves, treedef)
     if folder is None or name is None:
@@ -87,7 +90,7 @@ def kept_program(
 @contextmanager
 def compilation_cache() -> Iterator[None]:
     """Let JAX keep what it compiles in this block, however quick, in the user's directory."""
-    folder = _directory()
+    folder = cache_directory()
     if folder is None or jax.config.jax_compilation_cache_dir is not None:
         yield
         return
@@ -110,39 +113,6 @@ def _configure(settings: dict[str, Any]) -> None:
     jax_cache.reset_cache()  # or JAX goes on with the directory that it saw first
 
 
-@functools.cache
-def _directory() -> Path | None:
-    """Where programs are kept; None if they are not."""
-    chosen = os.environ.get("CROSSED_JAX_CACHE", "")
-    if chosen.lower() in ("off", "0", "no", "none") or not jax.config.jax_enable_compilation_cache:
-        return None
-    folder = (Path(chosen) if chosen else _user_cache() / "crossed-jax") / _processor()
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError:
-        return None
-    return folder if os.access(folder, os.W_OK | os.X_OK) else None
-
-
-def _processor() -> str:
-    """Name the kind of processor: a home may be shared by machines that differ in theirs."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    told = platform.machine() + platform.processor() + features
-    return hashlib.sha256(told.encode()).hexdigest()[:12]
-
-
-def _user_cache() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData/Local"))
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME", "") or Path.home() / ".cache")
-
-
 def _name(function: Any, static: dict[str, Any], leaves: list, treedef: Any) -> str | None:
     """Name the file of a program by all that it was made from; None if that cannot be told."""
     try:
@@ -150,9 +120,7 @@ def _name(function: Any, static: dict[str, Any], leaves: list, treedef: Any) -> 
             _source_digest(),
             *(importlib.metadata.version(p) for p in ("jax", "jaxlib", "blackjax")),
             platform.python_version(),
-            jax.default_backend(),
-            jax.devices()[0].device_kind,
-            str(jax.config.jax_enable_x64),
+            *_surroundings(),
             _describe(function.__wrapped__),
             *(f"{key}={_describe(value)}" for key, value in static.items()),
             _describe(treedef),
@@ -161,6 +129,17 @@ def _name(function: Any, static: dict[str, Any], leaves: list, treedef: Any) -> 
     except TypeError:
         return None
     return hashlib.sha256("\n".join(parts).encode()).hexdigest() + ".stablehlo"
+
+
+def _surroundings() -> Iterator[str]:
+    """Describe what a trace depends on besides the function and its arguments.
+
+    Which options of JAX those are is not for this package to say: any other may be one.
+    """
+    device = available_devices()[0]
+    yield from (device.platform, device.device_kind, repr(jax.sharding.get_abstract_mesh()))
+    for name, value in sorted(jax.config.values.items()):
+        yield f"{name}={_lasting(value)}"
 
 
 def _describe(value: Any) -> str:
@@ -180,10 +159,14 @@ def _describe(value: Any) -> str:
         if node is None:
             return f"leaf({inner})"
         kind, data = node
-        if " at 0x" in repr(data):
-            raise TypeError(f"{data!r} has no lasting description")
-        return f"{_package(kind)}.{kind.__qualname__}[{data!r}]({inner})"
+        return f"{_package(kind)}.{kind.__qualname__}[{_lasting(data)}]({inner})"
     raise TypeError(f"a {type(value).__name__} has no lasting description")
+
+
+def _lasting(value: Any) -> str:
+    if " at 0x" in repr(value):
+        raise TypeError(f"{value!r} has no lasting description")
+    return repr(value)
 
 
 def _package(thing: Any) -> str:

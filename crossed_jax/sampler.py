@@ -8,17 +8,17 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, Literal, NamedTuple, get_args
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from crossed_jax.checkpoint import Checkpoint, Stretch, deferred_interrupt
 from crossed_jax.data import InputError
+from crossed_jax.devices import ChainMethod, in_first_process, on_host, placed_like, spread
 from crossed_jax.models.form import Form
 from crossed_jax.nuts import (
-    AXIS,
     Plan,
     Settings,
     State,
@@ -29,9 +29,6 @@ from crossed_jax.nuts import (
 )
 from crossed_jax.programs import compilation_cache, kept_program
 from crossed_jax.warmup import schedule
-
-ChainMethod = Literal["auto", "vectorized", "parallel", "sequential"]
-CHAIN_METHODS = get_args(ChainMethod)
 
 MOST_BUFFER_STEPS = 256
 BUFFER_NUMBERS = 2**22
@@ -150,7 +147,7 @@ def sample(
             clock = time.perf_counter()
             state, buffer = jax.block_until_ready(program(state, num_steps))
             if not warming_up:
-                piece = jax.tree.map(lambda x, n=num_steps: _on_host(x)[:n], buffer)
+                piece = jax.tree.map(partial(on_host, rows=slice(num_steps)), buffer)
                 divergences += int(piece[1].diverging.sum())
                 pieces.append((keep(done - num_warmup, piece[0]), piece[1]))
                 if checkpoint is not None:
@@ -167,10 +164,9 @@ def sample(
                 report(Progress(done, total, done < num_warmup, divergences, step_size, ess))
             due = not alone or time.perf_counter() - saved_at > SECONDS_BETWEEN_SAVES
             if checkpoint is not None and (due or done == total or interrupted()):
-                leaves = [_on_host(leaf) for leaf in jax.tree.leaves(state)]
+                leaves = [on_host(leaf) for leaf in jax.tree.leaves(state)]
                 drawn = jax.tree.leaves(_joined(unsaved)) if unsaved else []
-                if jax.process_index() == 0:
-                    checkpoint.save(Stretch(done, leaves, drawn))
+                in_first_process(partial(checkpoint.save, Stretch(done, leaves, drawn)))
                 unsaved, saved_at = [], time.perf_counter()
             if interrupted():
                 raise KeyboardInterrupt
@@ -188,7 +184,8 @@ def _restore(
 ) -> tuple[int, State, list]:
     """Go back to where a run was saved: steps done, the state after them, what was kept."""
     done, loaded, pieces, leaves = 0, 0, [], None
-    for stretch in checkpoint.load():
+    saved = checkpoint.load()
+    for stretch in iter(lambda: in_first_process(lambda: next(saved, None)), None):
         done, leaves = stretch.done, stretch.state
         if stretch.drawn and done <= num_warmup + num_draws:
             drawn, statistics = jax.tree.unflatten(structure, stretch.drawn)
@@ -204,7 +201,7 @@ def _restore(
             "a file of the checkpoint is missing between others: delete those after the gap to go "
             "on from the steps before."
         )
-    return done, state if leaves is None else _like(state, leaves), pieces
+    return done, state if leaves is None else placed_like(state, leaves), pieces
 
 
 def _compile(
@@ -261,9 +258,9 @@ def _compile(
 
 def _check_start(state: State, form: Form, problem: Any) -> None:
     """Refuse chains that start where density or gradient are not a number, and say in what."""
-    wrong = ~np.isfinite(_on_host(state.chains.gradient))
-    wrong |= ~np.isfinite(_on_host(state.chains.position))
-    if not np.isnan(_on_host(state.chains.log_density)).any() and not wrong.any():
+    wrong = ~np.isfinite(on_host(state.chains.gradient))
+    wrong |= ~np.isfinite(on_host(state.chains.position))
+    if not np.isnan(on_host(state.chains.log_density)).any() and not wrong.any():
         return
     paths = jax.tree.leaves_with_path(jax.eval_shape(form.scale, problem))
     sizes = [int(np.prod(leaf.shape)) for _, leaf in paths]
@@ -286,48 +283,5 @@ def _ess_so_far(pieces: list) -> float:
     return float(rank_diagnostics(np.concatenate(lp).T[..., None]).ess_bulk[0])
 
 
-def _on_host(array: Any) -> np.ndarray:
-    """Copy an array to the host, all processes' parts of it."""
-    if jax.process_count() > 1:
-        from jax.experimental.multihost_utils import process_allgather
-
-        return np.asarray(process_allgather(array, tiled=True))
-    return np.array(array)
-
-
 def _joined(pieces: list) -> Any:
     return jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)
-
-
-def _like(state: State, leaves: list[np.ndarray]) -> State:
-    """Put saved leaves where the state's are."""
-    old, structure = jax.tree.flatten(state)
-    put = [jax.device_put(leaf, like.sharding) for leaf, like in zip(leaves, old, strict=True)]
-    return jax.tree.unflatten(structure, put)
-
-
-def spread(method: ChainMethod, num_chains: int) -> tuple[Mesh | None, bool]:
-    """Choose how the chains share the machine.
-
-    Parameters
-    ----------
-    method
-        As asked for.
-    num_chains
-        Chains.
-
-    Returns
-    -------
-    mesh
-        The devices over which the chains are spread; None for a single one.
-    vectorized
-        Whether the chains of a device move side by side.
-    """
-    devices = jax.devices()
-    on_cpu = jax.default_backend() == "cpu"
-    number = max(n for n in range(1, min(len(devices), num_chains) + 1) if num_chains % n == 0)
-    if method == "auto":
-        method = "parallel" if number > 1 else "sequential" if on_cpu else "vectorized"
-    if method == "parallel" and number > 1:
-        return Mesh(np.array(devices[:number]), (AXIS,)), not on_cpu
-    return None, method == "vectorized"

@@ -25,6 +25,7 @@ from tables import SHARED
 
 import crossed_jax as cj
 from crossed_jax import cli
+from crossed_jax.cache_directory import describe_cache
 
 PENICILLIN = SHARED / "penicillin" / "Penicillin.csv"
 FILES = {
@@ -174,6 +175,8 @@ BAD_ARGUMENTS = {
     "no chains": ("good.csv", ["--chains", "0"], ["0 chains", "at least 1"]),
     "no draws": ("good.csv", ["--draws", "0"], ["0 draws", "at least 4"]),
     "too few draws": ("good.csv", ["--draws", "3"], ["3 draws", "at least 4"]),
+    "chains beyond memory": ("good.csv", ["--chains", "10000000000"], ["chains need", "or fewer"]),
+    "endless warm-up": ("good.csv", ["--warmup", "1000000000000"], ["steps need", "or fewer"]),
     "no warm-up": ("good.csv", ["--warmup", "0"], ["0 warm-up steps", "at least 1"]),
     "negative warm-up": ("good.csv", ["--warmup", "-5"], ["-5 warm-up steps"]),
     "target 0": ("good.csv", ["--target-accept", "0"], ["target acceptance rate is 0.0"]),
@@ -519,6 +522,7 @@ def test_the_run_is_on_record(penicillin):
     }
     assert {"python", "crossed-jax", "jax", "blackjax"} <= set(run["versions"])
     assert run["device"]
+    assert run["cache"] == describe_cache()
     for part in ("read", "compile", "warmup", "sample", "write"):
         assert math.isfinite(run["seconds"][part])
         assert run["seconds"][part] > 0
@@ -778,13 +782,13 @@ def test_an_interrupted_fit_with_a_checkpoint_says_how_to_go_on(tmp_path):
 
 @pytest.mark.parametrize("why", ["asked for", "too many for memory"])
 def test_a_streamed_fit_writes_what_a_fit_does(tmp_path, monkeypatch, why):
-    crossed_jax("simulate", "--out", tmp_path / "screen.csv")
+    crossed_jax("simulate", "--genes", 30, "--out", tmp_path / "screen.csv")
     options = ("--warmup", 200, "--draws", 400, "--quiet")
     assert fit(tmp_path / "screen.csv", tmp_path / "held", *options).code == 0
     if why == "asked for":
         options = (*options, "--stream")
     else:
-        monkeypatch.setattr("crossed_jax.fitting._available_memory", lambda: 1000)
+        monkeypatch.setattr("crossed_jax.memory._available_memory", lambda: 800_000)
     assert fit(tmp_path / "screen.csv", tmp_path / "streamed", *options).code == 0
     held, streamed = contents(tmp_path / "held"), contents(tmp_path / "streamed")
     assert set(streamed) == set(held)

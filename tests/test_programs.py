@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 
 import jax
 import numpy as np
@@ -17,9 +18,7 @@ DATA = balanced((3, 4), 2, sds=(1, 1), sigma=0.5)
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("CROSSED_JAX_CACHE", str(tmp_path))
     monkeypatch.setattr(programs, "_in_use", {})
-    programs._directory.cache_clear()
-    yield tmp_path
-    programs._directory.cache_clear()
+    return tmp_path
 
 
 def draws(**settings):
@@ -53,6 +52,38 @@ def test_other_forms_priors_and_depths_have_programs_of_their_own(folder):
     assert len(kept(folder)) == 3
 
 
+def test_other_devices_and_another_configuration_of_jax_have_programs_of_their_own():
+    def name():
+        return programs._name(nuts.advance, {}, [], jax.tree.structure(()))
+
+    changes = (
+        partial(jax.default_matmul_precision, "highest"),
+        partial(jax.threefry_partitionable, False),
+        partial(jax.numpy_rank_promotion, "raise"),
+        partial(jax.default_device, jax.devices()[0]),
+        partial(jax.set_mesh, jax.make_mesh((1,), ("x",))),
+    )
+    names = {name()}
+    for change in changes:
+        with change():
+            names.add(name())
+    assert len(names) == 1 + len(changes)
+    assert name() in names
+
+
+def test_draws_do_not_depend_on_the_callers_default_of_random_bits(monkeypatch):
+    expected = draws()
+    monkeypatch.setenv("CROSSED_JAX_CACHE", "off")
+    with jax.threefry_partitionable(not jax.config.jax_threefry_partitionable):
+        np.testing.assert_array_equal(draws(), expected)
+
+
+@pytest.mark.parametrize("debugging", [jax.disable_jit, jax.debug_nans, jax.debug_infs])
+def test_nothing_is_kept_while_jax_is_debugged(folder, debugging):
+    with debugging(True):
+        assert programs.kept_program(nuts.advance, {}, (), None).func is nuts.advance
+
+
 def test_a_damaged_compilation_is_made_again(folder, monkeypatch):
     first = draws()
     for path in folder.rglob("jit_call-*-cache"):
@@ -77,22 +108,14 @@ def test_a_damaged_program_is_traced_again(folder, damage, monkeypatch):
 def test_caches_are_not_used_when_turned_off(tmp_path, monkeypatch):
     monkeypatch.setenv("CROSSED_JAX_CACHE", "off")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    programs._directory.cache_clear()
-    try:
-        draws(max_tree_depth=6)
-    finally:
-        programs._directory.cache_clear()
+    draws(max_tree_depth=6)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("CROSSED_JAX_CACHE", str(tmp_path / "file" / "below"))
-    programs._directory.cache_clear()
-    try:
-        assert draws(max_tree_depth=4).shape == (4, 20)
-    finally:
-        programs._directory.cache_clear()
+    assert draws(max_tree_depth=4).shape == (4, 20)
 
 
 def test_the_callers_own_settings_are_left_alone(folder):

@@ -8,9 +8,10 @@ from arviz_stats.base import array_stats
 
 from crossed_jax import sampler
 from crossed_jax.data import InputError
+from crossed_jax.devices import spread
 from crossed_jax.effective_sample_size import rank_diagnostics
 from crossed_jax.models.form import Form
-from crossed_jax.sampler import sample, spread
+from crossed_jax.sampler import sample
 
 COVARIANCE = np.array([[4.0, 1.2, 0.0], [1.2, 1.0, -0.05], [0.0, -0.05, 0.01]])
 
@@ -127,7 +128,7 @@ def test_a_density_that_jumps_to_nothing_is_told_as_divergences():
     [(4, 1, None), (4, 2, 2), (3, 2, None), (6, 4, 3), (1, 4, None)],
 )
 def test_auto_spreads_chains_evenly_over_processors(chains, devices, wanted, monkeypatch):
-    monkeypatch.setattr(jax, "devices", lambda: [jax.local_devices()[0]] * devices)
+    monkeypatch.setattr(jax, "devices", lambda kind: [jax.local_devices()[0]] * devices)
     mesh, vectorized = spread("auto", chains)
     assert (mesh and mesh.size) == wanted
     assert not vectorized
