@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -110,8 +111,8 @@ def sample(
     Raises
     ------
     InputError
-        If chains start where the log-density is not a number, or the checkpoint holds more draws
-        than are asked for, or not all of them.
+        If chains start where the log-density is not a number, or a file of the checkpoint is not
+        what was saved.
     """
     clock = time.perf_counter()
     program, state, structure, most_steps = _compile(
@@ -131,7 +132,7 @@ def sample(
     done = 0
     pieces: list = []
     if checkpoint is not None:
-        done, state, pieces = _restore(checkpoint, state, structure, num_warmup, num_draws, keep)
+        done, state, pieces = _restore(checkpoint, state, structure, total, keep)
     divergences = sum(int(statistics.diverging.sum()) for _, statistics in pieces)
     alone = jax.process_count() == 1  # several must do the same things, however long each waits
     unsaved: list = []
@@ -146,7 +147,7 @@ def sample(
             clock = time.perf_counter()
             state, buffer = jax.block_until_ready(program(state, num_steps))
             if not warming_up:
-                piece = jax.tree.map(lambda x, n=num_steps: _on_host(x)[:n], buffer)
+                piece = jax.tree.map(partial(_on_host, rows=slice(num_steps)), buffer)
                 divergences += int(piece[1].diverging.sum())
                 pieces.append((keep(done - num_warmup, piece[0]), piece[1]))
                 if checkpoint is not None:
@@ -166,7 +167,7 @@ def sample(
                 leaves = [_on_host(leaf) for leaf in jax.tree.leaves(state)]
                 drawn = jax.tree.leaves(_joined(unsaved)) if unsaved else []
                 if jax.process_index() == 0:
-                    checkpoint.save(Stretch(done, leaves, drawn))
+                    checkpoint.save(Stretch(done, total, leaves, drawn))
                 unsaved, saved_at = [], time.perf_counter()
             if interrupted():
                 raise KeyboardInterrupt
@@ -178,29 +179,22 @@ def _restore(
     checkpoint: Checkpoint,
     state: State,
     structure: Any,
-    num_warmup: int,
-    num_draws: int,
+    total: int,
     keep: Callable[[int, Any], Any],
 ) -> tuple[int, State, list]:
     """Go back to where a run was saved: steps done, the state after them, what was kept."""
-    done, loaded, pieces, leaves = 0, 0, [], None
+    loaded, pieces, last = 0, [], Stretch(0, total, [], [])
     for stretch in checkpoint.load():
-        done, leaves = stretch.done, stretch.state
-        if stretch.drawn and done <= num_warmup + num_draws:
+        if stretch.done > total:
+            break
+        last = stretch
+        if stretch.drawn:
             drawn, statistics = jax.tree.unflatten(structure, stretch.drawn)
             pieces.append((keep(loaded, drawn), statistics))
             loaded += len(statistics.lp)
-    if done > num_warmup + num_draws:
-        raise InputError(
-            f"the checkpoint holds {done - num_warmup} draws of each chain, more than the "
-            f"{num_draws} asked for: ask for {done - num_warmup} or more."
-        )
-    if loaded != max(0, done - num_warmup):
-        raise InputError(
-            "a file of the checkpoint is missing between others: delete those after the gap to go "
-            "on from the steps before."
-        )
-    return done, state if leaves is None else _like(state, leaves), pieces
+    if last.done == total < last.asked and jax.process_index() == 0:
+        checkpoint.save(Stretch(total, total, last.state, []))  # for its draws are given out
+    return last.done, _like(state, last.state) if last.state else state, pieces
 
 
 def _compile(
@@ -280,13 +274,13 @@ def _ess_so_far(pieces: list) -> float:
     return float(rank_diagnostics(np.concatenate(lp).T[..., None]).ess_bulk[0])
 
 
-def _on_host(array: Any) -> np.ndarray:
-    """Copy an array to the host, all processes' parts of it."""
+def _on_host(array: Any, rows: Any = ...) -> np.ndarray:
+    """Copy an array or some rows of it to the host, all processes' parts of it."""
     if jax.process_count() > 1:
         from jax.experimental.multihost_utils import process_allgather
 
-        return np.asarray(process_allgather(array, tiled=True))
-    return np.array(array)
+        array = process_allgather(array, tiled=True)
+    return np.array(np.asarray(array)[rows])  # a view of some would hold on to all
 
 
 def _joined(pieces: list) -> Any:

@@ -57,8 +57,8 @@ def test_description_fits_into_json():
     priors = Priors((NORMAL,) * 2, (dist.HalfNormal(2.0), dist.Gamma(2.0, 1.0)), EXPONENTIAL)
     described = json.loads(json.dumps(describe_priors(priors, DATA, "custom")))
     assert described["factor_sds"] == {
-        "a": "HalfNormal(scale=2)",
-        "b": "Gamma(concentration=2, rate=1)",
+        "a": "HalfNormal(scale=2.0)",
+        "b": "Gamma(concentration=2.0, rate=1.0)",
     }
     assert described["sigma_median"] == pytest.approx(np.log(2), rel=1e-6)
     assert described["factor_sd_medians"]["a"] == pytest.approx(2.0 * 0.67449, rel=1e-4)
