@@ -19,7 +19,7 @@ import numpy as np
 from crossed_jax.cells import Cells, blocks, cells_of
 from crossed_jax.checkpoint import Checkpoint, Commanded, open_checkpoint
 from crossed_jax.data import CrossedData, InputError
-from crossed_jax.effects import draw_effects, split
+from crossed_jax.effect_draws import draw_effects, split
 from crossed_jax.identity import computing, table_digest
 from crossed_jax.models import back_substitution, balanced, design_matrix, original, sum_to_zero
 from crossed_jax.models.back_substitution import OutsideBoxError, effects_at

@@ -12,7 +12,7 @@ from tables import balanced, unbalanced
 from truth import dense_design, log_marginal
 
 from crossed_jax.cells import cells_of
-from crossed_jax.effects import draw_effects, split
+from crossed_jax.effect_draws import draw_effects, split
 from crossed_jax.models import back_substitution, collapsed
 from crossed_jax.models import balanced as balanced_form
 from crossed_jax.models.form import LogSDs, Quantities
@@ -218,7 +218,7 @@ def test_the_intercept_does_not_depend_on_whether_effects_are_kept(conditioned):
     assert alone.effects == ()
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", ["balanced", "unbalanced", "a core", "a core and a border"])
 def test_a_part_that_was_given_out_is_drawn_as_if_it_were_all(name):
     data, form = collapse(name)
     point = estimate(cells_of(data))
