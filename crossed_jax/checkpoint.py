@@ -82,7 +82,7 @@ class Checkpoint:
     folder
         That :func:`open_checkpoint` has opened.
     identity
-        Digest of what the run is.
+        Digest of all that decides what the run draws.
     attempt
         Tells apart the runs of one fit.
     """
@@ -93,9 +93,10 @@ class Checkpoint:
         self.attempt = attempt
         self.last = identity  # digest of what the next stretch goes on from
 
-    def again(self, attempt: int) -> "Checkpoint":
-        """Give the place of another of the fit's runs."""
-        return Checkpoint(self.folder, self.identity, attempt)
+    def again(self, attempt: int, differing_in: bytes) -> "Checkpoint":
+        """Give the place of another of the fit's runs, and tell what sets it apart."""
+        identity = hashlib.sha256(self.identity + differing_in).digest()
+        return Checkpoint(self.folder, identity, attempt)
 
     def ends(self) -> list[int]:
         """Steps after which the run was as long as it had been asked to be, in order."""

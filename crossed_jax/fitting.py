@@ -20,13 +20,13 @@ from crossed_jax.cells import Cells, blocks, cells_of
 from crossed_jax.checkpoint import Checkpoint, Commanded, open_checkpoint
 from crossed_jax.data import CrossedData, InputError
 from crossed_jax.effect_draws import draw_effects, split
-from crossed_jax.identity import computing, table_digest
+from crossed_jax.identity import computing, exact_priors, table_digest
 from crossed_jax.models import back_substitution, balanced, design_matrix, original, sum_to_zero
 from crossed_jax.models.back_substitution import OutsideBoxError, effects_at
 from crossed_jax.models.form import Form, Quantities, problem_of
 from crossed_jax.moments import Estimate, backfit, estimate
 from crossed_jax.nuts import KEY_KIND
-from crossed_jax.priors import PriorName, Priors, describe_priors, exact_priors, resolve_priors
+from crossed_jax.priors import PriorName, Priors, describe_priors, resolve_priors
 from crossed_jax.sampler import CHAIN_METHODS, ChainMethod, Progress, Run, sample
 
 if TYPE_CHECKING:
@@ -290,8 +290,8 @@ def _sample_collapsed(
     else:
         collapsed = back_substitution.collapse(cells, priors, point)
     seconds = {"collapse": time.perf_counter() - clock}
+    kept = checkpoint
     for attempt in range(MOST_RUNS):
-        kept = None if checkpoint is None else checkpoint.again(attempt)
         lengths = lengths_of(kept)
         try:
             # where an extension leaves the box, what was given out in it is drawn anew
@@ -301,6 +301,8 @@ def _sample_collapsed(
             break
         except OutsideBoxError as outside:
             collapsed = back_substitution.collapse(cells, priors, point, outside.box)
+            if checkpoint is not None:
+                kept = checkpoint.again(attempt + 1, outside.box.tobytes())
     else:
         raise InputError(
             "the posterior of the SDs lies too far from what the data say for the collapsed form: "

@@ -11,7 +11,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from crossed_jax.data import CrossedData
+from crossed_jax.data import CrossedData, InputError
+from crossed_jax.priors import Priors
+from crossed_jax.spelling import spell
 
 DECIDING_PACKAGES = ("crossed-jax", "jax", "jaxlib", "blackjax", "numpy", "scipy")
 DECIDING_SETTINGS = (
@@ -28,6 +30,32 @@ def table_digest(data: CrossedData) -> str:
         digest.update(json.dumps([factor.name, *factor.levels]).encode())
         digest.update(np.ascontiguousarray(factor.codes, "<i8").tobytes())
     return digest.hexdigest()
+
+
+def exact_priors(priors: Priors, data: CrossedData) -> dict[str, str]:
+    """Write priors out so that no two different ones read the same.
+
+    Raises
+    ------
+    InputError
+        If one is not of this package or NumPyro: what it computes may change from run to run.
+    """
+    names = [factor.name for factor in data.factors]
+    listed = {
+        **{f"{name}_mean": prior for name, prior in zip(names, priors.factor_means, strict=True)},
+        **{f"{name}_sd": prior for name, prior in zip(names, priors.factor_sds, strict=True)},
+        "sigma": priors.sigma,
+    }
+    written = {}
+    for name, prior in listed.items():
+        try:
+            written[name] = spell(prior, exactly=True)
+        except TypeError as error:
+            raise InputError(
+                f"the prior of {name} cannot be kept in a checkpoint, as {error} may be another "
+                "in the next run: give a distribution of numpyro, or leave the checkpoint out."
+            ) from None
+    return written
 
 
 def computing() -> dict[str, Any]:

@@ -15,9 +15,7 @@ The two distributions that the named priors need are written here: importing Num
 than sampling a small table, and is left to those who bring its distributions.
 """
 
-import importlib.metadata
 import math
-import weakref
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -25,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from crossed_jax.data import CrossedData, InputError
+from crossed_jax.spelling import spell
 from crossed_jax.types import Array
 
 PriorName = Literal["post", "scaled"]
@@ -202,87 +201,6 @@ def describe_priors(priors: Priors, data: CrossedData, name: str) -> dict:
         "intercept_loc": sum(float(mean.loc) for mean in means),
         "intercept_scale": float(np.sqrt(sum(float(mean.scale) ** 2 for mean in means))),
     }
-
-
-def exact_priors(priors: Priors, data: CrossedData) -> dict[str, str]:
-    """Write priors out so that no two different ones read the same.
-
-    Raises
-    ------
-    InputError
-        If one is not of this package or NumPyro: what it computes may change from run to run.
-    """
-    names = [factor.name for factor in data.factors]
-    listed = {
-        **{f"{name}_mean": prior for name, prior in zip(names, priors.factor_means, strict=True)},
-        **{f"{name}_sd": prior for name, prior in zip(names, priors.factor_sds, strict=True)},
-        "sigma": priors.sigma,
-    }
-    written = {}
-    for name, prior in listed.items():
-        try:
-            written[name] = spell(prior, exactly=True)
-        except TypeError as error:
-            raise InputError(
-                f"the prior of {name} cannot be kept in a checkpoint, as {error} may be another "
-                "in the next run: give a distribution of numpyro, or leave the checkpoint out."
-            ) from None
-    return written
-
-
-def spell(value: Any, *, exactly: bool = False) -> str:
-    """Write a distribution out, those within it included.
-
-    Parameters
-    ----------
-    value
-        A distribution, or anything that one holds.
-    exactly
-        Whether to tell the types of numbers, the versions of classes and what was derived, too.
-
-    Raises
-    ------
-    TypeError
-        If a part has no description that lasts, where one is asked for.
-    """
-    if value is None or isinstance(value, bool | int | float | str):
-        return repr(value)
-    if isinstance(value, np.ndarray | np.generic | jax.Array):
-        numbers = np.asarray(value)
-        return f"{numbers.dtype}({numbers.tolist()})" if exactly else repr(numbers.tolist())
-    kind = type(value)
-    if kind in (list, tuple):
-        return f"[{', '.join(spell(part, exactly=exactly) for part in value)}]"
-    package = kind.__module__.split(".")[0]
-    if exactly and package not in ("crossed_jax", "numpyro"):
-        raise TypeError(f"a {kind.__name__}")
-    parts = (f"{k}={spell(v, exactly=exactly)}" for k, v in _parts(value, exactly).items())
-    written = f"{kind.__name__}({', '.join(parts)})"
-    return f"{package}-{importlib.metadata.version(package)}.{written}" if exactly else written
-
-
-def _parts(value: Any, exactly: bool) -> dict[str, Any]:
-    """Give what a distribution, transform or constraint consists of, by name; or what it was given.
-
-    NumPyro's pytrees are of no use here: the order of their leaves differs from process to process.
-    """
-    kind = type(value)
-    if isinstance(value, Normal | Exponential):
-        return value._asdict()
-    if not hasattr(kind, "gather_pytree_data_fields"):
-        parts = vars(value) if kind.__module__.startswith("numpyro") else {}
-        return {k: v for k, v in sorted(parts.items()) if not isinstance(v, weakref.ref)}
-    if exactly:
-        held = {*kind.gather_pytree_data_fields(), *kind.gather_pytree_aux_fields()}
-        names = sorted(held - {"_validate_args"}, key=lambda name: (name.startswith("_"), name))
-    else:
-        declared = (
-            vars(base).get("pytree_data_fields", vars(base).get("arg_constraints", ()))
-            for base in kind.mro()
-        )
-        given = list(next(filter(None, declared), ()))
-        names = [name for name in given if not name.startswith("_")] or given
-    return {name: vars(value).get(name) for name in names}
 
 
 def _median(prior: Any) -> float | None:

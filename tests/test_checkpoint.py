@@ -22,8 +22,10 @@ import crossed_jax as cj
 from crossed_jax import fitting, identity, sampler
 from crossed_jax.checkpoint import deferred_interrupt, load_command, open_checkpoint
 from crossed_jax.data import InputError
+from crossed_jax.identity import exact_priors
 from crossed_jax.models import back_substitution, balanced
-from crossed_jax.priors import Exponential, Priors, describe_priors, exact_priors, spell
+from crossed_jax.priors import Exponential, Priors, describe_priors
+from crossed_jax.spelling import spell
 
 DATA = cj.simulate_screen(seed=0).data
 SETTINGS = {"parameterization": "original", "num_chains": 2, "num_warmup": 150, "num_draws": 200}
