@@ -266,7 +266,9 @@ def in_stretches(tmp_path, monkeypatch):
     return stretches(tmp_path / "run"), stretches(tmp_path / "other")
 
 
-@pytest.mark.parametrize("what", ["other", "swapped", "repeated", "missing", "first missing"])
+@pytest.mark.parametrize(
+    "what", ["other", "swapped", "repeated", "renamed", "missing", "first missing"]
+)
 def test_files_that_are_not_where_they_belong_are_named(in_stretches, what):
     run, other = in_stretches
     assert [path.name for path in run] == [path.name for path in other]
@@ -280,6 +282,8 @@ def test_files_that_are_not_where_they_belong_are_named(in_stretches, what):
     elif what == "repeated":
         named = run[2].with_name("00-000000000175-000000000180.draws")
         named.write_bytes(run[1].read_bytes())
+    elif what == "renamed":
+        named = run[2].rename(run[2].with_name("00-000000000175-000000000180.draws"))
     elif what == "missing":
         run[1].unlink()
         named = run[2]
