@@ -140,22 +140,22 @@ def resume(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only problems.")] = False,
 ) -> None:
     """Go on with a fit that was interrupted or killed, or add draws to one that is finished."""
-    from crossed_jax.checkpoint import load_command, save_command
+    from crossed_jax.checkpoint import load_command
 
     command = load_command(checkpoint)
-    if extend:
-        command = command._replace(num_draws=command.num_draws + extend)
-        save_command(checkpoint, command)
-    _fit(command, checkpoint, quiet)
+    _fit(command._replace(num_draws=command.num_draws + extend), checkpoint, quiet)
 
 
 def _fit(command: "Command", checkpoint: Path | None, quiet: bool) -> None:
+    from crossed_jax.checkpoint import Commanded
     from crossed_jax.data import InputError, read_table
     from crossed_jax.output import staged_directory
 
     if not 0 <= command.seed < 2**63:
         raise InputError(f"the seed is {command.seed}: give a whole number from 0 to 2**63 - 1.")
     table, response, factors, out, *_ = command
+    if checkpoint is not None:
+        _check_apart(Path(out), checkpoint)
     settings = command._asdict()
     for name in ("table", "response", "factors", "out", "stream", "figures"):
         del settings[name]  # the rest is what fit is given
@@ -176,10 +176,6 @@ def _fit(command: "Command", checkpoint: Path | None, quiet: bool) -> None:
             # a device for each processor, unless the user has chosen their number
             if jax.config.jax_num_cpu_devices < 1:
                 jax.config.update("jax_num_cpu_devices", os.cpu_count())
-        if checkpoint is not None:
-            from crossed_jax.checkpoint import begin
-
-            begin(checkpoint, command)
         most = most_draws_in_memory(data)
         keeps_draws = command.keep_effects == "draws" and command.parameterization != "original"
         too_many = most is not None and command.num_chains * command.num_draws > most
@@ -190,7 +186,7 @@ def _fit(command: "Command", checkpoint: Path | None, quiet: bool) -> None:
             with _progress(quiet) as report:
                 tree = fit_model(
                     data,
-                    checkpoint=checkpoint,
+                    checkpoint=checkpoint and Commanded(checkpoint, command),
                     stream_to=stream_to,
                     report=report(command.parameterization),
                     **settings,
@@ -205,6 +201,17 @@ def _fit(command: "Command", checkpoint: Path | None, quiet: bool) -> None:
         _say(f"Results are in {out}.")
     if not diagnosis.converged:
         raise typer.Exit(3)
+
+
+def _check_apart(out: Path, checkpoint: Path) -> None:
+    one, other = out.resolve(), checkpoint.resolve()
+    if one.is_relative_to(other) or other.is_relative_to(one):
+        from crossed_jax.data import InputError
+
+        raise InputError(
+            f"the results in {str(out)!r} and the checkpoint in {str(checkpoint)!r} would lie "
+            "within one another: name directories side by side."
+        )
 
 
 def _write_fit(

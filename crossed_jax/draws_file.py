@@ -31,21 +31,15 @@ CHUNK_NUMBERS = 2**17
 
 
 @dataclass(frozen=True)
-class Rows:
-    """A factor's effects in the file, assigned to as an array of shape (chains * draws, levels)."""
+class Effects:
+    """A factor's effects in the file, assigned to as an array of shape (chains, draws, levels)."""
 
     variable: Any
     path: Path
 
-    def __setitem__(self, rows: slice, values: np.ndarray) -> None:
-        num_draws = self.variable.shape[1]
-        start = rows.start
-        while len(values):
-            chain, first = divmod(start, num_draws)
-            fitting = min(len(values), num_draws - first)
-            with _told_of(self.path):
-                self.variable[chain, first : first + fitting] = values[:fitting]
-            values, start = values[fitting:], start + fitting
+    def __setitem__(self, where: tuple[int, slice], values: np.ndarray) -> None:
+        with _told_of(self.path):
+            self.variable[where] = values
 
 
 class DrawsFile:
@@ -61,7 +55,6 @@ class DrawsFile:
         index = {"chain": np.arange(num_chains), "draw": np.arange(num_draws)}
         xr.Dataset(coords=index | labels).to_netcdf(path, group="posterior", engine="h5netcdf")
         self.path = path
-        self.num_draws = num_draws
         width = quantities_at_once(num_chains * num_draws)
         at_once = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         at_once.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -70,7 +63,7 @@ class DrawsFile:
             stored = opened.enter_context(h5py.File(path, "a"))
             posterior = opened.enter_context(h5netcdf.File(stored, "a"))["posterior"]
             self.effects = [
-                Rows(
+                Effects(
                     posterior.create_variable(
                         f"{name}_effect",
                         ("chain", "draw", name),
@@ -92,10 +85,9 @@ class DrawsFile:
 
     def keep(self, before: int, drawn: Quantities) -> Quantities:
         """Write the effects of some draws, leading dimensions (draws, chains); return the rest."""
-        for rows, effects in zip(self.effects, drawn.effects, strict=True):
+        for put, effects in zip(self.effects, drawn.effects, strict=True):
             for chain in range(effects.shape[1]):
-                start = chain * self.num_draws + before
-                rows[start : start + len(effects)] = np.asarray(effects)[:, chain]
+                put[chain, before : before + len(effects)] = np.asarray(effects)[:, chain]
         return drawn._replace(effects=())
 
     def finish(self, tree: xr.DataTree) -> None:

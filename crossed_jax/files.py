@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import platform
+import re
 import secrets
 import shutil
 import tempfile
@@ -55,25 +56,30 @@ def staging(home: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(folder: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold a directory's lock, which ends with the process if not before; tell if it was had."""
-    if fcntl is None:
-        yield False
-        return
-    held = False
+def locked(folder: Path, *, wait: bool = True) -> Iterator[bool | None]:
+    """Hold a directory's lock, which ends with the process if not before; tell if it was had.
+
+    False says that another holds it, None that the file system has no locks.
+    """
+    held = None
     with ExitStack() as stack:
-        with suppress(OSError):  # another holds it, or the file system has no locks
-            descriptor = os.open(folder, os.O_RDONLY)
-            stack.callback(os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = True
+        if fcntl is not None:
+            try:
+                descriptor = os.open(folder, os.O_RDONLY)
+                stack.callback(os.close, descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held = True
+            except BlockingIOError:
+                held = False
+            except OSError:
+                pass
         yield held
 
 
-def remove_parts(folder: Path) -> None:
-    """Remove what writers that were killed have left aside."""
-    for part in folder.glob(f".*{PART}"):
-        part.unlink(missing_ok=True)
+def whose_part(path: Path) -> str | None:
+    """Name the file that a writer, perhaps killed, had begun in this one; None if it is no part."""
+    found = re.fullmatch(rf"\.(.+)\.[0-9a-f]{{8}}{re.escape(PART)}", path.name)
+    return found[1] if found else None
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -7,6 +7,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,9 +18,11 @@ import numpy as np
 
 from crossed_jax.cache_directory import describe_cache
 from crossed_jax.cells import Cells, blocks, cells_of
-from crossed_jax.checkpoint import Checkpoint, open_checkpoint, table_digest
+from crossed_jax.checkpoint import Checkpoint, Commanded, open_checkpoint
 from crossed_jax.data import CrossedData, InputError
 from crossed_jax.devices import CHAIN_METHODS, ChainMethod, available_devices, in_first_process
+from crossed_jax.effect_draws import draw_effects, split
+from crossed_jax.identity import computing, exact_priors, table_digest
 from crossed_jax.least_squares import Decomposition, decompose
 from crossed_jax.memory import check_draws, check_run
 from crossed_jax.models import back_substitution, balanced, design_matrix, original, sum_to_zero
@@ -36,7 +39,6 @@ if TYPE_CHECKING:
 
     from crossed_jax.draws_file import DrawsFile
 
-type EffectsGivenSDs = balanced.EffectsGivenSDs | back_substitution.EffectsGivenSDs
 Parameterization = Literal["auto", "original", "design_matrix", "sum_to_zero", "collapsed"]
 KeepEffects = Literal["draws", "summary"]
 
@@ -74,7 +76,7 @@ def fit(
     centered: Mapping[str, bool] | None = None,
     keep_effects: KeepEffects = "draws",
     chain_method: ChainMethod = "auto",
-    checkpoint: str | Path | None = None,
+    checkpoint: str | Path | Commanded | None = None,
     stream_to: str | Path | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> "xr.DataTree":
@@ -109,7 +111,9 @@ def fit(
         do not depend on it but for rounding.
     checkpoint
         A directory of the run's own. A run that was killed goes on from there when it is asked
-        for again, to the same draws; asking for more draws extends it.
+        for again, to the same draws; asking for more draws extends it, and those that it has
+        given stay as they are. In the collapsed form the further draws of effects are not those of
+        one longer run, which would have drawn them together.
     stream_to
         A netCDF file to write the draws of the effects to as they are drawn; they are not held in
         memory. The tree that is returned is that file, opened: it reads what it is asked for.
@@ -180,13 +184,7 @@ def fit(
         "num_warmup": num_warmup,
         "target_accept": target_accept,
         "max_tree_depth": max_tree_depth,
-        "versions": versions(),
     }
-    kept = None
-    if checkpoint is not None:
-        asked = {"centered": dict(centered or {}), "chain_method": chain_method}
-        identity = {"table": table_digest(data)} | settings | asked
-        kept = in_first_process(partial(open_checkpoint, checkpoint, identity))
     draw = partial(
         sample,
         key,
@@ -199,13 +197,24 @@ def fit(
         report=report,
     )
 
-    def fitted(file: "DrawsFile | None") -> "xr.DataTree":
+    def fitted(kept: Checkpoint | None, file: "DrawsFile | None" = None) -> "xr.DataTree":
         # whatever the caller's defaults are, a seed gives the same draws
         with jax.enable_x64(True), jax.threefry_partitionable(True):
             if form is None:
                 keep = keep_effects == "draws"
+                lengths = partial(_lengths, num_warmup=num_warmup, num_draws=num_draws)
                 sampled = _sample_collapsed(
-                    draw, kept, num_chains, data, cells, chosen_priors, point, seed, keep, file
+                    draw,
+                    kept,
+                    lengths,
+                    num_chains,
+                    data,
+                    cells,
+                    chosen_priors,
+                    point,
+                    seed,
+                    keep,
+                    file,
                 )
             else:
                 centering = _centering(form, data, centered)
@@ -228,6 +237,7 @@ def fit(
             {
                 **settings,
                 **sampled.attributes,
+                "versions": versions(),
                 "num_draws": num_draws,
                 "num_rows": len(data.response),
                 "num_missing": data.num_missing,
@@ -242,12 +252,27 @@ def fit(
             sampled.moments,
         )
 
+    def opened() -> AbstractContextManager[Checkpoint | None]:
+        if checkpoint is None:
+            return nullcontext()
+        with jax.enable_x64(True):  # as the draws are computed
+            identity = {
+                "table": table_digest(data),
+                **settings,
+                "priors": exact_priors(chosen_priors, data),
+                "centered": dict(centered or {}),
+                "chain_method": chain_method,
+                **computing(),
+            }
+        return open_checkpoint(checkpoint, identity, num_warmup + num_draws)
+
     if stream_to is None:
-        return fitted(None)
+        with opened() as kept:
+            return fitted(kept)
     from crossed_jax.draws_file import drawing_to, open_draws
 
-    with drawing_to(stream_to, data, num_chains, num_draws) as file:
-        file.finish(fitted(file))
+    with drawing_to(stream_to, data, num_chains, num_draws) as file, opened() as kept:
+        file.finish(fitted(kept, file))
     return open_draws(stream_to)
 
 
@@ -285,6 +310,7 @@ def _sample_form(
 def _sample_collapsed(
     draw: Callable[..., Run],
     checkpoint: Checkpoint | None,
+    lengths_of: Callable[[Checkpoint | None], list[int]],
     num_chains: int,
     data: CrossedData,
     cells: Cells,
@@ -302,75 +328,61 @@ def _sample_collapsed(
     else:
         collapsed = back_substitution.collapse(cells, priors, point)
     seconds = {"collapse": time.perf_counter() - clock}
+    kept = checkpoint
     for attempt in range(MOST_RUNS):
-        if checkpoint is not None:
-            checkpoint = checkpoint._replace(attempt=attempt)
+        lengths = lengths_of(kept)
         modes = find_modes(collapsed.form, collapsed.problem)
         shifts = None
         if modes is not None:
             problem, shifts = start_in(modes, collapsed.problem, num_chains)
             collapsed = dataclasses.replace(collapsed, problem=problem)
-        run = draw(collapsed.form, collapsed.problem, checkpoint=checkpoint, shifts=shifts)
         try:
-            effects = collapsed.given(run.draws)
+            # where an extension leaves the box, what was given out in it is drawn anew
+            for length in lengths:
+                run = draw(
+                    collapsed.form,
+                    collapsed.problem,
+                    checkpoint=kept,
+                    shifts=shifts,
+                    num_draws=length,
+                )
+                effects = collapsed.given(run.draws)
             break
         except OutsideBoxError as outside:
             collapsed = back_substitution.collapse(cells, priors, point, outside.box)
+            if checkpoint is not None:
+                kept = checkpoint.again(attempt + 1, outside.box.tobytes())
     else:
         raise InputError(
             "the posterior of the SDs lies too far from what the data say for the collapsed form: "
             "look at the priors, or fit with --parameterization sum_to_zero."
         )
     clock = time.perf_counter()
-    draws = draw_effects(effects, seed, cells.num_levels, keep_effects=keep_effects, file=file)
+    parts = [effects]
+    if len(lengths) > 1:
+        parts = [collapsed.given(scales) for scales in split(run.draws, lengths)]
+    draws = draw_effects(
+        effects, seed, cells.num_levels, keep_effects=keep_effects, file=file, parts=parts
+    )
     seconds |= run.seconds | {"effects": time.perf_counter() - clock}
     clock = time.perf_counter()
     moments = effects.moments()
     errors = effects.approximation()
     seconds["moments"] = time.perf_counter() - clock
-    attributes: dict[str, Any] = {"interpolation_error": errors}
+    attributes: dict[str, Any] = {"interpolation_error": errors, "effects_drawn_to": lengths}
     if modes is not None:
         attributes["modes"] = describe(modes, data.factor_names)
     return Sampled(run, draws, seconds, attributes, moments)
 
 
-def draw_effects(
-    given: EffectsGivenSDs,
-    seed: int,
-    num_levels: tuple[int, ...],
-    *,
-    keep_effects: bool = True,
-    file: "DrawsFile | None" = None,
-) -> Quantities:
-    """Complete draws of the SDs with the intercept, and with the effects if they are to be kept.
-
-    Parameters
-    ----------
-    given
-        The effects' posterior given those SDs.
-    seed
-        Of the draws.
-    num_levels
-        Of each factor.
-    keep_effects
-        Whether to draw the effects, or the intercept alone.
-    file
-        Where to put them; by default they are held in memory.
-    """
-    scales = given.scales
-    chains_draws = np.shape(scales.sigma)
-    number = int(np.prod(chains_draws))
-    held = [np.empty((number, size)) for size in num_levels if keep_effects and file is None]
-    put = None if not keep_effects else held if file is None else file.effects
-    intercept = given.draw(np.random.SeedSequence(seed), put)
-    return scales._replace(
-        intercept=intercept.reshape(chains_draws),
-        effects=tuple(effects.reshape(*chains_draws, -1) for effects in held),
-    )
+def _lengths(checkpoint: Checkpoint | None, num_warmup: int, num_draws: int) -> list[int]:
+    """Numbers of each chain's draws that a run was given out with, and is now."""
+    ends = [] if checkpoint is None else in_first_process(checkpoint.ends)
+    return [*(end - num_warmup for end in ends if end < num_warmup + num_draws), num_draws]
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide what a run computes."""
+    """Versions of Python and of the packages that a run is made with."""
     packages = ("crossed-jax", "jax", "jaxlib", "blackjax", "numpyro", "numpy", "xarray")
     found = {name: importlib.metadata.version(name) for name in packages}
     return {"python": platform.python_version(), **found}

@@ -91,10 +91,10 @@ def run_record(tree: "xr.DataTree", seconds: dict[str, float]) -> dict:
     attrs = dict(tree.attrs)
     return {
         "parameterization": attrs["parameterization"],
-        # which of the two there is depends on the form
+        # which of them there are depends on the form
         **{
             name: json.loads(attrs[name])
-            for name in ("centered", "interpolation_error")
+            for name in ("centered", "interpolation_error", "effects_drawn_to")
             if name in attrs
         },
         "priors": json.loads(attrs["priors"]),

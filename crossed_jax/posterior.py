@@ -113,12 +113,9 @@ def _name_moments(
 
 
 def _data_groups(data: CrossedData) -> tuple[xr.Dataset, xr.Dataset]:
-    observed = xr.Dataset()
-    constant = xr.Dataset()
+    observed, constant = xr.Dataset(), xr.Dataset()
     if len(data.response) <= MAX_ROWS_KEPT:
-        observed[data.response_name] = ("row", data.response)
-        for factor in data.factors:
-            constant[f"{factor.name}_code"] = ("row", factor.codes)
+        observed, constant = row_groups(data)
     for factor in data.factors:
         count = np.bincount(factor.codes, minlength=len(factor.levels))
         total = np.bincount(factor.codes, weights=data.response, minlength=len(factor.levels))
@@ -126,6 +123,12 @@ def _data_groups(data: CrossedData) -> tuple[xr.Dataset, xr.Dataset]:
         constant[f"{factor.name}_n"] = (factor.name, count)
         constant[f"{factor.name}_raw_mean"] = (factor.name, total / count)
     return observed, constant
+
+
+def row_groups(data: CrossedData) -> tuple[xr.Dataset, xr.Dataset]:
+    """Give what is observed in each row of a table, and the levels' codes."""
+    codes = {f"{factor.name}_code": ("row", factor.codes) for factor in data.factors}
+    return xr.Dataset({data.response_name: ("row", data.response)}), xr.Dataset(codes)
 
 
 def with_groups(tree: xr.DataTree, **groups: xr.Dataset) -> xr.DataTree:

@@ -4,15 +4,22 @@ Both simulate a new response for every row of a table. They take as much memory 
 draws x rows numbers, which is why they are asked for and not made by every fit.
 """
 
+import dataclasses
 import json
 
 import jax
 import numpy as np
 import xarray as xr
 
-from crossed_jax.data import CrossedData, InputError
+from crossed_jax.data import CrossedData, Factor, InputError
 from crossed_jax.models.form import Quantities
-from crossed_jax.posterior import factor_names, name_quantities, require_effect_draws, with_groups
+from crossed_jax.posterior import (
+    factor_names,
+    name_quantities,
+    require_effect_draws,
+    row_groups,
+    with_groups,
+)
 from crossed_jax.priors import PriorName, Priors, resolve_priors
 
 
@@ -36,7 +43,8 @@ def posterior_predictive(
     -------
     xarray.DataTree
         A copy of `tree` with the group `posterior_predictive`: the response, dimensions
-        (chain, draw, row).
+        (chain, draw, row). What `observed_data` and `constant_data` hold by row is of those rows,
+        with the fit's levels.
 
     Raises
     ------
@@ -55,6 +63,7 @@ def posterior_predictive(
         every = np.linspace(0, posterior.sizes["draw"] - 1, num_draws).round().astype(int)
         posterior = posterior.isel(draw=every)
     expectation = posterior["intercept"].to_numpy()[..., None]
+    rows = []
     for factor in data.factors:
         fitted = posterior.indexes[factor.name]
         unknown = [level for level in factor.levels if level not in fitted]
@@ -63,15 +72,23 @@ def posterior_predictive(
                 f"level {unknown[0]!r} of {factor.name} was not in the fitted table: "
                 "leave its rows out or fit again with them."
             )
-        effect = posterior[f"{factor.name}_effect"].sel({factor.name: list(factor.levels)})
-        expectation = expectation + effect.to_numpy()[..., factor.codes]
+        codes = fitted.get_indexer(list(factor.levels))[factor.codes]
+        expectation = expectation + posterior[f"{factor.name}_effect"].to_numpy()[..., codes]
+        rows.append(Factor(factor.name, tuple(fitted), codes.astype(np.int32)))
     noise = np.random.default_rng(seed).standard_normal(expectation.shape)
     noise *= posterior["sigma"].to_numpy()[..., None]
     predicted = xr.Dataset(
         {data.response_name: (("chain", "draw", "row"), noise + expectation)},
         coords={"chain": posterior["chain"], "draw": posterior["draw"]},
     )
-    return with_groups(tree, posterior_predictive=predicted)
+    observed, by_row = row_groups(dataclasses.replace(data, factors=tuple(rows)))
+    by_level = tree["constant_data"].to_dataset().drop_dims("row", errors="ignore")
+    return with_groups(
+        tree,
+        posterior_predictive=predicted,
+        observed_data=observed,
+        constant_data=by_level.assign(by_row),
+    )
 
 
 def prior_predictive(

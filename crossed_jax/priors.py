@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from crossed_jax.data import CrossedData, InputError
+from crossed_jax.spelling import spell
 from crossed_jax.types import Array
 
 PriorName = Literal["post", "scaled"]
@@ -193,19 +194,13 @@ def describe_priors(priors: Priors, data: CrossedData, name: str) -> dict:
             factor: {"loc": float(mean.loc), "scale": float(mean.scale)}
             for factor, mean in zip(factor_names, means, strict=True)
         },
-        "factor_sds": {factor: _spell(prior) for factor, prior in sds.items()},
-        "sigma": _spell(priors.sigma),
+        "factor_sds": {factor: spell(prior) for factor, prior in sds.items()},
+        "sigma": spell(priors.sigma),
         "factor_sd_medians": {factor: _median(prior) for factor, prior in sds.items()},
         "sigma_median": _median(priors.sigma),
         "intercept_loc": sum(float(mean.loc) for mean in means),
         "intercept_scale": float(np.sqrt(sum(float(mean.scale) ** 2 for mean in means))),
     }
-
-
-def _spell(prior: Any) -> str:
-    names = prior._fields if isinstance(prior, Exponential) else prior.arg_constraints
-    parameters = ", ".join(f"{p}={float(getattr(prior, p)):.6g}" for p in names)
-    return f"{type(prior).__name__}({parameters})"
 
 
 def _median(prior: Any) -> float | None:

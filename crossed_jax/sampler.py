@@ -110,8 +110,8 @@ def sample(
     Raises
     ------
     InputError
-        If chains start where the log-density is not a number, or the checkpoint holds more draws
-        than are asked for, or not all of them.
+        If chains start where the log-density is not a number, or a file of the checkpoint is not
+        what was saved.
     """
     clock = time.perf_counter()
     program, state, structure, most_steps = _compile(
@@ -132,7 +132,7 @@ def sample(
     done = 0
     pieces: list = []
     if checkpoint is not None:
-        done, state, pieces = _restore(checkpoint, state, structure, num_warmup, num_draws, keep)
+        done, state, pieces = _restore(checkpoint, state, structure, total, keep)
     divergences = sum(int(statistics.diverging.sum()) for _, statistics in pieces)
     alone = jax.process_count() == 1  # several must do the same things, however long each waits
     unsaved: list = []
@@ -166,7 +166,7 @@ def sample(
             if checkpoint is not None and (due or done == total or interrupted()):
                 leaves = [on_host(leaf) for leaf in jax.tree.leaves(state)]
                 drawn = jax.tree.leaves(_joined(unsaved)) if unsaved else []
-                in_first_process(partial(checkpoint.save, Stretch(done, leaves, drawn)))
+                in_first_process(partial(checkpoint.save, Stretch(done, total, leaves, drawn)))
                 unsaved, saved_at = [], time.perf_counter()
             if interrupted():
                 raise KeyboardInterrupt
@@ -178,30 +178,23 @@ def _restore(
     checkpoint: Checkpoint,
     state: State,
     structure: Any,
-    num_warmup: int,
-    num_draws: int,
+    total: int,
     keep: Callable[[int, Any], Any],
 ) -> tuple[int, State, list]:
     """Go back to where a run was saved: steps done, the state after them, what was kept."""
-    done, loaded, pieces, leaves = 0, 0, [], None
+    loaded, pieces, last = 0, [], Stretch(0, total, [], [])
     saved = checkpoint.load()
     for stretch in iter(lambda: in_first_process(lambda: next(saved, None)), None):
-        done, leaves = stretch.done, stretch.state
-        if stretch.drawn and done <= num_warmup + num_draws:
+        if stretch.done > total:
+            break
+        last = stretch
+        if stretch.drawn:
             drawn, statistics = jax.tree.unflatten(structure, stretch.drawn)
             pieces.append((keep(loaded, drawn), statistics))
             loaded += len(statistics.lp)
-    if done > num_warmup + num_draws:
-        raise InputError(
-            f"the checkpoint holds {done - num_warmup} draws of each chain, more than the "
-            f"{num_draws} asked for: ask for {done - num_warmup} or more."
-        )
-    if loaded != max(0, done - num_warmup):
-        raise InputError(
-            "a file of the checkpoint is missing between others: delete those after the gap to go "
-            "on from the steps before."
-        )
-    return done, state if leaves is None else placed_like(state, leaves), pieces
+    if last.done == total < last.asked:  # for its draws are given out
+        in_first_process(partial(checkpoint.save, Stretch(total, total, last.state, [])))
+    return last.done, placed_like(state, last.state) if last.state else state, pieces
 
 
 def _compile(

@@ -17,7 +17,6 @@ chains learn the metric from C times the draws and, stepping side by side, wait 
 another.
 """
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -123,7 +122,7 @@ def tune(
         averaging = _restart(jnp.exp(tuning.dual_averaging.average))
         return Tuning(
             jnp.exp(averaging.log_step_size),
-            _regularized_variance(tuning.moments),
+            _learned(tuning.moments, tuning.inverse_mass),
             averaging,
             _no_moments(positions.shape[1]),
         )
@@ -174,13 +173,15 @@ def _add(moments: Moments, positions: Array) -> Moments:
     )
 
 
-def _regularized_variance(moments: Moments) -> Array:
+def _learned(moments: Moments, before: Array) -> Array:
     """Shrink the variances as Stan does, towards their own geometric mean rather than a unit.
 
     Stan adds 5/(n + 5) of 1e-3; in place of that fixed number stands one in the coordinates' own
-    unit, so that the response's unit does not matter.
+    unit, so that the response's unit does not matter. A coordinate that did not move has taught
+    nothing, and keeps the metric from before.
     """
     variance = moments.sum_squares / (moments.number - 1.0)
-    typical = jnp.exp(jnp.mean(jnp.log(jnp.maximum(variance, math.ulp(0.0)))))
+    moved = variance >= jnp.finfo(variance.dtype).tiny  # XLA takes smaller numbers for zero
+    typical = jnp.exp(jnp.mean(jnp.log(jnp.where(moved, variance, before))))
     weight = moments.number / (moments.number + 5.0)
-    return weight * variance + (1.0 - weight) * 1e-3 * typical
+    return jnp.where(moved, weight * variance + (1.0 - weight) * 1e-3 * typical, before)

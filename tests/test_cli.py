@@ -26,6 +26,7 @@ from tables import SHARED
 import crossed_jax as cj
 from crossed_jax import cli
 from crossed_jax.cache_directory import describe_cache
+from crossed_jax.files import locked
 
 PENICILLIN = SHARED / "penicillin" / "Penicillin.csv"
 FILES = {
@@ -719,13 +720,52 @@ def draws_in(folder):
         return tree["posterior"].dataset.load()
 
 
-def test_resume_extends_a_finished_fit_to_one_longer_fit(tmp_path, checkpointed):
+def test_resume_extends_a_finished_fit_and_keeps_its_draws(tmp_path, checkpointed):
+    shorter = draws_in(tmp_path / "out")
     assert crossed_jax("resume", checkpointed, "--extend", 50, "--quiet").code in (0, 3)
-    options = ("--warmup", 100, "--draws", 150, "--no-figures", "--quiet")
-    fit(tmp_path / "screen.csv", tmp_path / "longer", *options)
-    xr.testing.assert_equal(draws_in(tmp_path / "out"), draws_in(tmp_path / "longer"))
+    longer = draws_in(tmp_path / "out")
+    assert longer.sizes["draw"] == 150
+    assert longer.isel(draw=slice(100)).equals(shorter)
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["effects_drawn_to"] == [100, 150]
     assert crossed_jax("resume", checkpointed, "--quiet").code in (0, 3)
-    assert draws_in(tmp_path / "out").sizes["draw"] == 150
+    xr.testing.assert_equal(draws_in(tmp_path / "out"), longer)
+
+
+def test_an_extension_counts_once_it_is_accepted(tmp_path, checkpointed):
+    command = (checkpointed / "command.json").read_bytes()
+    table = (tmp_path / "screen.csv").read_bytes()
+    crossed_jax("simulate", "--seed", 5, "--out", tmp_path / "screen.csv")
+    assert crossed_jax("resume", checkpointed, "--extend", 50).code == 2
+    (tmp_path / "screen.csv").write_bytes(table)
+    with locked(checkpointed):
+        outcome = crossed_jax("resume", checkpointed, "--extend", 50)
+    assert outcome.code == 2
+    assert "another run is using the checkpoint" in outcome.err
+    assert (checkpointed / "command.json").read_bytes() == command
+
+
+@pytest.mark.parametrize("how", ["on the command line", "in Python"])
+def test_a_longer_fit_is_the_one_that_is_resumed(tmp_path, checkpointed, how):
+    settings = {"response": "logfc", "factors": ("gene", "cell_line")}
+    out = tmp_path / "out"
+    if how == "in Python":
+        data = cj.read_table(tmp_path / "screen.csv", **settings)
+        cj.fit(data, num_warmup=100, num_draws=150, checkpoint=checkpointed)
+    else:
+        out = tmp_path / "longer"
+        options = ("--warmup", 100, "--draws", 150, "--no-figures", "--quiet")
+        fit(tmp_path / "screen.csv", out, *options, "--checkpoint", checkpointed)
+    assert crossed_jax("resume", checkpointed, "--quiet").code in (0, 3)
+    assert draws_in(out).sizes["draw"] == 150
+
+
+def test_results_and_checkpoint_are_kept_apart(tmp_path):
+    crossed_jax("simulate", "--out", tmp_path / "screen.csv")
+    for place in ("out", "out/run", "."):
+        outcome = fit(tmp_path / "screen.csv", tmp_path / "out", "--checkpoint", tmp_path / place)
+        assert outcome.code == 2
+        assert "within one another: name directories side by side" in outcome.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_resume_says_when_there_is_nothing_to_go_on_with(tmp_path):

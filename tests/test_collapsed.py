@@ -1,6 +1,7 @@
 """The collapsed forms against dense Gaussian algebra: densities, draws and moments."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from tables import balanced, unbalanced
 from truth import dense_design, log_marginal
 
 from crossed_jax.cells import cells_of
-from crossed_jax.fitting import draw_effects
+from crossed_jax.effect_draws import draw_effects, split
 from crossed_jax.models import back_substitution, collapsed
 from crossed_jax.models import balanced as balanced_form
 from crossed_jax.models.form import LogSDs, Quantities
@@ -215,6 +216,24 @@ def test_the_intercept_does_not_depend_on_whether_effects_are_kept(conditioned):
     alone = draw_effects(given, 1, cells_of(data).num_levels, keep_effects=False)
     np.testing.assert_array_equal(alone.intercept, whole.intercept)
     assert alone.effects == ()
+
+
+@pytest.mark.parametrize("name", ["balanced", "unbalanced", "a core", "a core and a border"])
+def test_a_part_that_was_given_out_is_drawn_as_if_it_were_all(name):
+    data, form = collapse(name)
+    point = estimate(cells_of(data))
+    spread = np.exp(0.1 * np.random.default_rng(0).normal(size=(2, 70, len(data.factors))))
+    spread[:, 50:] = spread[:, :20]
+    scales = Quantities(
+        factor_sds=spread * point.factor_sds, sigma=np.full((2, 70), float(point.sigma))
+    )
+    draw = partial(draw_effects, seed=1, num_levels=cells_of(data).num_levels)
+    parts = [form.given(part) for part in split(scales, [50, 70])]
+    whole, alone = draw(form.given(scales), parts=parts), draw(parts[0])
+    np.testing.assert_array_equal(whole.intercept[:, :50], alone.intercept)
+    for found, expected in zip(whole.effects, alone.effects, strict=True):
+        np.testing.assert_array_equal(found[:, :50], expected)
+        assert not np.allclose(found[0, 50:], found[0, :20], rtol=0.01)  # the same noise again
 
 
 @pytest.mark.parametrize("name", TABLES)

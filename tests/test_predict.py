@@ -97,6 +97,21 @@ def test_another_table_may_have_fewer_levels_rows_and_another_order():
     np.testing.assert_allclose(predicted, expected, rtol=1e-14)
 
 
+def test_predictions_stand_beside_the_rows_that_they_are_of():
+    tree = fitted(2, 10, noise=False)
+    gene = Factor("gene", ("gene2", "gene0"), np.array([0, 1, 1, 0], np.int32))
+    line = Factor("line", ("line1", "line0"), np.array([0, 0, 1, 1], np.int32))
+    other = CrossedData(np.arange(4.0), "y", (line, gene), num_missing=0, notes=())
+    predicted = posterior_predictive(tree, other)
+    assert predicted["posterior_predictive"].sizes["row"] == 4
+    np.testing.assert_array_equal(predicted["observed_data"]["y"], other.response)
+    constant = predicted["constant_data"].to_dataset()
+    for name, codes in (("gene", [2, 0, 0, 2]), ("line", [1, 1, 0, 0])):
+        np.testing.assert_array_equal(constant[f"{name}_code"], codes)
+    by_level = tree["constant_data"].to_dataset().drop_dims("row")
+    xr.testing.assert_identical(constant.drop_dims("row"), by_level)
+
+
 def test_a_level_that_was_not_fitted_is_told():
     gene = Factor("gene", ("gene2", "gene7"), np.array([0, 1, 1], np.int32))
     other = CrossedData(np.arange(3.0), "y", (gene, DATA.factors[1]), num_missing=0, notes=())

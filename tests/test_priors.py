@@ -57,8 +57,28 @@ def test_description_fits_into_json():
     priors = Priors((NORMAL,) * 2, (dist.HalfNormal(2.0), dist.Gamma(2.0, 1.0)), EXPONENTIAL)
     described = json.loads(json.dumps(describe_priors(priors, DATA, "custom")))
     assert described["factor_sds"] == {
-        "a": "HalfNormal(scale=2)",
-        "b": "Gamma(concentration=2, rate=1)",
+        "a": "HalfNormal(scale=2.0)",
+        "b": "Gamma(concentration=2.0, rate=1.0)",
     }
     assert described["sigma_median"] == pytest.approx(np.log(2), rel=1e-6)
     assert described["factor_sd_medians"]["a"] == pytest.approx(2.0 * 0.67449, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("prior", "written"),
+    [
+        (
+            dist.FoldedDistribution(dist.Normal(0.0, 3.0)),
+            "FoldedDistribution(base_dist=Normal(loc=0.0, scale=3.0), transforms=[AbsTransform()])",
+        ),
+        (
+            dist.TruncatedNormal(0.0, 0.1 + 0.2, low=0.0),
+            "LeftTruncatedDistribution("
+            "base_dist=Normal(loc=0.0, scale=0.30000000000000004), low=0.0)",
+        ),
+        (dist.LogNormal(0.5, 2.0), "LogNormal(loc=0.5, scale=2.0)"),
+    ],
+)
+def test_description_loses_no_parameter(prior, written):
+    priors = Priors((NORMAL,) * 2, (prior,) * 2, prior)
+    assert describe_priors(priors, DATA, "custom")["sigma"] == written

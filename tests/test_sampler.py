@@ -101,6 +101,21 @@ def test_the_ess_is_not_counted_anew_at_every_report(monkeypatch):
     assert not counted
 
 
+def test_what_is_held_of_a_chunk_is_no_view_of_its_buffer(monkeypatch):
+    monkeypatch.setattr(sampler, "SECONDS_BETWEEN_REPORTS", 0.0)  # one step between reports
+    held = []
+
+    def join(pieces):
+        held.extend(jax.tree.leaves(pieces))
+        return join_pieces(pieces)
+
+    join_pieces = sampler._joined
+    monkeypatch.setattr(sampler, "_joined", join)
+    run(num_warmup=20, num_draws=30)
+    assert len(held) > 100
+    assert all(leaf.base is None for leaf in held)
+
+
 def test_statistics_tell_the_step_size_and_the_depth_of_trees():
     statistics = run(max_tree_depth=2).statistics
     assert np.ptp(statistics.step_size) == 0.0

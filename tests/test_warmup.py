@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -59,3 +60,21 @@ def test_metric_is_the_pooled_variance_shrunk_as_stan_does():
     expected = weight * variance + (1 - weight) * 1e-3 * typical
     np.testing.assert_allclose(tuning.inverse_mass, expected, rtol=1e-4)
     assert float(tuning.moments.number) == 0.0
+
+
+@pytest.mark.parametrize("x64", [False, True])
+def test_a_coordinate_that_did_not_move_keeps_its_metric(x64):
+    with jax.enable_x64(x64):
+        rng = np.random.default_rng(2)
+        still = np.full((20, 1), 1.7)
+        before = first_tuning(jnp.asarray([1.0, 2.0]))
+        for moves in ([still, still], [still, rng.normal(size=(20, 1))]):
+            tuning = before
+            for i, position in enumerate(np.concatenate(moves, axis=1)):
+                stage = jnp.asarray(WINDOW_END if i == 19 else SLOW)
+                tuning = jax.jit(tune)(stage, tuning, jnp.asarray(position)[None], 0.8, 0.8)
+            assert float(tuning.inverse_mass[0]) == 1.0
+            moved = moves[1] is not still
+            assert float(tuning.inverse_mass[1]) == pytest.approx(
+                20 / 25 * moves[1].var(ddof=1) if moved else 4.0, rel=0.01
+            )
