@@ -10,9 +10,16 @@ import jax
 import numpy as np
 import xarray as xr
 
-from crossed_jax.data import CrossedData, InputError
+from crossed_jax.arguments import seed_number, whole_number
+from crossed_jax.data import CrossedData, InputError, require_table
 from crossed_jax.models.form import Quantities
-from crossed_jax.posterior import factor_names, name_quantities, require_effect_draws, with_groups
+from crossed_jax.posterior import (
+    factor_names,
+    name_quantities,
+    require_effect_draws,
+    require_fit,
+    with_groups,
+)
 from crossed_jax.priors import PriorName, Priors, resolve_priors
 
 
@@ -43,6 +50,11 @@ def posterior_predictive(
     InputError
         If the table has other factors than the fit, or a level that was not fitted.
     """
+    require_fit(tree, "posterior_predictive")
+    require_table(data, "posterior_predictive")
+    seed = seed_number(seed)
+    if num_draws is not None:
+        num_draws = whole_number("number of draws", num_draws, at_least=1)
     fitted_factors = factor_names(tree)
     if sorted(data.factor_names) != sorted(fitted_factors):
         raise InputError(
@@ -63,7 +75,7 @@ def posterior_predictive(
                 f"level {unknown[0]!r} of {factor.name} was not in the fitted table: "
                 "leave its rows out or fit again with them."
             )
-        effect = posterior[f"{factor.name}_effect"].sel({factor.name: list(factor.levels)})
+        effect = posterior[f"{factor.name}_effect"].sel({factor.name: factor.labels})
         expectation = expectation + effect.to_numpy()[..., factor.codes]
     noise = np.random.default_rng(seed).standard_normal(expectation.shape)
     noise *= posterior["sigma"].to_numpy()[..., None]
@@ -103,6 +115,14 @@ def prior_predictive(
         A copy of `tree` with the groups `prior` (named as `posterior`, the original coordinates
         included) and `prior_predictive`.
     """
+    if not isinstance(tree, xr.DataTree):
+        raise InputError(
+            f"prior_predictive takes a tree, not a {type(tree).__name__}: give a fit, or "
+            "xarray.DataTree() before there is one."
+        )
+    require_table(data, "prior_predictive")
+    seed = seed_number(seed)
+    num_draws = whole_number("number of draws", num_draws, at_least=1)
     chosen = resolve_priors(_priors_of(tree) if priors is None else priors, data)
     num_factors = len(data.factors)
     keys = jax.random.split(jax.random.key(seed), 2 * num_factors + 1)
