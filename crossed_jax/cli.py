@@ -455,8 +455,11 @@ def run() -> int:
         _complain(f"interrupted; go on with: crossed-jax resume {stop}")
         return 130
     except OSError as error:
-        where = f"{str(error.filename)!r}: " if error.filename else ""
-        _complain(f"{where}{error.strerror or error}; name files and directories that can be used.")
+        what = f"{str(error.filename)!r}" if error.filename else "a file"
+        _complain(
+            f"{what} cannot be used ({error.strerror or error}): name files and directories that "
+            "can be read and written."
+        )
         return 2
     if code == 130:  # how Typer ends on Ctrl-C
         _complain("interrupted; nothing was written.")
