@@ -124,10 +124,7 @@ def log_density_of_log_sd(prior: Any, log_sd: Array) -> Array:
     support = getattr(prior, "support", None)
     if support is None or _begins_at_zero(support):
         return prior.log_prob(sd) + log_sd
-    inside = support(sd)
-    # the formula must not be evaluated outside: where it is not a number, its gradient is not
-    log_density = prior.log_prob(jnp.where(inside, sd, support.feasible_like(sd)))
-    return jnp.where(inside, log_density, -jnp.inf) + log_sd
+    return jnp.where(support(sd), prior.log_prob(sd), -jnp.inf) + log_sd
 
 
 def _begins_at_zero(support: Any) -> bool:

@@ -63,6 +63,15 @@ def test_a_bounded_prior_of_an_sd_agrees_with_quadrature():
     assert max(errors.values()) < 4.5, errors
 
 
+def test_chains_start_and_stay_within_a_support():
+    """The data ask for an SD of two, and starts are scattered widely about what is nearest."""
+    data = balanced((6, 10), 2, sds=(1.0, 0.5), sigma=0.3, seed=1)
+    priors = Priors((Normal(0.0, 5.0),) * 2, (dist.Uniform(0.0, 0.6), Exponential(1.0)), HALF)
+    tree = cj.fit(data, priors=priors, num_warmup=50, num_draws=50)
+    assert np.isfinite(tree["sample_stats"]["lp"]).all()
+    assert float(tree["posterior"]["a_sd"].max()) <= 0.6
+
+
 @needs_shared
 def test_penicillin_is_near_reml(penicillin):
     """Posterior means of well-informed quantities; the SD of 6 samples differs by its prior."""

@@ -136,6 +136,7 @@ def test_numbers_of_numpy_and_jax_are_parameters():
 BOUNDED = {
     "uniform": (dist.Uniform(0.2, 1.0), 0.2, 1.0),
     "beta": (dist.Beta(2.0, 2.0), 0.0, 1.0),
+    "not a number beyond": (dist.Kumaraswamy(2.0, 2.0), 0.0, 1.0),
     "pareto": (dist.Pareto(0.5, 3.0), 0.5, INF),
     "truncated": (dist.TwoSidedTruncatedDistribution(dist.Normal(0.0, 1.0), 0.0, 2.0), 0.0, 2.0),
 }
@@ -149,9 +150,10 @@ def test_a_density_ends_where_its_support_does(prior, low, high):
         value, slope = log_density(np.log(sd))
         if low <= sd <= high:
             assert float(value) == pytest.approx(float(prior.log_prob(sd)) + np.log(sd))
+            assert np.isfinite(slope)
         else:
             assert float(value) == -INF
-        assert np.isfinite(slope)
+            assert slope == 1.0
 
 
 @pytest.mark.parametrize("sd", [1e-9, 0.3, 0.7, 50.0])
