@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from crossed_jax.errors import InputError
+from crossed_jax.usage import explain
+
 if TYPE_CHECKING:
     import polars as pl
     import xarray as xr
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: quicker, and whole at any width
     help="Fit crossed varying-intercept models: exact, pooled on every factor, without the ridge.",
@@ -70,7 +72,14 @@ class KeepEffects(StrEnum):
 def fit(
     table: Annotated[Path, typer.Argument(help="CSV, TSV or Parquet, one row per measurement.")],
     response: Annotated[str, typer.Option(help="Column of the measured response.")],
-    factors: Annotated[str, typer.Option(help="Columns of the crossed factors, comma-separated.")],
+    factors: Annotated[
+        list[str],
+        typer.Option(
+            metavar="COLUMNS",
+            help="Columns of the crossed factors, comma-separated; or once for each column, which "
+            "may then have commas in its name.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Directory for the results.")],
     parameterization: Annotated[
         Parameterization, typer.Option(help="Form of the model to sample.")
@@ -147,12 +156,12 @@ def resume(
 
 
 def _fit(command: "Command", checkpoint: Path | None, quiet: bool) -> None:
+    from crossed_jax.arguments import seed_number
     from crossed_jax.checkpoint import Commanded
-    from crossed_jax.data import InputError, read_table
+    from crossed_jax.data import read_table
     from crossed_jax.output import staged_directory
 
-    if not 0 <= command.seed < 2**63:
-        raise InputError(f"the seed is {command.seed}: give a whole number from 0 to 2**63 - 1.")
+    seed_number(command.seed)
     table, response, factors, out, *_ = command
     if checkpoint is not None:
         _check_apart(Path(out), checkpoint)
@@ -368,14 +377,14 @@ def _print_comparison(comparison: "pl.DataFrame") -> None:
     Console().print(table)
 
 
-def _split(factors: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in factors.split(","))
+def _split(factors: list[str]) -> tuple[str, ...]:
+    if len(factors) > 1:
+        return tuple(factors)
+    names = tuple(name.strip() for name in factors[0].split(","))
     if len(names) > 1 and "" in names:
-        from crossed_jax.data import InputError
-
         raise InputError(
-            f"--factors {factors!r} names a column of no name: give names with one comma between, "
-            "such as gene,cell_line."
+            f"--factors {factors[0]!r} names a column of no name: give names with one comma "
+            "between, such as gene,cell_line."
         )
     return names
 
@@ -421,6 +430,10 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def _complain(text: str) -> None:
+    _say(f"crossed-jax: {' '.join(text.split())}")
+
+
 def _tell(diagnosis: Any, quiet: bool) -> None:
     if not (quiet and diagnosis.converged):
         _say(str(diagnosis))
@@ -437,20 +450,25 @@ def main() -> None:
 
 def run() -> int:
     """Run the command line; bad input ends in one line on stderr and exit code 2."""
+    arguments = sys.argv[1:] or ["--help"]
     try:
-        app()
-    except ValueError as error:
-        from crossed_jax.data import InputError  # late: --help has no use for data frames
-
-        if not isinstance(error, InputError):
-            raise
-        print(f"crossed-jax: {error}", file=sys.stderr)
+        code = app(arguments, prog_name="crossed-jax", standalone_mode=False)
+    except typer.TyperException as error:
+        _complain(explain(error))
+        return 2
+    except InputError as error:
+        _complain(str(error))
         return 2
     except InterruptedRunError as stop:
-        print(f"crossed-jax: interrupted; go on with: crossed-jax resume {stop}", file=sys.stderr)
+        _complain(f"interrupted; go on with: crossed-jax resume {stop}")
         return 130
-    except SystemExit as end:
-        if end.code == 130:  # how Typer ends on Ctrl-C
-            print("crossed-jax: interrupted; nothing was written.", file=sys.stderr)
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    return 0
+    except OSError as error:
+        what = f"{str(error.filename)!r}" if error.filename else "a file"
+        _complain(
+            f"{what} cannot be used ({error.strerror or error}): name files and directories that "
+            "can be read and written."
+        )
+        return 2
+    if code == 130:  # how Typer ends on Ctrl-C
+        _complain("interrupted; nothing was written.")
+    return code or 0

@@ -18,7 +18,7 @@ import csv
 import difflib
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,18 +28,25 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import polars as pl
 
+from crossed_jax.errors import InputError, escaped, shown
+from crossed_jax.names import check_names
+from crossed_jax.remarks import remarks
+
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 
 # NaN in any spelling is not listed: it parses as a number, and is then found missing.
 _MISSING_TEXT = ("", "NA", "N/A", "null", "NULL")
 _MISSING_LABELS = (*_MISSING_TEXT, "NaN", "nan", "NAN")
 
-_RESULT_NAMES = ("intercept", "sigma", "chain", "draw", "row", "lp")
-_FACTOR_RESULTS = ("{}", "{}_effect", "{}_sd", "{}_mean", "{}_intercept")
+# What names a column: text, or what pandas may have in its place.
+_NAMES = (str, int, np.integer, tuple)
 
-# Squares of larger responses, or of smaller differences between them, leave the range of float64.
-_LARGEST_RESPONSE = 1e150
-_SMALLEST_SPREAD = 1e-150
+# Beyond these the square of a sum of squares, over as many rows as there can be, is no float64.
+LARGEST_RESPONSE = 1e70
+_SMALLEST_SPREAD = 1e-70
+
+# When a file is read again, xarray makes all labels as wide as the longest.
+_LONGEST_LABEL = 10_000
 
 _READ_ERRORS = (
     pl.exceptions.PolarsError,
@@ -49,10 +56,6 @@ _READ_ERRORS = (
     TypeError,  # of polars, for a file name that is not UTF-8
     OSError,
 )
-
-
-class InputError(ValueError):
-    """Bad input, told in one sentence: what is wrong, where, and the way out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +75,11 @@ class Factor:
     name: str
     levels: tuple[str, ...]
     codes: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The levels as a coordinate; NumPy's own text would make all as wide as the longest."""
+        return np.array(self.levels, dtype=object)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,7 +125,22 @@ class CrossedData:
         return f"CrossedData({self.num_rows:,} rows of {self.response_name} by {factors})"
 
 
-def read_table(table: Any, *, response: str, factors: Sequence[str]) -> CrossedData:
+def require_table(data: object, taker: str) -> None:
+    """Refuse what is not a table that was read."""
+    if isinstance(data, CrossedData):
+        return
+    inner = getattr(data, "data", None)
+    way_out = (
+        "give its attribute data"
+        if isinstance(inner, CrossedData)
+        else "give cj.read_table(..., response=..., factors=...)"
+    )
+    raise InputError(
+        f"{taker} takes a table as read_table gives it, not a {type(data).__name__}: {way_out}."
+    )
+
+
+def read_table(table: Any, *, response: Any, factors: Sequence[Any]) -> CrossedData:
     """Read a response and its factors from a file or a data frame.
 
     Parameters
@@ -128,7 +151,9 @@ def read_table(table: Any, *, response: str, factors: Sequence[str]) -> CrossedD
     response
         Name of a numeric column. In text, empty fields and NA, N/A, NaN and null are missing.
     factors
-        Names of two or more columns of labels: text, numbers, booleans, dates or categories.
+        Names of two or more columns of labels: text, numbers, booleans, dates, periods, intervals
+        or categories. A name of a data frame's column that is not text, such as pandas' 0, 1, 2,
+        is taken for the text it is written as.
 
     Returns
     -------
@@ -140,12 +165,12 @@ def read_table(table: Any, *, response: str, factors: Sequence[str]) -> CrossedD
     InputError
         For anything about the table or the names that the model cannot use.
     """
-    factors = _check_names(response, factors)
+    response, factors = _names_of(response, factors)
     names = (response, *factors)
     source = sha256 = None
     if isinstance(table, str | Path):
         source = str(table)
-        where = source if source.isprintable() else _shown(source)
+        where = source if source.isprintable() else shown(source)
         frame = _read_file(Path(table), names, where)
         sha256 = _sha256(Path(table), where)
     else:
@@ -163,7 +188,7 @@ def read_table(table: Any, *, response: str, factors: Sequence[str]) -> CrossedD
     notes: list[str] = []
     if num_missing == len(values):
         raise InputError(
-            f"{where}: {_shown(response)} is missing in every row: choose another response."
+            f"{where}: {shown(response)} is missing in every row: choose another response."
         )
     if num_missing:
         have, were = ("has", "was") if num_missing == 1 else ("have", "were")
@@ -175,48 +200,27 @@ def read_table(table: Any, *, response: str, factors: Sequence[str]) -> CrossedD
         read = [_leave_out(factor, missing, response, notes) for factor in read]
 
     _check_identifiable(values, response, read, where)
+    notes += remarks(read)
     return CrossedData(values, response, tuple(read), num_missing, tuple(notes), source, sha256)
 
 
-def _check_names(response: str, factors: Sequence[str]) -> tuple[str, ...]:
-    """Refuse names that are ambiguous, or that the results could not be stored under."""
-    if isinstance(factors, str) or not all(isinstance(name, str) for name in (response, *factors)):
+def _names_of(response: Any, factors: Any) -> tuple[str, tuple[str, ...]]:
+    """Give the names of columns as text, and refuse those that cannot be used."""
+    ordered = isinstance(factors, Iterable) and not isinstance(factors, str | bytes | Set)
+    factors = tuple(factors) if ordered else ()
+    if not ordered or not all(isinstance(name, _NAMES) for name in (response, *factors)):
         raise InputError(
             "the response must be a column name and the factors a list of column names: "
             "give, for example, response='logfc', factors=('gene', 'cell_line')."
         )
-    factors = tuple(factors)
+    response, factors = str(response), tuple(map(str, factors))
     if len(factors) < 2:
         raise InputError(
             f"a crossed model needs at least two factors, got {len(factors)}: "
             "name two or more columns, such as gene and cell_line."
         )
-    for name in (response, *factors):
-        if name in factors and (name == response or factors.count(name) > 1):
-            raise InputError(
-                f"column {_shown(name)} is asked for twice: "
-                "the response and the factors must be different columns."
-            )
-        if not name.strip() or not name.isprintable() or "/" in name or name == ".":
-            raise InputError(
-                f"column name {_shown(name)} cannot be stored in the results (it is blank, or has "
-                "a slash or a control character): rename the column."
-            )
-    if response in ("chain", "draw", "row"):
-        raise InputError(
-            f"the response cannot be called {response!r}, which the results use for their own "
-            "dimensions: rename the column."
-        )
-    owners = dict.fromkeys(_RESULT_NAMES, "the model itself")
-    for name in factors:
-        for result in (form.format(name) for form in _FACTOR_RESULTS):
-            if result in owners:
-                raise InputError(
-                    f"factor {_shown(name)} would need the name {_shown(result)} in the results, "
-                    f"which belongs to {owners[result]}: rename the column."
-                )
-            owners[result] = f"factor {_shown(name)}"
-    return factors
+    check_names(response, factors)
+    return response, factors
 
 
 def _read_file(path: Path, names: Sequence[str], where: str) -> pl.LazyFrame:
@@ -281,7 +285,7 @@ def _split_header(line: str, delimiter: str, where: str) -> list[str]:
     if len(header) == 1:
         wanted = "tabs" if delimiter == "\t" else "commas"
         raise InputError(
-            f"{where} has a single column, {_shown(header[0])}: "
+            f"{where} has a single column, {shown(header[0])}: "
             f"separate its fields by {wanted}, as its suffix says."
         )
     return header
@@ -333,28 +337,42 @@ def _read_frame(table: Any, names: Sequence[str], where: str) -> pl.LazyFrame:
                 f"cannot read a table from an object of type {type(table).__name__}: "
                 "give a path, or a pandas, polars or pyarrow data frame."
             ) from None
+        columns = list(map(str, columns))
         _check_columns(columns, names, where)
-        frame = frame.select(*names)
         if isinstance(frame, nw.LazyFrame):
-            frame = frame.collect(backend="polars")
-        return pl.DataFrame({name: _to_polars(frame[name], where) for name in names}).lazy()
+            frame, columns = frame.select(*names).collect(backend="polars"), list(names)
+        return pl.DataFrame(
+            {
+                name: _to_polars(
+                    frame[:, columns.index(name)].alias(name), where, is_label=name != names[0]
+                )
+                for name in names
+            }
+        ).lazy()
 
 
-def _to_polars(column: nw.Series[Any], where: str) -> pl.Series:
+def _to_polars(column: nw.Series[Any], where: str, *, is_label: bool) -> pl.Series:
     """Convert a column, keeping the order of its categories as a polars Enum."""
     if column.implementation.is_polars():
         return column.to_native()
+    named = f"{where}: column {shown(column.name)}"
     try:
-        try:
-            converted = column.to_polars()
-        except ImportError:  # without pyarrow, polars does not take pandas text
-            values = zip(column.to_list(), column.is_null().to_list(), strict=True)
-            plain = [None if missing else value for value, missing in values]
-            converted = pl.Series(column.name, plain, strict=False)
+        if is_label and column.implementation.is_pandas():
+            column = _spelled_out(column)
+        converted = _converted(column)
+    except NotImplementedError:
+        kind = getattr(column.to_native(), "dtype", column.dtype)
+        raise InputError(
+            f"{named} has type {escaped(kind)}, which cannot be read: convert it to numbers or to "
+            "text."
+        ) from None
+    except OverflowError:
+        raise InputError(
+            f"{named} has a number that is out of range: rescale it, or convert it to text."
+        ) from None
     except (TypeError, ValueError, pl.exceptions.PolarsError):
         raise InputError(
-            f"{where}: column {_shown(column.name)} mixes values of several kinds: "
-            "convert it to numbers or to text."
+            f"{named} mixes values of several kinds: convert it to numbers or to text."
         ) from None
     if isinstance(column.dtype, nw.Categorical | nw.Enum):
         categories = pl.Series(column.cat.get_categories().to_list()).cast(pl.String)
@@ -362,22 +380,48 @@ def _to_polars(column: nw.Series[Any], where: str) -> pl.Series:
     return converted
 
 
+def _converted(column: nw.Series[Any]) -> pl.Series:
+    try:
+        return column.to_polars()
+    except (ImportError, OverflowError):  # pandas text without pyarrow; integers of any size
+        values = zip(column.to_list(), column.is_null().to_list(), strict=True)
+        plain = [None if missing else value for value, missing in values]
+        converted = pl.Series(column.name, plain, strict=False)
+        if converted.null_count() > plain.count(None):
+            raise OverflowError from None
+        return converted
+
+
+def _spelled_out(column: nw.Series[Any]) -> nw.Series[Any]:
+    """Turn labels of the kinds that pandas alone has into text, and leave others as they are."""
+    native = column.to_native()
+    categorical = isinstance(column.dtype, nw.Categorical | nw.Enum)
+    kind = native.cat.categories.dtype if categorical else native.dtype
+    if not str(kind).startswith(("interval", "period", "timedelta")):
+        return column
+    if categorical:
+        native = native.cat.rename_categories(str)
+    else:
+        native = native.map(str, na_action="ignore")
+    return nw.from_native(native, series_only=True)
+
+
 def _check_columns(columns: Sequence[str], names: Sequence[str], where: str) -> None:
     counts = Counter(columns)
     for name in names:
         if counts[name] > 1:
             raise InputError(
-                f"{where} has {counts[name]} columns called {_shown(name)}: "
+                f"{where} has {counts[name]} columns called {shown(name)}: "
                 "rename all but one of them."
             )
         if counts[name] == 0:
-            by_folded = {str(column).casefold(): column for column in reversed(columns)}
+            by_folded = {column.casefold(): column for column in reversed(columns)}
             nearest = difflib.get_close_matches(name.casefold(), by_folded, n=1)
             if nearest:
-                hint = f"did you mean {_shown(by_folded[nearest[0]])}?"
+                hint = f"did you mean {shown(by_folded[nearest[0]])}?"
             else:
                 hint = f"choose from its columns, {_listed(columns, 10)}."
-            raise InputError(f"{where} has no column {_shown(name)}: {hint}")
+            raise InputError(f"{where} has no column {shown(name)}: {hint}")
 
 
 def _read_response(frame: pl.LazyFrame, name: str, where: str) -> np.ndarray:
@@ -390,26 +434,26 @@ def _read_response(frame: pl.LazyFrame, name: str, where: str) -> np.ndarray:
         if wrong.any():
             row = wrong.arg_true()[0]
             raise InputError(
-                f"{where}: response {_shown(name)} is {_shown(given[row])} in row {row + 1:,}, "
+                f"{where}: response {shown(name)} is {shown(given[row])} in row {row + 1:,}, "
                 "which is not a number: correct it, or leave it empty if it is missing."
             )
     elif given.dtype.is_numeric() or given.dtype == pl.Null:
         numbers = given.cast(pl.Float64)
     else:
         raise InputError(
-            f"{where}: response {_shown(name)} has type {_escaped(given.dtype)}, which is not "
+            f"{where}: response {shown(name)} has type {escaped(given.dtype)}, which is not "
             "numeric: choose a column of numbers."
         )
     values = numbers.fill_null(np.nan).to_numpy()
     lowest, highest = np.nanmin(values, initial=0.0), np.nanmax(values, initial=0.0)
-    if max(-lowest, highest) > _LARGEST_RESPONSE:
-        row = int(np.argmax(np.abs(values) > _LARGEST_RESPONSE))
+    if max(-lowest, highest) > LARGEST_RESPONSE:
+        row = int(np.argmax(np.abs(values) > LARGEST_RESPONSE))
         if np.isinf(values[row]):
             wrong_with, way_out = "is infinite", "correct it, or leave it empty if it is missing"
         else:
-            wrong_with, way_out = f"is {values[row]:g}", "rescale it, as its square overflows"
+            wrong_with, way_out = f"is {values[row]:g}", "rescale it, as powers of it overflow"
         raise InputError(
-            f"{where}: response {_shown(name)} {wrong_with} in row {row + 1:,}: {way_out}."
+            f"{where}: response {shown(name)} {wrong_with} in row {row + 1:,}: {way_out}."
         )
     return values
 
@@ -420,26 +464,33 @@ def _read_factor(frame: pl.LazyFrame, name: str, where: str) -> Factor:
     dtype = column.collect_schema()[name]
     if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
         raise InputError(
-            f"{where}: factor {_shown(name)} has type {_escaped(dtype)}, which is not a label: "
+            f"{where}: factor {shown(name)} has type {escaped(dtype)}, which is not a label: "
             "convert the column to text."
         )
-    label = pl.col(name).cast(pl.String)
+    label = pl.col(name)
+    label = label.dt.to_string("polars") if dtype == pl.Duration else label.cast(pl.String)
     levels = column.select(label.unique(maintain_order=True)).collect(engine="streaming")[name]
 
     missing = levels.filter(levels.is_null() | levels.str.strip_chars().is_in(_MISSING_LABELS))
     if len(missing):
         is_missing = label.is_null() | label.is_in(missing.drop_nulls().implode())
         row = column.select(is_missing.arg_true().first()).collect().item()
-        found = "" if missing[0] is None else f" ({_shown(missing[0])})"
+        found = "" if missing[0] is None else f" ({shown(missing[0])})"
         raise InputError(
-            f"{where}: factor {_shown(name)} is missing{found} in row {row + 1:,}: "
+            f"{where}: factor {shown(name)} is missing{found} in row {row + 1:,}: "
             "fill it in, or remove the row."
         )
     unstorable = levels.filter(levels.str.contains("\0", literal=True))
     if len(unstorable):
         raise InputError(
-            f"{where}: factor {_shown(name)} has a level {_shown(unstorable[0])} with a null "
+            f"{where}: factor {shown(name)} has a level {shown(unstorable[0])} with a null "
             "character, which the results cannot store: remove it."
+        )
+    too_long = levels.filter(levels.str.len_chars() > _LONGEST_LABEL)
+    if len(too_long):
+        raise InputError(
+            f"{where}: factor {shown(name)} has a level {shown(too_long[0])} of "
+            f"{len(too_long[0]):,} characters: shorten it, or look for a quote that is not closed."
         )
     if isinstance(dtype, pl.Enum):
         levels = dtype.categories.filter(dtype.categories.is_in(levels.implode()))
@@ -473,25 +524,25 @@ def _check_identifiable(
     for factor in factors:
         if len(factor.levels) == 1:
             raise InputError(
-                f"{where}: factor {_shown(factor.name)} has a single level with a response, "
-                f"{_shown(factor.levels[0])}: leave it out, or add rows of other levels."
+                f"{where}: factor {shown(factor.name)} has a single level with a response, "
+                f"{shown(factor.levels[0])}: leave it out, or add rows of other levels."
             )
         if len(factor.levels) == len(values):
             raise InputError(
-                f"{where}: factor {_shown(factor.name)} has as many levels as rows "
+                f"{where}: factor {shown(factor.name)} has as many levels as rows "
                 f"({len(values):,}), so its effects cannot be told from noise: add replicates, "
                 "or choose another factor."
             )
     spread = float(values.max() - values.min())
     if spread == 0:
         raise InputError(
-            f"{where}: response {_shown(response)} is {values[0]:g} in every row: "
+            f"{where}: response {shown(response)} is {values[0]:g} in every row: "
             "choose a response that varies."
         )
     if spread < _SMALLEST_SPREAD:
         raise InputError(
-            f"{where}: response {_shown(response)} varies by only {spread:g}, whose square "
-            "underflows: rescale it."
+            f"{where}: response {shown(response)} varies by only {spread:g}, powers of "
+            "which underflow: rescale it."
         )
 
 
@@ -517,22 +568,12 @@ def _reading(where: str, kind: str) -> Iterator[None]:
 
 def _reason(error: BaseException) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return _escaped(text.splitlines()[0], limit=100)
-
-
-def _shown(value: object, limit: int = 40) -> str:
-    """Quote a value for a message, on one line and of bounded length."""
-    text = str(value)
-    return repr(text if len(text) <= limit else text[: limit - 3] + "...")
-
-
-def _escaped(value: object, limit: int = 40) -> str:
-    return _shown(value, limit)[1:-1]
+    return escaped(text.splitlines()[0], limit=100)
 
 
 def _listed(values: Sequence[object], limit: int) -> str:
     more = [f"and {len(values) - limit:,} more"] if len(values) > limit else []
-    return ", ".join([*map(_shown, values[:limit]), *more])
+    return ", ".join([*map(shown, values[:limit]), *more])
 
 
 def _percent(share: float) -> str:

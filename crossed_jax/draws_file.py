@@ -22,6 +22,7 @@ from crossed_jax.data import CrossedData, InputError
 from crossed_jax.effective_sample_size import quantities_at_once
 from crossed_jax.files import reason, require_room, staging
 from crossed_jax.models.form import Quantities
+from crossed_jax.names import of_factor
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -51,7 +52,7 @@ class DrawsFile:
         import h5py
         import xarray as xr
 
-        labels = {factor.name: np.array(factor.levels) for factor in data.factors}
+        labels = {factor.name: factor.labels for factor in data.factors}
         index = {"chain": np.arange(num_chains), "draw": np.arange(num_draws)}
         xr.Dataset(coords=index | labels).to_netcdf(path, group="posterior", engine="h5netcdf")
         self.path = path
@@ -65,7 +66,7 @@ class DrawsFile:
             self.effects = [
                 Effects(
                     posterior.create_variable(
-                        f"{name}_effect",
+                        of_factor(name, "effect"),
                         ("chain", "draw", name),
                         "f8",
                         chunks=(

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import jax
 import numpy as np
 
+from crossed_jax.arguments import path_of, real_number, seed_number, whole_number
 from crossed_jax.cache_directory import describe_cache
 from crossed_jax.cells import Cells, blocks, cells_of
 from crossed_jax.checkpoint import Checkpoint, Commanded, open_checkpoint
-from crossed_jax.data import CrossedData, InputError
+from crossed_jax.data import CrossedData, InputError, require_table
 from crossed_jax.devices import CHAIN_METHODS, ChainMethod, available_devices, in_first_process
 from crossed_jax.effect_draws import draw_effects, split
+from crossed_jax.errors import told
+from crossed_jax.files import reason
 from crossed_jax.identity import computing, exact_priors, table_digest
 from crossed_jax.least_squares import Decomposition, decompose
 from crossed_jax.memory import check_draws, check_run
@@ -31,7 +34,7 @@ from crossed_jax.models.form import CENTERING_EVIDENCE, Form, Quantities, proble
 from crossed_jax.modes import describe, find_modes, start_in
 from crossed_jax.moments import Estimate, estimate
 from crossed_jax.nuts import KEY_KIND
-from crossed_jax.priors import PriorName, Priors, describe_priors, resolve_priors
+from crossed_jax.priors import PriorName, Priors, describe_priors, resolve_priors, within
 from crossed_jax.sampler import Progress, Run, sample
 
 if TYPE_CHECKING:
@@ -135,22 +138,26 @@ def fit(
         exactly additive, which leaves no noise to estimate, or the draws would not fit into memory
         or on to the disk.
     """
+    require_table(data, "fit")
     device = available_devices()[0]
     collapsing = parameterization in ("auto", "collapsed")
     form = None if collapsing else _form(parameterization)
-    _check_settings(num_chains, num_warmup, num_draws, seed, target_accept, max_tree_depth)
+    num_chains, num_warmup, num_draws, seed, target_accept, max_tree_depth = _check_settings(
+        num_chains, num_warmup, num_draws, seed, target_accept, max_tree_depth
+    )
+    centered = _centering(centered, form, data)
     _check_keep_effects(keep_effects, collapsing)
+    if checkpoint is not None and not isinstance(checkpoint, Commanded):
+        checkpoint = path_of("checkpoint", checkpoint)
     if stream_to is not None:
-        _check_streaming(Path(stream_to), keep_effects, parameterization)
+        stream_to = path_of("stream_to", stream_to)
+        _check_streaming(stream_to, keep_effects, parameterization)
     if chain_method not in CHAIN_METHODS:
         raise InputError(
-            f"unknown chain method {chain_method!r}: choose one of {', '.join(CHAIN_METHODS)}."
+            f"unknown chain method {told(chain_method)}: choose one of {', '.join(CHAIN_METHODS)}."
         )
-    if collapsing and centered:
-        raise InputError(
-            "the collapsed form samples no effects that could be centered: leave out centered, or "
-            "choose parameterization='sum_to_zero'."
-        )
+    if report is not None and not callable(report):
+        raise InputError(f"report is {told(report)}: give a function of a Progress.")
     chosen_priors = resolve_priors(priors, data)
     described = describe_priors(
         chosen_priors, data, priors if isinstance(priors, str) else "custom"
@@ -166,15 +173,9 @@ def fit(
     if keep_effects == "draws" and stream_to is None:
         check_draws(data, num_chains * num_draws, parameterization)
     clock = time.perf_counter()
-    cells = cells_of(data)
-    unconnected = blocks(cells)
-    decomposition = decompose(cells, len(unconnected))
-    _check_noise(decomposition)
+    cells, point, notes = _prepare(data, chosen_priors)
     import_beside(NEEDED_AFTERWARDS)
-    notes = describe_blocks(unconnected, data) + describe_freedom(decomposition)
-    point = estimate(cells, decomposition)
-    words = np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32)
-    key = jax.random.wrap_key_data(jax.device_put(words), impl=KEY_KIND)
+    key = _key(seed)
     seconds = {"prepare": time.perf_counter() - clock}
     settings = {
         "parameterization": "collapsed" if form is None else form.name,
@@ -217,7 +218,6 @@ def fit(
                     file,
                 )
             else:
-                centering = _centering(form, data, centered)
                 keeping = {} if file is None else {"keep": file.keep}
                 sampled = _sample_form(
                     partial(draw, checkpoint=kept, **keeping),
@@ -225,7 +225,7 @@ def fit(
                     cells,
                     chosen_priors,
                     point,
-                    centering,
+                    _weights(form, data, centered),
                     data,
                 )
         from crossed_jax.posterior import to_datatree
@@ -255,12 +255,12 @@ def fit(
     def opened() -> AbstractContextManager[Checkpoint | None]:
         if checkpoint is None:
             return nullcontext()
-        with jax.enable_x64(True):  # as the draws are computed
+        with jax.enable_x64(True), jax.threefry_partitionable(True):  # as the draws are computed
             identity = {
                 "table": table_digest(data),
                 **settings,
                 "priors": exact_priors(chosen_priors, data),
-                "centered": dict(centered or {}),
+                "centered": centered,
                 "chain_method": chain_method,
                 **computing(),
             }
@@ -274,6 +274,28 @@ def fit(
     with drawing_to(stream_to, data, num_chains, num_draws) as file, opened() as kept:
         file.finish(fitted(kept, file))
     return open_draws(stream_to)
+
+
+def _prepare(data: CrossedData, priors: Priors) -> tuple[Cells, Estimate, tuple[str, ...]]:
+    """Reduce a table to cells, estimate where chains start, and note what a reader should know."""
+    cells = cells_of(data)
+    unconnected = blocks(cells)
+    decomposition = decompose(cells, len(unconnected))
+    _check_noise(decomposition)
+    notes = describe_blocks(unconnected, data) + describe_freedom(decomposition)
+    return cells, _within(estimate(cells, decomposition), priors), notes
+
+
+def _key(seed: int) -> jax.Array:
+    words = np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32)
+    return jax.random.wrap_key_data(jax.device_put(words), impl=KEY_KIND)
+
+
+def _within(point: Estimate, priors: Priors) -> Estimate:
+    """Move SDs from where the priors say they cannot be, as chains start about them."""
+    sds = [within(p, sd) for p, sd in zip(priors.factor_sds, point.factor_sds, strict=True)]
+    sigma = within(priors.sigma, float(point.sigma))
+    return point._replace(factor_sds=np.array(sds), sigma=np.asarray(sigma))
 
 
 def import_beside(names: tuple[str, ...]) -> None:
@@ -416,9 +438,9 @@ def describe_freedom(decomposition: Decomposition) -> tuple[str, ...]:
 
 
 def _form(parameterization: str) -> Form:
-    if parameterization not in FORMS:
+    if parameterization not in tuple(FORMS):
         raise InputError(
-            f"unknown parameterization {parameterization!r}: choose one of auto, "
+            f"unknown parameterization {told(parameterization)}: choose one of auto, "
             f"{', '.join(FORMS)}, collapsed."
         )
     return FORMS[parameterization]
@@ -431,27 +453,28 @@ def _check_settings(
     seed: int,
     target_accept: float,
     max_tree_depth: int,
-) -> None:
-    for name, value, least in (
-        ("chains", num_chains, 1),
-        ("warm-up steps", num_warmup, 1),
-        ("draws", num_draws, 4),
-        ("doublings of the tree", max_tree_depth, 1),
-    ):
-        if value < least:
-            raise InputError(f"{value} {name} were asked for: ask for at least {least}.")
-    if not 0 <= seed < 2**63:
-        raise InputError(f"the seed is {seed}: give a whole number from 0 to 2**63 - 1.")
-    if not 0.0 < target_accept < 1.0:
+) -> tuple[int, int, int, int, float, int]:
+    """Give the settings as plain numbers, which can be recorded."""
+    rate = real_number("target acceptance rate", target_accept)
+    if not 0.0 < rate < 1.0:
         raise InputError(
-            f"the target acceptance rate is {target_accept}: choose one between 0 and 1, "
-            "0.8 by default."
+            f"the target acceptance rate is {rate}: choose one between 0 and 1, 0.8 by default."
         )
+    return (
+        whole_number("number of chains", num_chains, at_least=1),
+        whole_number("number of warm-up steps", num_warmup, at_least=1),
+        whole_number("number of draws", num_draws, at_least=4),
+        seed_number(seed),
+        rate,
+        whole_number("maximum tree depth", max_tree_depth, at_least=1),
+    )
 
 
 def _check_keep_effects(keep_effects: str, collapsing: bool) -> None:
     if keep_effects not in ("draws", "summary"):
-        raise InputError(f"cannot keep {keep_effects!r} of the effects: choose draws or summary.")
+        raise InputError(
+            f"cannot keep {told(keep_effects)} of the effects: choose draws or summary."
+        )
     if keep_effects == "summary" and not collapsing:
         raise InputError(
             "only the collapsed form can keep a summary of the effects: leave out "
@@ -469,10 +492,17 @@ def _check_streaming(path: Path, keep_effects: str, parameterization: str) -> No
             "the original form cannot stream its draws: choose another, from which "
             "original_coordinates recovers this one's."
         )
-    if not path.parent.is_dir():
+    try:
+        if not path.parent.is_dir():
+            raise InputError(
+                f"cannot write {str(path)!r}: {str(path.parent)!r} is not a directory, and must be."
+            )
+        if path.is_dir():
+            raise InputError(f"cannot write {str(path)!r}: it is a directory; name a file.")
+    except OSError as error:
         raise InputError(
-            f"cannot write {str(path)!r}: {str(path.parent)!r} is not a directory, and must be."
-        )
+            f"cannot write {str(path)!r} ({reason(error)}): name a file in another directory."
+        ) from None
 
 
 def _check_noise(decomposition: Decomposition) -> None:
@@ -491,12 +521,31 @@ def _check_noise(decomposition: Decomposition) -> None:
 
 
 def _centering(
-    form: Form, data: CrossedData, centered: Mapping[str, bool] | None
-) -> tuple[bool | None, ...]:
-    wanted = dict(centered or {})
-    names = [factor.name for factor in data.factors]
-    for name in wanted:
-        if name not in names:
-            raise InputError(f"cannot center {name!r}: the factors are {', '.join(names)}.")
+    centered: Mapping[str, bool] | None, form: Form | None, data: CrossedData
+) -> dict[str, bool]:
+    """Check which factors are to be centred, or not to be."""
+    if centered is None:
+        return {}
+    if not isinstance(centered, Mapping):
+        raise InputError(
+            f"centered is {told(centered)}: give True or False by factor, such as "
+            f"centered={{{data.factors[0].name!r}: True}}."
+        )
+    if centered and form not in (original.FORM, sum_to_zero.FORM):
+        raise InputError(
+            f"the {'collapsed' if form is None else form.name} form samples no effects that could "
+            "be centered: leave out centered, or choose parameterization='sum_to_zero'."
+        )
+    for name, wanted in centered.items():
+        if name not in data.factor_names:
+            raise InputError(
+                f"cannot center {told(name)}: the factors are {', '.join(data.factor_names)}."
+            )
+        if not isinstance(wanted, bool | np.bool_):
+            raise InputError(f"centered is {told(wanted)} for {name!r}: give True or False.")
+    return {str(name): bool(wanted) for name, wanted in centered.items()}
+
+
+def _weights(form: Form, data: CrossedData, centered: dict[str, bool]) -> tuple[bool | None, ...]:
     default = True if form.name == "original" else None
-    return tuple(wanted.get(name, default) for name in names)
+    return tuple(centered.get(name, default) for name in data.factor_names)

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from crossed_jax.data import CrossedData, InputError
+from crossed_jax.devices import available_devices
 from crossed_jax.priors import Priors
 from crossed_jax.spelling import spell
 
@@ -68,7 +69,7 @@ def computing() -> dict[str, Any]:
     return {
         "versions": {name: importlib.metadata.version(name) for name in DECIDING_PACKAGES},
         "code": _code_digest(),
-        "device": jax.devices()[0].device_kind,
+        "device": available_devices()[0].device_kind,
         "settings": {name: getattr(jax.config, name) for name in DECIDING_SETTINGS},
     }
 

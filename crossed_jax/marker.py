@@ -26,11 +26,11 @@ def mark(folder: Path, kind: Kind) -> None:
 def is_marked(folder: Path, kind: Kind) -> bool:
     """Whether a directory bears the mark of this kind, in a version that is known."""
     path = folder / MARKER
-    if path.is_symlink() or not path.is_file():
-        return False
     try:
+        if path.is_symlink() or not path.is_file():
+            return False
         found = json.loads(path.read_bytes()[:4096])
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and (
         found.get("made_by"),

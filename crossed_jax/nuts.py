@@ -33,6 +33,7 @@ from crossed_jax.types import Array
 from crossed_jax.warmup import SAMPLE, Tuning, first_tuning, tune
 
 START = 2**32 - 1  # folded into a chain's key for its start; steps fold in their own number
+MOST_STARTS = 1000
 AXIS = "chains"
 KEY_KIND = "threefry2x32"  # whatever the caller's default is, a seed gives the same draws
 
@@ -193,12 +194,21 @@ def _advance(
         return form.log_density(unravel(position), problem)
 
     def start(state: State) -> State:
-        def one(key: jax.Array, shift: jax.Array | None) -> Chains:
-            begin = form.start(jax.random.fold_in(key, START), problem)
+        def attempt(key: jax.Array, shift: jax.Array | None, number: Array) -> Chains:
+            begin = form.start(jax.random.fold_in(key, START - number), problem)
             position, _ = ravel_pytree(begin)
             if shift is not None:
                 position += shift
             return Chains(position, *jax.value_and_grad(log_density)(position))
+
+        def one(key: jax.Array, shift: jax.Array | None) -> Chains:
+            # a support may end beside the estimate; a chain that starts beyond it never moves
+            _, chains = jax.lax.while_loop(
+                lambda tried: jnp.isneginf(tried[1].log_density) & (tried[0] < MOST_STARTS),
+                lambda tried: (tried[0] + 1, attempt(key, shift, tried[0])),
+                (jnp.asarray(1, jnp.uint32), attempt(key, shift, jnp.asarray(0, jnp.uint32))),
+            )
+            return chains
 
         chains = jax.vmap(one)(chain_keys, plan.shifts)
         return State(state.step, chains, first_tuning(scale))

@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from crossed_jax.arguments import seed_number
 from crossed_jax.data import CrossedData, InputError
 from crossed_jax.models.form import Quantities
+from crossed_jax.names import of_factor
 from crossed_jax.sampler import Statistics
 
 MAX_ROWS_KEPT = 1_000_000
@@ -89,26 +91,26 @@ def name_quantities(draws: Quantities, data: CrossedData) -> xr.Dataset:
     for k, factor in enumerate(data.factors):
         name = factor.name
         if draws.effects:
-            variables[f"{name}_effect"] = ((*each, name), draws.effects[k])
+            variables[of_factor(name, "effect")] = ((*each, name), draws.effects[k])
         if draws.factor_sds is not None:
-            variables[f"{name}_sd"] = (each, draws.factor_sds[..., k])
+            variables[of_factor(name, "sd")] = (each, draws.factor_sds[..., k])
         if draws.factor_means is not None and draws.factor_intercepts is not None:
-            variables[f"{name}_mean"] = (each, draws.factor_means[..., k])
-            variables[f"{name}_intercept"] = ((*each, name), draws.factor_intercepts[k])
+            variables[of_factor(name, "mean")] = (each, draws.factor_means[..., k])
+            variables[of_factor(name, "intercept")] = ((*each, name), draws.factor_intercepts[k])
     variables["sigma"] = (each, draws.sigma)
     coordinates = _draw_coordinates(draws.sigma.shape)
     if draws.effects:
-        coordinates |= {factor.name: np.array(factor.levels) for factor in data.factors}
+        coordinates |= {factor.name: factor.labels for factor in data.factors}
     return xr.Dataset(variables, coords=coordinates)
 
 
 def _name_moments(
     moments: Sequence[tuple[np.ndarray, np.ndarray]], data: CrossedData
 ) -> xr.Dataset:
-    named = xr.Dataset(coords={factor.name: np.array(factor.levels) for factor in data.factors})
+    named = xr.Dataset(coords={factor.name: factor.labels for factor in data.factors})
     for factor, (mean, sd) in zip(data.factors, moments, strict=True):
-        named[f"{factor.name}_mean"] = (factor.name, mean)
-        named[f"{factor.name}_sd"] = (factor.name, sd)
+        named[of_factor(factor.name, "mean")] = (factor.name, mean)
+        named[of_factor(factor.name, "sd")] = (factor.name, sd)
     return named
 
 
@@ -119,15 +121,15 @@ def _data_groups(data: CrossedData) -> tuple[xr.Dataset, xr.Dataset]:
     for factor in data.factors:
         count = np.bincount(factor.codes, minlength=len(factor.levels))
         total = np.bincount(factor.codes, weights=data.response, minlength=len(factor.levels))
-        constant = constant.assign_coords({factor.name: np.array(factor.levels)})
-        constant[f"{factor.name}_n"] = (factor.name, count)
-        constant[f"{factor.name}_raw_mean"] = (factor.name, total / count)
+        constant = constant.assign_coords({factor.name: factor.labels})
+        constant[of_factor(factor.name, "n")] = (factor.name, count)
+        constant[of_factor(factor.name, "raw_mean")] = (factor.name, total / count)
     return observed, constant
 
 
 def row_groups(data: CrossedData) -> tuple[xr.Dataset, xr.Dataset]:
     """Give what is observed in each row of a table, and the levels' codes."""
-    codes = {f"{factor.name}_code": ("row", factor.codes) for factor in data.factors}
+    codes = {of_factor(factor.name, "code"): ("row", factor.codes) for factor in data.factors}
     return xr.Dataset({data.response_name: ("row", data.response)}), xr.Dataset(codes)
 
 
@@ -139,6 +141,16 @@ def with_groups(tree: xr.DataTree, **groups: xr.Dataset) -> xr.DataTree:
     return extended
 
 
+def require_fit(tree: object, taker: str) -> None:
+    """Refuse what is not the tree of a fit."""
+    attributes = tree.attrs if isinstance(tree, xr.DataTree) else {}
+    if "factors" not in attributes or "parameterization" not in attributes:
+        raise InputError(
+            f"{taker} takes the tree that fit returns, and this {type(tree).__name__} is none: "
+            "give that tree, or its file opened by xarray.open_datatree('posterior.nc')."
+        )
+
+
 def factor_names(tree: xr.DataTree) -> list[str]:
     """Names of the crossed factors of a fitted tree, in the order they were given."""
     return json.loads(tree.attrs["factors"])
@@ -146,7 +158,7 @@ def factor_names(tree: xr.DataTree) -> list[str]:
 
 def require_effect_draws(tree: xr.DataTree) -> None:
     """Refuse a tree that keeps a summary of the effects in place of their draws."""
-    if f"{factor_names(tree)[0]}_effect" not in tree["posterior"].data_vars:
+    if of_factor(factor_names(tree)[0], "effect") not in tree["posterior"].data_vars:
         raise InputError(
             "this fit kept a summary of the effects, and not the draws that are needed here: fit "
             "again with --keep-effects draws."
@@ -176,6 +188,8 @@ def original_coordinates(tree: xr.DataTree, *, seed: int = 0) -> xr.DataTree:
         For the `design_matrix` form, whose levels are not drawn from a population, and for a fit
         that kept no draws of the effects.
     """
+    require_fit(tree, "original_coordinates")
+    seed = seed_number(seed)
     form = tree.attrs["parameterization"]
     if form == "original":
         return tree
@@ -192,7 +206,7 @@ def original_coordinates(tree: xr.DataTree, *, seed: int = 0) -> xr.DataTree:
 
     prior_loc = np.array([means[name]["loc"] for name in names])
     prior_variance = np.array([means[name]["scale"] for name in names]) ** 2
-    sd = np.stack([posterior[f"{name}_sd"].to_numpy() for name in names], axis=-1)
+    sd = np.stack([posterior[of_factor(name, "sd")].to_numpy() for name in names], axis=-1)
     num_levels = np.array([posterior.sizes[name] for name in names])
     mean_variance = sd**2 / num_levels
 
@@ -207,6 +221,6 @@ def original_coordinates(tree: xr.DataTree, *, seed: int = 0) -> xr.DataTree:
 
     for k, name in enumerate(names):
         mean = xr.DataArray(level_mean[..., k], dims=("chain", "draw"))
-        posterior[f"{name}_mean"] = (("chain", "draw"), mu[..., k])
-        posterior[f"{name}_intercept"] = mean + posterior[f"{name}_effect"]
+        posterior[of_factor(name, "mean")] = (("chain", "draw"), mu[..., k])
+        posterior[of_factor(name, "intercept")] = mean + posterior[of_factor(name, "effect")]
     return with_groups(tree, posterior=posterior)

@@ -11,12 +11,14 @@ import jax
 import numpy as np
 import xarray as xr
 
-from crossed_jax.data import CrossedData, Factor, InputError
+from crossed_jax.arguments import seed_number, whole_number
+from crossed_jax.data import CrossedData, Factor, InputError, require_table
 from crossed_jax.models.form import Quantities
 from crossed_jax.posterior import (
     factor_names,
     name_quantities,
     require_effect_draws,
+    require_fit,
     row_groups,
     with_groups,
 )
@@ -51,6 +53,11 @@ def posterior_predictive(
     InputError
         If the table has other factors than the fit, or a level that was not fitted.
     """
+    require_fit(tree, "posterior_predictive")
+    require_table(data, "posterior_predictive")
+    seed = seed_number(seed)
+    if num_draws is not None:
+        num_draws = whole_number("number of draws", num_draws, at_least=1)
     fitted_factors = factor_names(tree)
     if sorted(data.factor_names) != sorted(fitted_factors):
         raise InputError(
@@ -120,6 +127,14 @@ def prior_predictive(
         A copy of `tree` with the groups `prior` (named as `posterior`, the original coordinates
         included) and `prior_predictive`.
     """
+    if not isinstance(tree, xr.DataTree):
+        raise InputError(
+            f"prior_predictive takes a tree, not a {type(tree).__name__}: give a fit, or "
+            "xarray.DataTree() before there is one."
+        )
+    require_table(data, "prior_predictive")
+    seed = seed_number(seed)
+    num_draws = whole_number("number of draws", num_draws, at_least=1)
     chosen = resolve_priors(_priors_of(tree) if priors is None else priors, data)
     num_factors = len(data.factors)
     keys = jax.random.split(jax.random.key(seed), 2 * num_factors + 1)

@@ -22,7 +22,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from crossed_jax.data import CrossedData, InputError
+from crossed_jax.arguments import real_number
+from crossed_jax.data import LARGEST_RESPONSE, CrossedData, InputError
+from crossed_jax.errors import told
+from crossed_jax.names import of_factor
 from crossed_jax.spelling import spell
 from crossed_jax.types import Array
 
@@ -96,10 +99,39 @@ class Priors(NamedTuple):
 
     def log_scales(self, log_factor_sds: Array, log_sigma: Array) -> Array:
         """Log-density of the logarithms of all SDs, the Jacobian included."""
-        log_density = self.sigma.log_prob(jnp.exp(log_sigma)) + log_sigma
+        log_density = log_density_of_log_sd(self.sigma, log_sigma)
         for prior, log_sd in zip(self.factor_sds, log_factor_sds, strict=True):
-            log_density += prior.log_prob(jnp.exp(log_sd)) + log_sd
+            log_density += log_density_of_log_sd(prior, log_sd)
         return log_density
+
+
+def within(prior: Any, sd: float) -> float:
+    """Give the SD nearest to one that lies well inside a prior's support."""
+    support = getattr(prior, "support", None)
+    if support is None or _begins_at_zero(support):
+        return sd
+    low, high = float(support.lower_bound), float(getattr(support, "upper_bound", np.inf))
+    width = high - low
+    highest = high - 0.05 * width if np.isfinite(high) else high
+    return float(np.clip(sd, low + 0.05 * min(low, width), highest))
+
+
+def log_density_of_log_sd(prior: Any, log_sd: Array) -> Array:
+    """Log-density of the logarithm of an SD, the Jacobian included.
+
+    It is minus infinity where the SD lies outside the prior's support; NumPyro's formulas go on.
+    """
+    sd = jnp.exp(log_sd)
+    support = getattr(prior, "support", None)
+    if support is None or _begins_at_zero(support):
+        return prior.log_prob(sd) + log_sd
+    return jnp.where(support(sd), prior.log_prob(sd), -jnp.inf) + log_sd
+
+
+def _begins_at_zero(support: Any) -> bool:
+    from numpyro.distributions import constraints
+
+    return support in (constraints.positive, constraints.nonnegative)
 
 
 def post_priors(num_factors: int) -> Priors:
@@ -129,50 +161,57 @@ def resolve_priors(priors: PriorName | Priors, data: CrossedData) -> Priors:
     ------
     InputError
         If the name is unknown, there is not one prior for each factor, a factor mean's prior is
-        not Normal, or an SD's prior can be negative.
+        not Normal, an SD's prior can be negative, or a parameter makes no sense.
     """
     if isinstance(priors, Priors):
-        _check(priors, data)
-        means = tuple(Normal(float(mean.loc), float(mean.scale)) for mean in priors.factor_means)
-        return priors._replace(factor_means=means)
-    if priors == "post":
+        return _checked(priors, data)
+    if isinstance(priors, str) and priors == "post":
         return post_priors(len(data.factors))
-    if priors == "scaled":
+    if isinstance(priors, str) and priors == "scaled":
         return scaled_priors(data)
-    raise InputError(f"unknown priors {priors!r}: choose 'post' or 'scaled', or give a Priors.")
+    raise InputError(f"unknown priors {told(priors)}: choose 'post' or 'scaled', or give a Priors.")
 
 
-def _check(priors: Priors, data: CrossedData) -> None:
+def _checked(priors: Priors, data: CrossedData) -> Priors:
+    """Refuse priors that make no sense, and make the numbers of the others plain."""
     for part in ("factor_means", "factor_sds"):
         given = getattr(priors, part)
+        if isinstance(given, Normal | Exponential) or not isinstance(given, tuple | list):
+            raise InputError(
+                f"priors.{part} is {told(given)}: give a tuple of one distribution for each factor."
+            )
         if len(given) != len(data.factors):
             raise InputError(
                 f"priors.{part} has {len(given)} distributions for {len(data.factors)} factors: "
                 "give one for each factor."
             )
-    if not all(map(_is_normal, priors.factor_means)):
-        raise InputError("priors.factor_means must be Normal distributions of one number each.")
-    for name, prior in zip(
-        (*(f"{factor.name}_sd" for factor in data.factors), "sigma"),
-        (*priors.factor_sds, priors.sigma),
-        strict=True,
-    ):
-        if isinstance(prior, Exponential):
-            continue
-        from numpyro.distributions import Distribution, constraints
+    names = data.factor_names
+    return Priors(
+        tuple(
+            _mean_prior(of_factor(name, "mean"), prior)
+            for name, prior in zip(names, priors.factor_means, strict=True)
+        ),
+        tuple(
+            _sd_prior(of_factor(name, "sd"), prior)
+            for name, prior in zip(names, priors.factor_sds, strict=True)
+        ),
+        _sd_prior("sigma", priors.sigma),
+    )
 
-        if not isinstance(prior, Distribution):
-            raise InputError(
-                f"the prior of {name} is a {type(prior).__name__}, not a distribution of numpyro: "
-                "give an Exponential, HalfNormal, Gamma or another positive distribution."
-            )
-        if prior.batch_shape != () or prior.event_shape != ():
-            raise InputError(f"the prior of {name} is of several numbers: give one of a single SD.")
-        if prior.support not in (constraints.positive, constraints.nonnegative):
-            raise InputError(
-                f"the prior of {name} is {type(prior).__name__}, which is not confined to positive "
-                "numbers: give an Exponential, HalfNormal, Gamma or another positive distribution."
-            )
+
+def _mean_prior(name: str, prior: Any) -> Normal:
+    if not _is_normal(prior):
+        raise InputError(
+            f"the prior of {name} is {told(prior)}, and must be Normal: give a Normal of a number."
+        )
+    loc = real_number(f"loc of the prior of {name}", prior.loc)
+    scale = real_number(f"scale of the prior of {name}", prior.scale)
+    if not abs(loc) <= LARGEST_RESPONSE or not _is_size(scale):
+        raise InputError(
+            f"the prior of {name} is Normal({loc:g}, {scale:g}): give a finite loc and a positive "
+            "scale, of a size that a response can have."
+        )
+    return Normal(loc, scale)
 
 
 def _is_normal(prior: Any) -> bool:
@@ -181,6 +220,67 @@ def _is_normal(prior: Any) -> bool:
     import numpyro.distributions as dist
 
     return type(prior) is dist.Normal and prior.batch_shape == ()
+
+
+def _is_size(scale: float) -> bool:
+    return 1 / LARGEST_RESPONSE <= scale <= LARGEST_RESPONSE
+
+
+def _sd_prior(name: str, prior: Any) -> Any:
+    if isinstance(prior, Exponential):
+        rate = real_number(f"rate of the prior of {name}", prior.rate)
+        if not _is_size(rate):
+            raise InputError(
+                f"the prior of {name} is Exponential({rate:g}): give a positive rate, of one over "
+                "a size that a response can have."
+            )
+        return Exponential(rate)
+    from numpyro.distributions import Distribution
+
+    if not isinstance(prior, Distribution):
+        raise InputError(
+            f"the prior of {name} is {told(prior)}, not a distribution of numpyro: "
+            "give an Exponential, HalfNormal, Gamma or another positive distribution."
+        )
+    if prior.batch_shape != () or prior.event_shape != ():
+        raise InputError(f"the prior of {name} is of several numbers: give one of a single SD.")
+    kind = type(prior).__name__
+    try:
+        if not _is_positive(prior.support):
+            raise InputError(
+                f"the prior of {name} is {kind}, which is not confined to positive numbers: "
+                "give an Exponential, HalfNormal, Gamma or another positive distribution."
+            )
+        if not _has_density(prior):
+            raise InputError(
+                f"the prior of {name} is {kind}, whose density with these parameters is zero or "
+                "not a number everywhere: look at them."
+            )
+    except TypeError:  # what jax traces is not yet a number
+        raise InputError(
+            f"the prior of {name} is {kind} with parameters that are not numbers: give numbers, "
+            "and call fit outside of jax.jit."
+        ) from None
+    return prior
+
+
+def _is_positive(support: Any) -> bool:
+    from numpyro.distributions import constraints
+
+    bounded = isinstance(support, constraints.greater_than | constraints.interval)
+    return bounded and bool(support.lower_bound >= 0)
+
+
+def _has_density(prior: Any) -> bool:
+    """Whether a prior has a density at any of many SDs, of all sizes and all over its support."""
+    support = prior.support
+    low, high = support.lower_bound, getattr(support, "upper_bound", LARGEST_RESPONSE)
+    sds = np.concatenate(
+        [np.geomspace(1 / LARGEST_RESPONSE, LARGEST_RESPONSE, 281), np.linspace(low, high, 101)]
+    )
+    with jax.enable_x64(True):
+        log_densities = np.asarray(prior.log_prob(jnp.asarray(sds[np.asarray(support(sds))])))
+    return bool(np.isfinite(log_densities).any())
 
 
 def describe_priors(priors: Priors, data: CrossedData, name: str) -> dict:

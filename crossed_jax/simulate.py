@@ -21,7 +21,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from crossed_jax.data import DELIMITERS, CrossedData, Factor, InputError
+from crossed_jax.arguments import real_number, whole_number
+from crossed_jax.data import DELIMITERS, LARGEST_RESPONSE, CrossedData, Factor, InputError
+from crossed_jax.errors import told
 from crossed_jax.files import replacing
 
 # Codes are int32 and counts of rows are kept in arrays of that size elsewhere.
@@ -90,25 +92,22 @@ def simulate_screen(
         If a size, fraction, mean, SD or the seed is out of range, or so much is missing that a
         factor has a level per row.
     """
-    _check_integer("number of genes", num_genes, at_least=2)
-    _check_integer("number of cell lines", num_cell_lines, at_least=2)
-    fewest, most = num_replicates if isinstance(num_replicates, tuple) else (num_replicates,) * 2
-    _check_integer("number of replicates", fewest, at_least=1)
-    _check_integer("most replicates of a line", most, at_least=fewest)
-    _check_integer("seed", seed, at_least=0)
+    num_genes = whole_number("number of genes", num_genes, at_least=2)
+    num_cell_lines = whole_number("number of cell lines", num_cell_lines, at_least=2)
+    fewest, most = _replicates(num_replicates)
+    seed = whole_number("seed", seed, at_least=0)
+    missing = real_number("missing fraction", missing)
     if not 0 <= missing < 1:
         raise InputError(f"the missing fraction is {missing}: give 0 or more, and less than 1.")
-    num_rows = int(num_genes) * int(num_cell_lines) * int(most)
+    num_rows = num_genes * num_cell_lines * most
     if num_rows > _MOST_ROWS:
         raise InputError(f"a screen of {num_rows:,} rows is too large: ask for fewer.")
-    for name, mean in (("gene mean", gene_mean), ("cell-line mean", cell_line_mean)):
-        if not math.isfinite(mean):
-            raise InputError(f"the {name} is {mean}: give a finite number.")
-    sds = {"gene SD": gene_sd, "cell-line SD": cell_line_sd, "noise SD": noise_sd}
-    for name, sd in sds.items():
-        if not (math.isfinite(sd) and sd >= 0):
-            raise InputError(f"the {name} is {sd}: give a finite number, zero or more.")
-    if not any(sds.values()):
+    gene_mean = _size("gene mean", gene_mean)
+    cell_line_mean = _size("cell-line mean", cell_line_mean)
+    gene_sd = _size("gene SD", gene_sd, at_least=0.0)
+    cell_line_sd = _size("cell-line SD", cell_line_sd, at_least=0.0)
+    noise_sd = _size("noise SD", noise_sd, at_least=0.0)
+    if not gene_sd + cell_line_sd + noise_sd:
         raise InputError("all SDs are zero, so nothing would vary: make one of them positive.")
 
     rng = np.random.default_rng(seed)
@@ -213,9 +212,24 @@ def write_table(frame: pl.DataFrame, path: str | Path) -> None:
         ) from None
 
 
-def _check_integer(name: str, value: int, *, at_least: int) -> None:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < at_least:
-        raise InputError(f"the {name} is {value!r}: give a whole number, {at_least} or more.")
+def _replicates(given: int | tuple[int, int]) -> tuple[int, int]:
+    """Fewest and most replicates of a cell line."""
+    pair = given if isinstance(given, tuple | list) else (given, given)
+    if len(pair) != 2:
+        raise InputError(
+            f"the number of replicates is {told(given)}: give a whole number, or the least and "
+            "the most."
+        )
+    fewest = whole_number("number of replicates", pair[0], at_least=1)
+    return fewest, whole_number("most replicates of a line", pair[1], at_least=fewest)
+
+
+def _size(name: str, value: float, at_least: float = -math.inf) -> float:
+    size = real_number(name, value)
+    if not at_least <= size or abs(size) > LARGEST_RESPONSE:
+        zero = ", zero or more" if at_least == 0 else ""
+        raise InputError(f"the {name} is {size}: give a finite number{zero}, below 1e70.")
+    return size
 
 
 def _draw_seen(rng: np.random.Generator, shape: tuple[int, int], missing: float) -> np.ndarray:

@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crossed_jax.arguments import real_number
 from crossed_jax.diagnostics import Convergence, convergence
 from crossed_jax.effective_sample_size import by_blocks, quantile_of_sorted
-from crossed_jax.posterior import factor_names
+from crossed_jax.errors import InputError
+from crossed_jax.names import of_factor
+from crossed_jax.posterior import factor_names, require_fit
 
 if TYPE_CHECKING:
     import polars as pl
@@ -54,11 +57,12 @@ def effects(
 
     Raises
     ------
-    ValueError
-        If `interval` is not between 0 and 1.
+    InputError
+        If `interval` is not between 0 and 1, or `tree` not a fit.
     """
     import polars as pl
 
+    require_fit(tree, "effects")
     constant = tree["constant_data"].to_dataset()
     factors = factor_names(tree)
     if statistics is None:
@@ -74,8 +78,8 @@ def effects(
                 {
                     "factor": [factor] * len(levels),
                     "level": levels,
-                    "n": constant[f"{factor}_n"].values.astype(np.int64),
-                    "raw_mean": constant[f"{factor}_raw_mean"].values.astype(float),
+                    "n": constant[of_factor(factor, "n")].values.astype(np.int64),
+                    "raw_mean": constant[of_factor(factor, "raw_mean")].values.astype(float),
                     **effect_moments(tree, factor, interval),
                     "ess_bulk": _values(statistics.ess_bulk, name, unknown),
                     "r_hat": _values(statistics.r_hat, name, unknown),
@@ -122,11 +126,12 @@ def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFra
 
     Raises
     ------
-    ValueError
-        If `interval` is not between 0 and 1.
+    InputError
+        If `interval` is not between 0 and 1, or `tree` not a fit.
     """
     import polars as pl
 
+    require_fit(tree, "variance_components")
     posterior = tree["posterior"].to_dataset()
     factors = [f for f in factor_names(tree) if f"{f}_sd" in posterior]
     names = [*(f"{factor}_sd" for factor in factors), "sigma"]
@@ -162,8 +167,10 @@ def _moments(draws: np.ndarray | xr.DataArray, interval: float) -> dict[str, np.
 
 
 def _check_interval(interval: float) -> None:
-    if not 0 < interval < 1:
-        raise ValueError(f"interval must be between 0 and 1, not {interval}")
+    if not 0 < real_number("interval", interval) < 1:
+        raise InputError(
+            f"the interval is {interval}: give the probability inside it, between 0 and 1."
+        )
 
 
 def _values(statistic: xr.Dataset, name: str, otherwise: np.ndarray) -> np.ndarray:

@@ -65,9 +65,8 @@ def crossed_jax(*arguments):
 
 
 def fit(table, out, *options, response="logfc", factors="gene,cell_line"):
-    return crossed_jax(
-        "fit", table, "--response", response, "--factors", factors, "--out", out, *options
-    )
+    columns = () if "--factors" in options else ("--factors", factors)
+    return crossed_jax("fit", table, "--response", response, *columns, "--out", out, *options)
 
 
 def contents(folder):
@@ -170,16 +169,21 @@ BAD_ARGUMENTS = {
     ),
     "no factor name": ("good.csv", ["--factors", ""], ["at least two factors"]),
     "factor with control character": ("good.csv", ["--factors", "a\x1bb,gene"], [r"'a\x1bb'"]),
+    "one column whose name has a comma": (
+        "good.csv",
+        ["--factors", "gene,cell_line", "--factors", "gene"],
+        ["good.csv has no column 'gene,cell_line'"],
+    ),
     "reserved name": ("good.csv", ["--factors", "sigma,gene"], ["'sigma'", "the model itself"]),
     "clashing names": ("good.csv", ["--factors", "gene,gene_sd"], ["'gene_sd'", "factor 'gene'"]),
     "reserved response": ("good.csv", ["--response", "draw"], ["'draw'", "rename"]),
-    "no chains": ("good.csv", ["--chains", "0"], ["0 chains", "at least 1"]),
-    "no draws": ("good.csv", ["--draws", "0"], ["0 draws", "at least 4"]),
-    "too few draws": ("good.csv", ["--draws", "3"], ["3 draws", "at least 4"]),
+    "no chains": ("good.csv", ["--chains", "0"], ["number of chains is 0", "1 or more"]),
+    "no draws": ("good.csv", ["--draws", "0"], ["number of draws is 0", "4 or more"]),
+    "too few draws": ("good.csv", ["--draws", "3"], ["number of draws is 3", "4 or more"]),
     "chains beyond memory": ("good.csv", ["--chains", "10000000000"], ["chains need", "or fewer"]),
     "endless warm-up": ("good.csv", ["--warmup", "1000000000000"], ["steps need", "or fewer"]),
-    "no warm-up": ("good.csv", ["--warmup", "0"], ["0 warm-up steps", "at least 1"]),
-    "negative warm-up": ("good.csv", ["--warmup", "-5"], ["-5 warm-up steps"]),
+    "no warm-up": ("good.csv", ["--warmup", "0"], ["warm-up steps is 0", "1 or more"]),
+    "negative warm-up": ("good.csv", ["--warmup", "-5"], ["warm-up steps is -5"]),
     "target 0": ("good.csv", ["--target-accept", "0"], ["target acceptance rate is 0.0"]),
     "target 1.5": ("good.csv", ["--target-accept", "1.5"], ["target acceptance rate is 1.5"]),
     "target nan": ("good.csv", ["--target-accept", "nan"], ["target acceptance rate is nan"]),
@@ -202,15 +206,57 @@ BAD_SIMULATIONS = {
 }
 
 USAGE_ERRORS = {
-    "unknown command": ["fits"],
-    "no table": ["fit", "--response", "y", "--factors", "a,b", "--out", "out"],
-    "no response": ["fit", "good.csv", "--factors", "gene,cell_line", "--out", "out"],
-    "unknown option": ["fit", "good.csv", "--banana"],
-    "unknown form": ["fit", "good.csv", "--parameterization", "best"],
-    "unknown priors": ["fit", "good.csv", "--priors", "flat"],
-    "chains in words": ["fit", "good.csv", "--chains", "two"],
-    "simulate to nowhere": ["simulate"],
-    "demo with an argument": ["demo", "screen.csv"],
+    "unknown command": (["fits"], "no such command 'fits'. Did you mean 'fit'?"),
+    "no table": (
+        ["fit", "--response", "y", "--factors", "a,b", "--out", "out"],
+        "missing argument 'table': see crossed-jax fit --help.",
+    ),
+    "no response": (
+        ["fit", "good.csv", "--factors", "gene,cell_line", "--out", "out"],
+        "missing option '--response': see crossed-jax fit --help.",
+    ),
+    "unknown option": (
+        ["fit", "good.csv", "--banana"],
+        "there is no option '--banana': see crossed-jax fit --help.",
+    ),
+    "misspelt option": (
+        ["fit", "good.csv", "--factor", "gene"],
+        "there is no option '--factor': did you mean --factors?",
+    ),
+    "option with control character": (
+        ["fit", "good.csv", "--ba\x1bnana"],
+        r"there is no option '--ba\x1bnana': see crossed-jax fit --help.",
+    ),
+    "option without its value": (
+        ["fit", "good.csv", "--out"],
+        "option '--out' requires an argument: see crossed-jax --help.",
+    ),
+    "unknown form": (
+        ["fit", "good.csv", "--parameterization", "best"],
+        "--parameterization is 'best': give one of 'auto', 'original', 'design_matrix', "
+        "'sum_to_zero', 'collapsed'.",
+    ),
+    "unknown priors": (
+        ["fit", "good.csv", "--priors", "flat"],
+        "--priors is 'flat': give one of 'post', 'scaled'.",
+    ),
+    "chains in words": (
+        ["fit", "good.csv", "--chains", "two"],
+        "--chains is 'two': give a whole number.",
+    ),
+    "rate in words": (
+        ["fit", "good.csv", "--target-accept", "high"],
+        "--target-accept is 'high': give a number.",
+    ),
+    "fewer draws": (["resume", "run", "--extend", "-3"], "--extend is '-3': give 0 or more."),
+    "simulate to nowhere": (
+        ["simulate"],
+        "missing option '--out': see crossed-jax simulate --help.",
+    ),
+    "demo with an argument": (
+        ["demo", "screen.csv"],
+        "got unexpected extra argument(s) (screen.csv): see crossed-jax demo --help.",
+    ),
 }
 
 
@@ -270,14 +316,23 @@ def test_a_demo_that_cannot_be_written_is_refused(folder):
     assert contents(folder) == before
 
 
-@pytest.mark.parametrize("arguments", USAGE_ERRORS.values(), ids=USAGE_ERRORS.keys())
-def test_wrong_usage_is_told(folder, arguments):
+@pytest.mark.parametrize(("arguments", "message"), USAGE_ERRORS.values(), ids=USAGE_ERRORS.keys())
+def test_wrong_usage_is_told_in_one_line(folder, arguments, message):
     before = contents(folder)
-    outcome = crossed_jax(*arguments)
-    assert (outcome.code, outcome.out) == (2, "")
-    assert "Usage: " in outcome.err
-    assert "Traceback" not in outcome.err
+    assert crossed_jax(*arguments) == (2, "", f"crossed-jax: {message}\n")
     assert contents(folder) == before
+
+
+def test_without_arguments_it_is_help_that_is_wanted():
+    assert crossed_jax() == crossed_jax("--help")
+
+
+def test_a_failure_of_the_system_is_told_in_one_line(folder, monkeypatch):
+    def unsearchable(*_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "locked/run")
+
+    monkeypatch.setattr("crossed_jax.checkpoint.load_command", unsearchable)
+    assert_refused(crossed_jax("resume", "locked/run"), "'locked/run'", "Permission denied")
 
 
 def test_bad_input_is_told_in_a_process_of_its_own(tmp_path):
@@ -292,6 +347,20 @@ def test_bad_input_is_told_in_a_process_of_its_own(tmp_path):
     )
     assert_refused(Outcome(ended.returncode, ended.stdout, ended.stderr), "none.csv does not exist")
     assert paths(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--factors", " cell line, gene"], ["--factors", "cell line", "--factors", "a,b"]],
+    ids=["in one", "one by one"],
+)
+def test_columns_with_spaces_and_commas_are_reached(folder, monkeypatch, options):
+    asked = []
+    monkeypatch.setattr("crossed_jax.fitting.fit", lambda data, **_: asked.append(data) or 1 / 0)
+    (folder / "odd.csv").write_text('cell line,"a,b",gene,logfc\nA,x,x,1\nA,w,w,2\nB,x,x,-3\n')
+    with pytest.raises(ZeroDivisionError):
+        fit("odd.csv", "out", *options)
+    assert asked[0].factor_names == ("cell line", "gene" if len(options) == 2 else "a,b")
 
 
 def test_an_interrupted_fit_leaves_nothing(folder, monkeypatch):

@@ -192,6 +192,66 @@ def test_pandas_and_arrow_categories_keep_their_order(ordered):
     assert_same(read(pa.table(frame)), read(frame))
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.cut([5, 1, 1, 5], [0, 2, 8]),
+        pd.arrays.IntervalArray.from_tuples([(1, 2), (0, 1), (0, 1), (1, 2)]),
+        pd.PeriodIndex(["2020-02", "2020-01", "2020-01", "2020-02"], freq="M"),
+        pd.Categorical(pd.PeriodIndex(["2020-02", "2020-01", "2020-01", "2020-02"], freq="M")),
+        pd.to_timedelta([2, 1, 1, 2], unit="h"),
+        pd.Categorical(pd.to_timedelta([2, 1, 1, 2], unit="h")),
+    ],
+    ids=["cut", "interval", "period", "periods", "timedelta", "timedeltas"],
+)
+def test_labels_that_only_pandas_has_are_as_it_writes_them(values):
+    column = pd.Series(values)
+    gene = read(pd.DataFrame({"gene": column, "cell": list("xwxw"), "y": [1.0, 2, 3, 5]})).factors[
+        0
+    ]
+    assert [gene.levels[code] for code in gene.codes] == [str(value) for value in column]
+    if isinstance(values, pd.Categorical):
+        assert gene.levels == tuple(map(str, values.categories))
+
+
+def test_time_spans_are_labels():
+    hours = pl.Series([2, 1, 1, 2]).cast(pl.Duration("us")) * 3_600_000_000
+    frame = pl.DataFrame({"gene": hours, "cell": list("xwxw"), "y": [1.0, 2, 3, 5]})
+    assert read(frame).factors[0].levels == ("2h", "1h")
+
+
+@pytest.mark.parametrize(
+    ("columns", "response", "factors"),
+    [
+        ((0, 1, 2), 2, (0, 1)),
+        ((0, 1, 2), "2", ("0", "1")),
+        (np.arange(3), np.int64(2), np.arange(2)),
+        (pd.MultiIndex.from_tuples([("a", 0), ("a", 1), ("b", 0)]), ("b", 0), [("a", 0), ("a", 1)]),
+    ],
+)
+def test_names_of_columns_need_not_be_text(columns, response, factors):
+    frame = pd.DataFrame({"gene": list("AABB"), "cell": list("xwxw"), "y": [1.0, 2, 3, 5]})
+    data = read(frame.set_axis(columns, axis=1), response, factors)
+    assert data.factor_names == tuple(map(str, factors))
+    np.testing.assert_array_equal(data.response, frame["y"])
+
+
+def test_columns_whose_names_are_written_alike_are_told():
+    frame = pd.DataFrame(NUMBERS).assign(more=1).set_axis([0, 1, 2, "0"], axis=1)
+    with pytest.raises(InputError) as error:
+        read(frame, 2, (0, 1))
+    assert_told(error, "2 columns called '0'", "rename")
+
+
+def test_integers_of_any_size_are_numbers_and_labels():
+    frame = pd.DataFrame(
+        {"gene": [10**30, 2, 2, 10**30], "cell": list("xwxw"), "y": [10**30, 2, 3, 5]}
+    )
+    data = read(frame)
+    assert data.factors[0].levels == (str(10**30), "2")
+    np.testing.assert_array_equal(data.response, [1e30, 2, 3, 5])
+
+
 def test_frames_of_every_library_give_the_same(tmp_path):
     frame = pl.DataFrame(
         {
@@ -278,6 +338,32 @@ def test_a_small_share_is_not_rounded_to_nothing():
     assert read(frame).notes == ("1 of 5,000 rows (under 0.1%) has no y and was left out.",)
 
 
+# Remarks on factors
+
+
+def noted(**columns):
+    size = len(columns["gene"])
+    return read(
+        pl.DataFrame({"cell": ["x", "w", "x", "w", "x"][:size], "y": range(size)} | columns)
+    ).notes
+
+
+def test_levels_that_nearly_agree_are_named():
+    (note,) = noted(gene=["TP53", "B", "tp53 ", "TP53", "B"])
+    assert note == (
+        "gene has levels that differ only by case or by space around them, such as 'TP53' and "
+        "'tp53 ': they are fitted as levels of their own."
+    )
+    assert noted(gene=["TP53", "B", "TP 53", "TP53", "B"]) == ()
+
+
+def test_factors_that_group_alike_are_named():
+    (note,) = noted(gene=["1", "2", "1", "2", "1"])
+    assert note.startswith("gene and cell group the rows alike: ")
+    assert noted(gene=["1", "2", "1", "2", "2"]) == ()
+    assert noted(gene=["1", "2", "3", "2", "1"]) == ()
+
+
 # Real tables
 
 
@@ -341,7 +427,7 @@ BAD_TEXT = {
     ),
     "infinite": (SMALL + "B,x,1\nA,w,-inf\n", ["'y' is infinite in row 6"]),
     "overflow": (SMALL + "B,x,1e999\n", ["'y' is infinite in row 5"]),
-    "huge": (SMALL + "B,x,-1e200\n", ["'y' is -1e+200 in row 5", "rescale"]),
+    "huge": (SMALL + "B,x,-1e80\n", ["'y' is -1e+80 in row 5", "rescale", "overflow"]),
     "no response": ("gene,cell,y\nA,x,\nB,w,NA\n", ["'y' is missing in every row"]),
     "empty level": (SMALL + ",x,1\n", ["factor 'gene' is missing in row 5", "fill it in"]),
     "quoted empty level": (SMALL + 'A,"",1\n', ["factor 'cell' is missing ('') in row 5"]),
@@ -352,6 +438,10 @@ BAD_TEXT = {
     "level missing after a blank line": (SMALL + "\nA,,1\n", ["'cell' is missing in row 5"]),
     "level missing with its response": (SMALL + "A,,\n", ["'cell' is missing in row 5"]),
     "null character": (SMALL + "A\0B,x,1\n", [r"level 'A\x00B'", "null character"]),
+    "long label": (
+        SMALL + "x" * 1_000_000 + ",w,1\n",
+        ["factor 'gene' has a level 'xxx", "of 1,000,000 characters", "shorten"],
+    ),
     "one level": ("gene,cell,y\nA,x,1\nA,w,2\nA,w,3\n", ["'gene' has a single level", "'A'"]),
     "one level left": (
         "gene,cell,y\nA,x,1\nA,w,2\nA,w,3\nB,w,\n",
@@ -363,8 +453,8 @@ BAD_TEXT = {
     ),
     "constant": ("gene,cell,y\nA,x,2\nA,w,2\nB,x,2\nB,w,2\n", ["'y' is 2 in every row"]),
     "hardly varies": (
-        "gene,cell,y\nA,x,1e-200\nA,w,0\nB,x,0\nB,w,0\n",
-        ["varies by only 1e-200", "rescale"],
+        "gene,cell,y\nA,x,1e-80\nA,w,0\nB,x,0\nB,w,0\n",
+        ["varies by only 1e-80", "rescale"],
     ),
     "short line": (SMALL + "B,x\n", ["screen.csv", "row 5 ", "fields: 2, not 3"]),
     "long line": (SMALL + "\nB,x,1,5\n" + SMALL, ["row 5 ", "fields: 4, not 3"]),
@@ -468,6 +558,23 @@ BAD_FRAMES = {
     "no rows": (pl.DataFrame(NUMBERS).clear(), ["the data frame", "no rows"]),
     "missing column": (pd.DataFrame(NUMBERS).rename(columns={"y": "Y"}), ["did you mean 'Y'?"]),
     "columns of numbers": (pd.DataFrame(np.zeros((4, 3))), ["no column 'y'", "'0', '1', '2'"]),
+    "complex response": (pd.DataFrame(NUMBERS | {"y": [1j, 2, 3, 5]}), ["'y' has type complex128"]),
+    "complex factor": (
+        pd.DataFrame(NUMBERS | {"gene": [1j, 1j, 3, 5]}),
+        ["'gene' has type complex128"],
+    ),
+    "too huge integers": (
+        pd.DataFrame(NUMBERS | {"y": [10**400, 2, 3, 5]}),
+        ["'y' has a number that is out of range"],
+    ),
+    "interval as response": (
+        pd.DataFrame(NUMBERS | {"y": pd.to_timedelta([1, 2, 3, 5], unit="h")}),
+        ["'y' has type Duration", "not numeric"],
+    ),
+    "missing interval": (
+        pd.DataFrame(NUMBERS | {"gene": pd.cut([1, 1, 5, 50], [0, 2, 8])}),
+        ["'gene' is missing in row 4"],
+    ),
     "duplicated in pandas": (
         pd.DataFrame(NUMBERS).set_axis(["gene", "cell", "cell"], axis=1),
         ["rename all but one"],
@@ -497,6 +604,11 @@ BAD_NAMES = {
     "one factor": ("y", ("gene",), ["at least two factors, got 1"]),
     "no factor": ("y", (), ["at least two factors, got 0"]),
     "factors in one string": ("y", "gene,cell", ["list of column names"]),
+    "no factors at all": ("y", None, ["list of column names"]),
+    "a number for factors": ("y", 5, ["list of column names"]),
+    "factors without order": ("y", {"gene", "cell"}, ["list of column names"]),
+    "no response": (None, ("gene", "cell"), ["must be a column name"]),
+    "several responses": (["y"], ("gene", "cell"), ["must be a column name"]),
     "response among factors": ("gene", ("gene", "cell"), ["'gene' is asked for twice"]),
     "factor twice": ("y", ("gene", "cell", "gene"), ["'gene' is asked for twice"]),
     "blank factor": ("y", (" ", "cell"), ["' '", "rename"]),
@@ -511,6 +623,8 @@ BAD_NAMES = {
         ["'gene_effect'", "factor 'gene'", "rename"],
     ),
     "effect before its factor": ("y", ("gene_sd", "gene"), ["'gene_sd'", "rename"]),
+    "count of another factor": ("y", ("gene", "gene_n"), ["'gene_n'", "factor 'gene'", "rename"]),
+    "raw mean of another factor": ("y", ("gene_raw_mean", "gene"), ["'gene_raw_mean'", "rename"]),
     **{
         f"factor called {name}": ("y", (name, "cell"), [f"factor '{name}'", "the model itself"])
         for name in ("intercept", "sigma", "chain", "draw", "row", "lp")

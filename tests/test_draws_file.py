@@ -95,6 +95,15 @@ def test_what_cannot_be_streamed_is_told(tmp_path, settings, message):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_directory_that_cannot_be_searched_is_told(tmp_path, monkeypatch):
+    def unsearchable(_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("crossed_jax.fitting.Path.is_dir", unsearchable)
+    with pytest.raises(InputError, match=r"posterior.nc' \(Permission denied\)"):
+        cj.fit(cj.penicillin(), stream_to=tmp_path / "posterior.nc")
+
+
 def test_no_more_is_read_at_once_than_a_slab(small_slabs, tmp_path, monkeypatch):
     del small_slabs
     read = []

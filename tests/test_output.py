@@ -13,6 +13,7 @@ import xarray as xr
 
 from crossed_jax.data import InputError
 from crossed_jax.files import staging
+from crossed_jax.marker import MARKER, is_marked
 from crossed_jax.output import staged_directory, write_json, write_tree
 
 
@@ -259,3 +260,8 @@ def test_tree_does_not_need_crossed_jax_to_be_read(tmp_path, tree):
         np.testing.assert_array_equal(
             file["posterior/intercept"][:], tree["posterior"]["intercept"].values
         )
+
+
+def test_a_marker_of_nested_json_marks_nothing(tmp_path):
+    (tmp_path / MARKER).write_text("[" * 4096)
+    assert not is_marked(tmp_path, "results")

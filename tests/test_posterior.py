@@ -10,8 +10,9 @@ from tables import table, unbalanced
 from truth import dense_design, log_marginal
 
 import crossed_jax.posterior
-from crossed_jax.data import InputError
+from crossed_jax.data import CrossedData, Factor, InputError
 from crossed_jax.models.form import Quantities
+from crossed_jax.names import check_names
 from crossed_jax.posterior import factor_names, original_coordinates, to_datatree
 from crossed_jax.priors import Priors, describe_priors, post_priors
 from crossed_jax.sampler import Statistics
@@ -46,10 +47,10 @@ def quantities(shape, levels, *, sds, intercept=0.5, original=False, seed=0):
     )
 
 
-def tree_of(draws, data=DATA, parameterization="sum_to_zero", priors=None):
+def tree_of(draws, data=DATA, parameterization="sum_to_zero", priors=None, moments=None):
     described = describe_priors(priors or post_priors(len(data.factors)), data, "post")
     attributes = {"parameterization": parameterization, "priors": described, "seed": 7}
-    return to_datatree(draws, statistics(draws.intercept.shape), data, attributes)
+    return to_datatree(draws, statistics(draws.intercept.shape), data, attributes, moments)
 
 
 # to_datatree
@@ -127,6 +128,40 @@ def test_rows_of_a_large_table_are_not_kept_but_its_levels_are(monkeypatch):
     assert set(tree["constant_data"].data_vars) == {
         f"{factor}_{what}" for factor in ("gene", "line") for what in ("n", "raw_mean")
     }
+
+
+def test_a_long_label_does_not_widen_the_others(tmp_path):
+    levels = (*(f"g{i}" for i in range(17_999)), "x" * 10_000)
+    codes = np.arange(36_000) % 18_000
+    factors = (Factor("gene", levels, codes), Factor("line", ("é", "w"), codes % 2))
+    data = CrossedData(np.arange(36_000.0), "y", factors, num_missing=0, notes=())
+    tree = tree_of(quantities((1, 4), (18_000, 2), sds=(0.5, 2.0)), data)
+    for group in ("posterior", "constant_data"):
+        assert tree[group]["gene"].nbytes < 1e6
+        assert tree[group].sel(gene="g7")["line"].values.tolist() == ["é", "w"]
+
+
+def test_labels_come_back_from_a_file(tmp_path):
+    tree = tree_of(quantities((2, 5), LEVELS, sds=(0.5, 2.0)))
+    tree.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    with xr.open_datatree(tmp_path / "a.nc", engine="h5netcdf") as found:
+        xr.testing.assert_identical(found.load(), tree)
+        assert found["posterior"].sel(gene="gene1")["gene_effect"].shape == (2, 5)
+
+
+def test_every_name_of_a_factor_is_reserved():
+    draws = quantities((2, 5), LEVELS, sds=(0.5, 2.0), original=True)
+    tree = tree_of(
+        draws, parameterization="original", moments=[(np.ones(3),) * 2, (np.ones(2),) * 2]
+    )
+    used = {name for group in tree.children for name in tree[group].variables}
+    of_gene = {name for name in used if str(name).startswith("gene")}
+    assert of_gene >= {"gene", "gene_effect", "gene_n", "gene_code", "gene_raw_mean"}
+    for name in of_gene - {"gene"}:
+        with pytest.raises(InputError, match=f"'{name}' in the results, which belongs to"):
+            check_names("y", ("gene", name))
+        with pytest.raises(InputError, match=f"'{name}' in the results, which belongs to"):
+            check_names("y", (name, "gene"))
 
 
 def test_attributes_are_text_and_others_are_json():

@@ -22,7 +22,7 @@ from crossed_jax.models.form import (
     log_sd_scales,
     scatter,
 )
-from crossed_jax.priors import Normal
+from crossed_jax.priors import Normal, log_density_of_log_sd
 from crossed_jax.types import Array
 
 
@@ -37,7 +37,7 @@ class Position(NamedTuple):
 def log_density(position: Position, problem: Problem) -> Array:
     """Log posterior density of the module's model, up to a constant."""
     priors = problem.priors
-    log_prior = priors.sigma.log_prob(jnp.exp(position.log_sigma)) + position.log_sigma
+    log_prior = log_density_of_log_sd(priors.sigma, position.log_sigma)
     log_prior += priors.sum_of_means.log_prob(position.intercept)
     for mean, coefficients in zip(priors.factor_means, position.coefficients, strict=True):
         log_prior += Normal(jnp.asarray(0.0), mean.scale).log_prob(coefficients).sum()
