@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -330,6 +332,14 @@ def test_ctrl_c_at_the_very_end_comes_too_late(tmp_path, monkeypatch):
     monkeypatch.setattr("crossed_jax.output.put", interrupted)
     fill(tmp_path / "out", table="new")
     assert contents(tmp_path) == {"out": None, "out/table": "new"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+def test_whatever_happens_there_is_the_earlier_result_or_the_new_one():
+    script = Path(__file__).with_name("stress_publishing.py")
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # write_json
