@@ -8,8 +8,9 @@ import math
 import os
 import signal
 import sys
+import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -40,7 +41,7 @@ FIGURE_PREDICTIONS = 20_000_000
 
 
 class InterruptedRunError(Exception):
-    """Ctrl-C, while the run was kept in a checkpoint."""
+    """Ctrl-C; the message says what there is of the run."""
 
 
 class Parameterization(StrEnum):
@@ -163,12 +164,10 @@ def _fit(command: "Command", checkpoint: Path | None, quiet: bool) -> None:
 
     seed_number(command.seed)
     table, response, factors, out, *_ = command
-    if checkpoint is not None:
-        _check_apart(Path(out), checkpoint)
     settings = command._asdict()
     for name in ("table", "response", "factors", "out", "stream", "figures"):
         del settings[name]  # the rest is what fit is given
-    with staged_directory(out) as folder:
+    with _interruptible(checkpoint), staged_directory(out, table, checkpoint) as folder:
         clock = time.perf_counter()
         data = read_table(table, response=response, factors=tuple(factors))
         seconds = {"read": time.perf_counter() - clock}
@@ -191,36 +190,35 @@ def _fit(command: "Command", checkpoint: Path | None, quiet: bool) -> None:
         stream_to = None
         if command.stream or (keeps_draws and too_many):
             stream_to = folder / POSTERIOR
-        try:
-            with _progress(quiet) as report:
-                tree = fit_model(
-                    data,
-                    checkpoint=checkpoint and Commanded(checkpoint, command),
-                    stream_to=stream_to,
-                    report=report(command.parameterization),
-                    **settings,
-                )
-        except KeyboardInterrupt:
-            if checkpoint is None:
-                raise
-            raise InterruptedRunError(checkpoint) from None
-        diagnosis = _write_fit(tree, data, folder, seconds, command.figures)
+        with _progress(quiet) as report:
+            tree = fit_model(
+                data,
+                checkpoint=checkpoint and Commanded(checkpoint, command),
+                stream_to=stream_to,
+                report=report(command.parameterization),
+                **settings,
+            )
+        diagnosis, left_out = _write_fit(tree, data, folder, seconds, command.figures)
     _tell(diagnosis, quiet)
+    _tell_left_out(left_out, quiet)
     if not quiet:
         _say(f"Results are in {out}.")
     if not diagnosis.converged:
         raise typer.Exit(3)
 
 
-def _check_apart(out: Path, checkpoint: Path) -> None:
-    one, other = out.resolve(), checkpoint.resolve()
-    if one.is_relative_to(other) or other.is_relative_to(one):
-        from crossed_jax.data import InputError
+@contextmanager
+def _interruptible(checkpoint: Path | None) -> Iterator[None]:
+    """Say what there is of a run that is interrupted in this block."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        from crossed_jax.checkpoint import COMMAND
 
-        raise InputError(
-            f"the results in {str(out)!r} and the checkpoint in {str(checkpoint)!r} would lie "
-            "within one another: name directories side by side."
-        )
+        begun = checkpoint is not None and (checkpoint / COMMAND).exists()
+        raise InterruptedRunError(
+            f"go on with: crossed-jax resume {checkpoint}" if begun else "nothing was written."
+        ) from None
 
 
 def _write_fit(
@@ -229,37 +227,68 @@ def _write_fit(
     folder: Path,
     seconds: dict[str, float],
     figures: bool,
-) -> Any:
+) -> tuple[Any, dict[str, str | Exception]]:
     from crossed_jax.diagnostics import convergence, diagnose
-    from crossed_jax.output import run_record, write_json, write_tree
+    from crossed_jax.output import run_record, write_csv, write_json, write_tree
     from crossed_jax.summaries import effects, variance_components
 
     clock = time.perf_counter()
     statistics = convergence(tree)
     diagnosis = diagnose(tree, statistics)
-    effects(tree, statistics=statistics).write_csv(folder / "effects.csv")
-    variance_components(tree).write_csv(folder / "variance_components.csv")
+    write_csv(effects(tree, statistics=statistics), folder / "effects.csv")
+    write_csv(variance_components(tree), folder / "variance_components.csv")
     write_json(diagnosis.to_dict(), folder / "diagnostics.json")
     if not (folder / POSTERIOR).exists():  # else it was written as it was drawn
         write_tree(tree, folder / POSTERIOR)
-    if figures:
-        _write_figures(tree, data, folder / "figures")
+    left_out = _write_figures(tree, data, folder / "figures") if figures else {}
     tree.close()
     seconds["write"] = time.perf_counter() - clock
-    write_json(run_record(tree, seconds), folder / "run.json")
-    return diagnosis
+    told = {"figures_left_out": {name: _one_line(why) for name, why in left_out.items()}}
+    write_json(run_record(tree, seconds) | told, folder / "run.json")
+    return diagnosis, left_out
 
 
-def _write_figures(tree: "xr.DataTree", data: "CrossedData", folder: Path) -> None:
-    from crossed_jax import plots
-    from crossed_jax.predict import posterior_predictive
+def _write_figures(
+    tree: "xr.DataTree", data: "CrossedData", folder: Path
+) -> dict[str, str | Exception]:
+    """Draw what can be drawn; say of each figure that is left out why, or what failed."""
+    os.environ["MPLBACKEND"] = "agg"  # a notebook's may not be installed here
+    left_out: dict[str, str | Exception] = {}
+    try:
+        from crossed_jax import plots
+        from crossed_jax.predict import posterior_predictive
 
-    num_draws = FIGURE_PREDICTIONS // (len(data.response) * tree["posterior"].sizes["chain"])
-    if num_draws >= 50 and f"{data.factors[0].name}_effect" in tree["posterior"]:
-        # some hundred draws place the 95% intervals well enough to be seen
-        seed = int(tree.attrs["seed"])
-        tree = posterior_predictive(tree, data, num_draws=min(num_draws, 200), seed=seed)
-    plots.save_figures(tree, folder)
+        num_draws = FIGURE_PREDICTIONS // (len(data.response) * tree["posterior"].sizes["chain"])
+        if f"{data.factors[0].name}_effect" not in tree["posterior"]:
+            left_out["posterior_predictive"] = "the draws of the effects were not kept"
+        elif num_draws < 50:
+            left_out["posterior_predictive"] = (
+                f"{len(data.response):,} rows are too many to predict in passing; "
+                "crossed_jax.posterior_predictive does it"
+            )
+        else:
+            # some hundred draws place the 95% intervals well enough to be seen
+            seed = int(tree.attrs["seed"])
+            tree = posterior_predictive(tree, data, num_draws=min(num_draws, 200), seed=seed)
+        return left_out | plots.save_figures(tree, folder)
+    except Exception as error:  # whatever it is, figures are not worth the fit
+        return left_out | {"figures": error}
+
+
+def _tell_left_out(left_out: Mapping[str, str | Exception], quiet: bool) -> None:
+    """Tell in one line which figures are missing; when quiet, only those that failed."""
+    told = [
+        f"{name} ({_one_line(why)})"
+        for name, why in left_out.items()
+        if isinstance(why, Exception) or not quiet
+    ]
+    if told:
+        _say(f"Not drawn: {', '.join(told)}.")
+
+
+def _one_line(why: str | Exception) -> str:
+    text = why if isinstance(why, str) else f"{type(why).__name__}: {why}"
+    return textwrap.shorten(text, 300, placeholder="...").rstrip(".")
 
 
 @app.command()
@@ -287,11 +316,13 @@ def simulate(
     """Simulate a gene x cell line screen; the post's, unless told otherwise."""
     from crossed_jax.simulate import (
         replicate_range,
+        require_replaceable,
         screen_frame,
         simulate_screen,
         write_table,
     )
 
+    require_replaceable(out)
     simulation = simulate_screen(
         num_genes=genes,
         num_cell_lines=cell_lines,
@@ -317,10 +348,11 @@ def demo(
     """Fit the post's data in four forms at the post's settings, and show what the ridge costs."""
     from crossed_jax.output import staged_directory
 
-    with staged_directory(out) as folder:
+    os.environ["MPLBACKEND"] = "agg"  # a notebook's may not be installed here
+    with _interruptible(None), staged_directory(out) as folder:
         from crossed_jax import plots
         from crossed_jax.demo import compare, explain, fit_forms
-        from crossed_jax.output import write_tree
+        from crossed_jax.output import write_csv, write_tree
         from crossed_jax.posterior import original_coordinates
         from crossed_jax.predict import posterior_predictive
         from crossed_jax.simulate import screen_frame, simulate_screen, write_table
@@ -332,11 +364,13 @@ def demo(
         for form, tree in trees.items():
             write_tree(tree, folder / f"{form}.nc")
         comparison = compare(trees)
-        comparison.write_csv(folder / "comparison.csv")
+        write_csv(comparison, folder / "comparison.csv")
         tree = posterior_predictive(trees["sum_to_zero"], simulation.data, num_draws=500)
-        plots.save_figures(tree, folder / "figures", simulation.truth)
+        failures = plots.save_figures(tree, folder / "figures", simulation.truth)
         recovered = original_coordinates(trees["sum_to_zero"])
-        plots.ridge(trees["original"], recovered).savefig(folder / "figures/ridge.png", dpi=150)
+        ridge = {"ridge": lambda: plots.ridge(trees["original"], recovered)}
+        failures |= plots.save(ridge, folder / "figures")
+    _tell_left_out(failures, quiet)
     _print_comparison(comparison)
     print(explain(comparison))
     print(f"Tables, draws and figures are in {out}.")
@@ -460,7 +494,7 @@ def run() -> int:
         _complain(str(error))
         return 2
     except InterruptedRunError as stop:
-        _complain(f"interrupted; go on with: crossed-jax resume {stop}")
+        _complain(f"interrupted; {stop}")
         return 130
     except OSError as error:
         what = f"{str(error.filename)!r}" if error.filename else "a file"
@@ -470,5 +504,5 @@ def run() -> int:
         )
         return 2
     if code == 130:  # how Typer ends on Ctrl-C
-        _complain("interrupted; nothing was written.")
+        _complain("interrupted.")
     return code or 0

@@ -20,9 +20,11 @@ import numpy as np
 
 from crossed_jax.data import CrossedData, InputError
 from crossed_jax.effective_sample_size import quantities_at_once
-from crossed_jax.files import reason, require_room, staging
+from crossed_jax.files import reason
+from crossed_jax.hdf5_file import HDF5File
 from crossed_jax.models.form import Quantities
 from crossed_jax.names import of_factor
+from crossed_jax.staging import staging
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -37,10 +39,12 @@ class Effects:
 
     variable: Any
     path: Path
+    file: HDF5File
 
     def __setitem__(self, where: tuple[int, slice], values: np.ndarray) -> None:
         with _told_of(self.path):
             self.variable[where] = values
+            self.file.raise_failure()
 
 
 class DrawsFile:
@@ -54,15 +58,20 @@ class DrawsFile:
 
         labels = {factor.name: factor.labels for factor in data.factors}
         index = {"chain": np.arange(num_chains), "draw": np.arange(num_draws)}
-        xr.Dataset(coords=index | labels).to_netcdf(path, group="posterior", engine="h5netcdf")
         self.path = path
         width = quantities_at_once(num_chains * num_draws)
         at_once = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         at_once.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         at_once.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         with ExitStack() as opened:
-            stored = opened.enter_context(h5py.File(path, "a"))
-            posterior = opened.enter_context(h5netcdf.File(stored, "a"))["posterior"]
+            self.file = opened.enter_context(HDF5File(path))
+            xr.Dataset(coords=index | labels).to_netcdf(
+                self.file, group="posterior", engine="h5netcdf"
+            )
+            self.file.raise_failure()  # HDF5 could not open again what it could not write
+            self._hdf5 = opened.enter_context(ExitStack())
+            stored = self._hdf5.enter_context(h5py.File(self.file, "a"))
+            posterior = self._hdf5.enter_context(h5netcdf.File(stored, "a"))["posterior"]
             self.effects = [
                 Effects(
                     posterior.create_variable(
@@ -77,12 +86,19 @@ class DrawsFile:
                         dcpl=at_once,
                     ),
                     path,
+                    self.file,
                 )
                 for name, levels in labels.items()
             ]
             stored.flush()
             _reserve(path)
-            self.close = opened.pop_all().close
+            self.file.raise_failure()
+            self._opened = opened.pop_all()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with _told_of(self.path):
+            self._opened.close()
 
     def keep(self, before: int, drawn: Quantities) -> Quantities:
         """Write the effects of some draws, leading dimensions (draws, chains); return the rest."""
@@ -94,13 +110,15 @@ class DrawsFile:
     def finish(self, tree: xr.DataTree) -> None:
         """Write all else that a fit consists of."""
         with _told_of(self.path):
-            self.close()
-            require_room(self.path, tree.nbytes)
+            self._hdf5.close()
+            self.file.raise_failure()
             for node in tree.subtree:
                 group = node.path.strip("/") or None
                 node.to_dataset(inherit=False).to_netcdf(
-                    self.path, mode="a", group=group, engine="h5netcdf"
+                    self.file, mode="a", group=group, engine="h5netcdf"
                 )
+                self.file.raise_failure()
+        self.close()
 
 
 def _check_room(path: Path, data: CrossedData, num_draws: int) -> None:
@@ -114,7 +132,7 @@ def _check_room(path: Path, data: CrossedData, num_draws: int) -> None:
 
 
 def _reserve(path: Path) -> None:
-    """Take all of a file's blocks now: HDF5 does not bear a disk that fills up under it."""
+    """Take all of a file's blocks now: a disk without that room is told before the work."""
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
@@ -137,8 +155,8 @@ def drawing_to(
             aside = begun.enter_context(staging(path.parent)) / path.name
             file = begun.enter_context(closing(DrawsFile(aside, data, num_chains, num_draws)))
         yield file
+        file.close()
         with _told_of(path):
-            file.close()
             aside.replace(path)
 
 

@@ -1,13 +1,9 @@
 """Files that are whole or not there, and that show when they were damaged."""
 
-import errno
 import hashlib
 import os
-import platform
 import re
 import secrets
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -35,43 +31,27 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def staging(home: Path) -> Iterator[Path]:
-    """Give a hidden directory in a directory, to write in; it is removed at the end.
-
-    Those of this machine's processes that were killed are removed too: nobody holds their lock.
-    """
-    prefix = f".crossed_jax-{platform.node()}-"
-    for left in home.iterdir():
-        if left.name.startswith(prefix):
-            with locked(left, wait=False) as abandoned:
-                if abandoned:
-                    shutil.rmtree(left, ignore_errors=True)
-    with ExitStack() as stack:
-        folder = Path(tempfile.mkdtemp(prefix=".new-", dir=home))
-        stack.callback(lambda: shutil.rmtree(folder, ignore_errors=True))
-        stack.enter_context(locked(folder))
-        # it goes by the name that others look for once they can see that it is in use
-        folder = folder.rename(home / f"{prefix}{folder.name.removeprefix('.new-')}")
-        yield folder
-
-
-@contextmanager
 def locked(folder: Path, *, wait: bool = True) -> Iterator[bool | None]:
-    """Hold a directory's lock, which ends with the process if not before; tell if it was had.
+    """Hold the lock of a directory of this user's, which ends with the process if not before.
 
-    False says that another holds it, None that the file system has no locks.
+    Gives whether it was had: False says that another holds it, None that there is none to be had.
+    What is not a directory, a link to one or another user's is not waited for: anybody may put it
+    there.
     """
     held = None
     with ExitStack() as stack:
         if fcntl is not None:
+            alone = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK
             try:
-                descriptor = os.open(folder, os.O_RDONLY)
+                descriptor = os.open(folder, os.O_RDONLY | alone)
                 stack.callback(os.close, descriptor)
-                fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-                held = True
+                if os.fstat(descriptor).st_uid == os.geteuid():
+                    how = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
+                    fcntl.flock(descriptor, how)
+                    held = True
             except BlockingIOError:
                 held = False
-            except OSError:
+            except OSError:  # the file system has no locks
                 pass
         yield held
 
@@ -105,9 +85,3 @@ def read_checked(path: Path) -> bytes | None:
 def reason(error: OSError) -> str:
     """Say in a few words why the system refused; libraries say it at length."""
     return os.strerror(error.errno) if error.errno else str(error)
-
-
-def require_room(path: Path, size: int) -> None:
-    """Refuse to write a file where the disk has no room: HDF5 does not bear one that fills up."""
-    if size > shutil.disk_usage(path.parent).free:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,76 +1,188 @@
-"""The files of a finished run, written whole or not at all."""
+"""The files of a finished run: all of them in their place, or none."""
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crossed_jax.checkpoint import deferred_interrupt
 from crossed_jax.data import InputError
-from crossed_jax.files import locked, reason, require_room, staging
+from crossed_jax.files import reason
+from crossed_jax.hdf5_file import HDF5File
+from crossed_jax.marker import is_marked, mark, unlisted
+from crossed_jax.staging import move_in, put, remove_abandoned, staging
 
 if TYPE_CHECKING:
+    import polars as pl
     import xarray as xr
 
 
 @contextmanager
-def staged_directory(target: str | Path) -> Iterator[Path]:
-    """Write into a temporary directory that takes the target's place when all went well.
+def staged_directory(
+    target: str | Path, table: str | Path | None = None, checkpoint: str | Path | None = None
+) -> Iterator[Path]:
+    """Write into a directory made aside, which takes the target's place when all went well.
 
-    Files that the target already holds are replaced one by one, each atomically, if the new run
-    has a file of that name; others are left alone. If the block raises, nothing changes.
+    The target may be new, empty, or hold an earlier result, which is then gone as a whole. If the
+    block raises, nothing changes.
+
+    Parameters
+    ----------
+    target
+        Where the results will be.
+    table
+        What is read: the target must not hold it.
+    checkpoint
+        Where the run is kept: one must not hold the other.
 
     Raises
     ------
     InputError
-        If the target is a file, or cannot be written.
+        If the target holds anything else or cannot be written: before the block, or, where only
+        the end can show it, afterwards, with the results beside the target.
     """
     target = Path(target)
     place = Path(os.path.realpath(target))
     try:
-        if place.exists() and not place.is_dir():
+        for folder in (place, place.parent):
+            remove_abandoned(folder)
+        problem = _conflict(place, table, checkpoint) or _in_the_way(place)
+        if problem:
             raise InputError(
-                f"cannot write to {str(target)!r}: it is a file; name a directory with --out."
+                f"cannot write to {str(target)!r}: {problem}; name a directory that is new or "
+                "empty with --out."
             )
-        # where files can be moved from into place: inside it, as it may be a mounted volume
-        home = next(folder for folder in (place, *place.parents) if folder.exists())
-        with staging(home) as folder:
-            yield folder
-            _publish(folder, place)
+        fixed = _why_fixed(place)
+        if fixed and any(place.iterdir()):
+            raise InputError(
+                f"cannot replace the results in {str(target)!r} in one step ({fixed}): name "
+                f"another directory with --out, such as {str(target / 'results')!r}."
+            )
+        home = place if fixed else next(path for path in place.parents if path.exists())
+        with ExitStack() as stack:
+            folder = stack.enter_context(staging(home))
+            made = folder / "made"
+            made.mkdir()
+            if place.exists():
+                _give_access_of(place, made)
+            yield made
+            _complete(made)
+            with deferred_interrupt():  # from here on there is a result to end with
+                _publish(made, target, place, move_in if fixed else put)
+                stack.close()
     except OSError as error:
-        raise _unwritable(target, error) from None
+        raise InputError(
+            f"cannot write to {str(target)!r} ({reason(error)}): name a directory that can be "
+            "written with --out."
+        ) from None
 
 
-def _publish(staged: Path, target: Path) -> None:
-    moves = {path: target / path.relative_to(staged) for path in sorted(staged.rglob("*"))}
-    for source, destination in moves.items():
-        if destination.exists() and destination.is_dir() != source.is_dir():
-            kind = "directory" if destination.is_dir() else "file"
-            raise InputError(
-                f"cannot write {str(destination)!r}: a {kind} is in its place; move it, or name "
-                "another directory with --out."
-            )
-    target.mkdir(parents=True, exist_ok=True)
-    with locked(target):  # the files of two runs that end together must not mix
-        for source, destination in moves.items():
-            if source.is_dir():
-                destination.mkdir(exist_ok=True)
-            else:
-                os.replace(source, destination)
+def _conflict(place: Path, table: str | Path | None, checkpoint: str | Path | None) -> str | None:
+    """Say what of the run's own would be lost if a directory took this place, if anything would."""
+    for path in (table, checkpoint):
+        if path is not None and _lies_in(path, place):
+            return f"{str(path)!r} lies in it and would be replaced"
+    if checkpoint is not None and place.is_relative_to(os.path.realpath(checkpoint)):
+        return f"the checkpoint {str(checkpoint)!r} is there"
+    return None
 
 
-def _unwritable(target: Path, error: OSError) -> InputError:
-    return InputError(
-        f"cannot write to {str(target)!r} ({reason(error)}): name a directory that can be written "
-        "with --out."
+def _lies_in(path: str | Path, place: Path) -> bool:
+    """Whether a path leads to something in a place, by this or another name."""
+    real = Path(os.path.realpath(path))
+    if real != place and real.is_relative_to(place):
+        return True
+    if not real.is_file() or not is_marked(place, "results"):
+        return False
+    return any(other.exists() and other.samefile(real) for other in place.rglob("*"))
+
+
+def _in_the_way(place: Path, staged: str | None = None) -> str | None:
+    """Say what would be lost if a directory took this place, if anything would.
+
+    Parameters
+    ----------
+    place
+        The place.
+    staged
+        Name of something in it that does not count.
+    """
+    if not place.exists():
+        return None
+    if not place.is_dir():
+        return "it is a file"
+    held = sorted(name for name in os.listdir(place) if name != staged)
+    if not held:
+        return None
+    foreign = unlisted(place) if is_marked(place, "results") else held[0]
+    return foreign and f"it holds {foreign!r}, which is not of an earlier result"
+
+
+def _why_fixed(place: Path) -> str | None:
+    """Say why a directory cannot be replaced by another, if so."""
+    if not place.exists():
+        return None
+    if os.path.ismount(place):
+        return "it is a mount point"
+    if Path.cwd().is_relative_to(place):
+        return "it is the current directory"
+    if not os.access(place.parent, os.W_OK | os.X_OK):
+        return "the directory it is in cannot be written"
+    if not os.access(place, os.W_OK):
+        return "it is write-protected"
+    return None
+
+
+def _give_access_of(old: Path, new: Path) -> None:
+    """Let those into a directory who were let into the one that it will replace."""
+    with suppress(OSError, AttributeError):  # not the owner's group, or a system without groups
+        os.chown(new, -1, old.stat().st_gid)
+    shutil.copymode(old, new)
+
+
+def _complete(made: Path) -> None:
+    """Have all files on the disk, and say with the marker that these are all."""
+    paths = sorted(made.rglob("*"))
+    for path in paths:
+        if path.is_file():
+            with path.open("r+b") as file:
+                os.fsync(file.fileno())
+    mark(made, "results", [path.relative_to(made).as_posix() for path in paths])
+
+
+def _publish(made: Path, target: Path, place: Path, publish: Callable[[Path, Path], None]) -> None:
+    """Publish a finished result; if that cannot be done, leave it beside its place and say so."""
+    staged = made.parent
+    try:
+        problem = _in_the_way(place, staged.name)
+        if problem is None:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            publish(made, place)
+            return
+    except OSError as error:
+        if not made.exists():
+            raise
+        problem = reason(error)
+    beside = staged.with_name(f"{place.name or 'results'}-{secrets.token_hex(3)}")
+    made.rename(beside)
+    raise InputError(
+        f"cannot write to {str(target)!r} ({problem}): the results are in {str(beside)!r}."
     )
 
 
 def write_tree(tree: "xr.DataTree", path: Path) -> None:
     """Write a DataTree as netCDF 4."""
-    require_room(path, tree.nbytes)
-    tree.to_netcdf(path, engine="h5netcdf")
+    with HDF5File(path) as file:
+        tree.to_netcdf(file, engine="h5netcdf")
+
+
+def write_csv(table: "pl.DataFrame", path: Path) -> None:
+    """Write a table that is small beside the draws."""
+    path.write_bytes(table.write_csv().encode())
 
 
 def write_json(record: dict, path: Path) -> None:

@@ -1,18 +1,21 @@
 """Figures of a fit, for a reader: the table, the effects, the SDs, the predictions, and the ridge.
 
 Every function takes fitted DataTrees and gives a ``matplotlib.figure.Figure``; nothing touches
-pyplot's state or the backend. Colours are those of Okabe and Ito (2008, Color Universal Design),
-which readers with any colour vision tell apart. A factor with many levels is drawn sorted and
-without a label for each. Level labels are printed as they are, never read as TeX.
+pyplot or the backend, and files are drawn in matplotlib's own style, whatever the user's. Colours
+are those of Okabe and Ito (2008, Color Universal Design), which readers with any colour vision tell
+apart. A factor with many levels is drawn sorted and without a label for each. Level labels are
+printed as they are, never read as TeX.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import matplotlib.style
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -161,9 +164,7 @@ def hyperparameters(tree: xr.DataTree, truth: Truth | None = None) -> Figure:
     truth
         Where known, values of ``intercept``, ``{f}_sd`` and ``sigma``; drawn as dashed lines.
     """
-    import arviz_plots as azp
-    import xarray as xr
-    from matplotlib import pyplot as plt
+    from arviz_stats.base import array_stats
 
     posterior = tree["posterior"].to_dataset()
     truth = truth or {}
@@ -172,26 +173,20 @@ def hyperparameters(tree: xr.DataTree, truth: Truth | None = None) -> Figure:
         if f"{factor}_sd" in posterior:
             titles[f"{factor}_sd"] = f"SD of {_text(factor)} effects"
     titles["sigma"] = "residual SD"
-    # ArviZ gives a meaning to some characters of a variable's name; a number has none of them.
-    numbered = {name: f"parameter {i}" for i, name in enumerate(titles)}
-    drawn = xr.Dataset({number: posterior[name] for name, number in numbered.items()})
     columns = min(len(titles), 4)
-    size = (3.1 * columns, 0.6 + 2.7 * -(-len(titles) // columns))
-    collection = azp.plot_dist(
-        xr.DataTree.from_dict({"posterior": drawn}),
-        backend="matplotlib",
-        ci_prob=0.95,
-        ci_kind="eti",
-        point_estimate="mean",
-        col_wrap=columns,
-        visuals={"title": False, "point_estimate_text": False, "dist": {"color": BLUE}},
-        figure_kwargs={"figsize": size, "figsize_units": "inches", "layout": "constrained"},
-    )
-    figure: Figure = collection.viz["figure"].item()
-    plt.close(figure)
-    for name, number in numbered.items():
-        ax = collection.viz["plot"][number].item()
-        ax.set_title(titles[name])
+    rows = -(-len(titles) // columns)
+    figure = Figure(figsize=(3.1 * columns, 0.6 + 2.7 * rows), layout="constrained")
+    for place, (name, title) in enumerate(titles.items(), start=1):
+        draws = posterior[name].values.ravel()
+        ax = figure.add_subplot(rows, columns, place)
+        at, density, _ = array_stats.kde(draws)
+        ax.plot(at, density, color=BLUE)
+        beneath = -0.05 * density.max()
+        ax.hlines(beneath, *np.quantile(draws, [0.025, 0.975]), color=GREY, linewidth=2)
+        ax.plot(draws.mean(), beneath, "o", color=GREY)
+        ax.set_title(title)
+        ax.set_yticks([])
+        ax.spines[["left", "right", "top"]].set_visible(False)
         ax.locator_params(axis="x", nbins=5)
         ax.set_xlabel(_text(tree.attrs["response"]))
         if name in truth:
@@ -326,7 +321,7 @@ def ridge(original_tree: xr.DataTree, sum_to_zero_tree: xr.DataTree) -> Figure:
 
 def save_figures(
     tree: xr.DataTree, directory: str | Path, truth: Truth | None = None
-) -> list[Path]:
+) -> dict[str, Exception]:
     """Write the figures of one fit as PNG files.
 
     Parameters
@@ -340,27 +335,44 @@ def save_figures(
 
     Returns
     -------
-    list of Path
-        The files written.
+    dict of Exception
+        For each figure that could not be drawn, why.
     """
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     figures = {
-        "raw_data": raw_data(tree),
-        "effects": effects(tree, truth),
-        "hyperparameters": hyperparameters(tree, truth),
+        "raw_data": partial(raw_data, tree),
+        "effects": partial(effects, tree, truth),
+        "hyperparameters": partial(hyperparameters, tree, truth),
     }
     rows_kept = tree.attrs["response"] in tree["observed_data"].to_dataset()
     if rows_kept and "posterior_predictive" in tree.children:
-        figures["posterior_predictive"] = posterior_predictive(tree)
-    paths = []
-    for name, figure in figures.items():
-        paths.append(directory / f"{name}.png")
-        with warnings.catch_warnings():
-            # A label in a script that the font lacks is drawn as boxes: no reason to alarm anyone.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")
-            figure.savefig(paths[-1], dpi=150)
-    return paths
+        figures["posterior_predictive"] = partial(posterior_predictive, tree)
+    return save(figures, directory)
+
+
+def save(
+    figures: Mapping[str, Callable[[], Figure]], directory: str | Path
+) -> dict[str, Exception]:
+    """Draw figures and write each as a PNG file of its name.
+
+    Returns
+    -------
+    dict of Exception
+        For each figure that could not be drawn, why.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    failures: dict[str, Exception] = {}
+    with matplotlib.style.context("default"), warnings.catch_warnings():
+        # A label in a script that the font lacks is drawn as boxes: no reason to alarm anyone.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        for name, draw in figures.items():
+            path = directory / f"{name}.png"
+            try:
+                draw().savefig(path, dpi=150)
+            except Exception as error:  # whatever it is, a figure is not worth the fit
+                path.unlink(missing_ok=True)
+                failures[name] = error
+    return failures
 
 
 def _level_points(ax: Axes, rows: np.ndarray, codes: np.ndarray, marks: np.ndarray) -> None:

@@ -159,7 +159,9 @@ def _describe(value: Any) -> str:
         if node is None:
             return f"leaf({inner})"
         kind, data = node
-        return f"{_package(kind)}.{kind.__qualname__}[{_lasting(data)}]({inner})"
+        # NumPyro orders a distribution's leaves by a set, which each process orders anew
+        order: tuple = getattr(kind, "gather_pytree_data_fields", tuple)()
+        return f"{_package(kind)}.{kind.__qualname__}[{_lasting(data)}, {order}]({inner})"
     raise TypeError(f"a {type(value).__name__} has no lasting description")
 
 

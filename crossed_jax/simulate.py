@@ -14,6 +14,7 @@ their number of replicates, as they do in a real screen.
 """
 
 import math
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -185,6 +186,40 @@ def replicate_range(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2] or found[1])
 
 
+def require_replaceable(path: str | Path) -> None:
+    """Refuse to write over anything but a screen that was simulated.
+
+    Raises
+    ------
+    InputError
+        If there is something else of that name.
+    """
+    path = Path(path)
+    if os.path.lexists(path) and not (path.is_file() and _is_simulated(path)):
+        raise InputError(
+            f"cannot write {str(path)!r}: what has this name is not a simulated screen; choose "
+            "another."
+        )
+
+
+def _is_simulated(path: Path) -> bool:
+    """Whether a file is empty or has the columns and, in its first row, the labels of a screen."""
+    suffix = path.suffix.lower()
+    try:
+        if path.stat().st_size == 0:
+            return True
+        if suffix == ".parquet":
+            first = pl.read_parquet(path, n_rows=1)
+        else:
+            separator = DELIMITERS.get(suffix, ",")
+            first = pl.read_csv(path, n_rows=1, separator=separator, infer_schema=False)
+        gene, cell_line = first["gene"].item(), first["cell_line"].item()
+    except (OSError, ValueError, pl.exceptions.PolarsError):
+        return False
+    labelled = re.fullmatch(r"gene_\d+", str(gene)) and re.fullmatch(r"line_\d+", str(cell_line))
+    return bool(labelled) and first.columns == ["gene", "cell_line", "replicate", "logfc"]
+
+
 def write_table(frame: pl.DataFrame, path: str | Path) -> None:
     """Write a table as .csv, .tsv, .tab or .parquet, whole or not at all.
 
@@ -206,7 +241,11 @@ def write_table(frame: pl.DataFrame, path: str | Path) -> None:
             else:
                 frame.write_csv(file, separator=DELIMITERS[suffix])
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        reason = getattr(error, "strerror", None) or "a name or column that files do not allow"
+        told = re.search(
+            r"\(os error (\d+)\)", str(error)
+        )  # Polars gives the number in words alone
+        number = int(told[1]) if told else getattr(error, "errno", None)
+        reason = os.strerror(number) if number else "a name or column that files do not allow"
         raise InputError(
             f"cannot write {str(path)!r} ({reason}): choose a folder that exists and has room."
         ) from None

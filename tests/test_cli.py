@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
@@ -30,6 +31,7 @@ from crossed_jax.files import locked
 
 PENICILLIN = SHARED / "penicillin" / "Penicillin.csv"
 FILES = {
+    ".crossed_jax.json",
     "posterior.nc",
     "effects.csv",
     "variance_components.csv",
@@ -203,6 +205,8 @@ BAD_SIMULATIONS = {
     "unknown suffix": (["--out", "screen.xlsx"], ["'screen.xlsx'", ".parquet"]),
     "no such folder": (["--out", "none/screen.csv"], ["'none/screen.csv'", "folder"]),
     "a folder": (["--out", "folder.csv"], ["'folder.csv'"]),
+    "a user's table": (["--out", "good.csv"], ["'good.csv'", "not a simulated screen"]),
+    "any file": (["--out", "mine.parquet"], ["'mine.parquet'", "not a simulated screen"]),
 }
 
 USAGE_ERRORS = {
@@ -271,6 +275,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "good.csv").write_text(GOOD)
     (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "mine.parquet").write_text("mine")
     return tmp_path
 
 
@@ -425,10 +430,11 @@ def test_simulate_writes_the_same_bytes_for_the_same_seed(tmp_path):
     assert written["a.csv"] == written["b.csv"] != written["c.csv"]
 
 
-def test_simulate_writes_the_same_screen_in_every_format(tmp_path):
+def test_simulate_writes_the_same_screen_in_every_format_over_an_earlier_one(tmp_path):
     screens = []
     for name in ("a.csv", "a.tsv", "a.parquet"):
         options = ("--genes", 4, "--cell-lines", 5, "--replicates", 2, "--out", tmp_path / name)
+        assert crossed_jax("simulate", "--genes", 20, *options[2:]).code == 0
         assert crossed_jax("simulate", *options).code == 0
         screens.append(
             cj.read_table(tmp_path / name, response="logfc", factors=("gene", "cell_line"))
@@ -647,51 +653,129 @@ def fitted_at_once(converged, monkeypatch):
     with xr.open_datatree(converged[0] / "posterior.nc", engine="h5netcdf") as tree:
         loaded = tree.load()
     monkeypatch.setattr("crossed_jax.fitting.fit", lambda *_, **__: loaded)
-    monkeypatch.setattr("crossed_jax.plots.save_figures", lambda *_: [])
+    monkeypatch.setattr("crossed_jax.plots.save_figures", lambda *_: {})
 
 
 @pytest.mark.usefixtures("fitted_at_once")
-def test_old_results_are_replaced_and_foreign_files_left_alone(screen, tmp_path):
-    (tmp_path / "effects.csv").write_text("old")
-    (tmp_path / "figures").mkdir()
-    (tmp_path / "figures" / "mine.png").write_text("mine")
-    (tmp_path / "notes.txt").write_text("mine")
-    assert fit(screen, tmp_path).code == 0
-    after = contents(tmp_path)
-    assert set(after) == {
-        *(name for name in FILES if not name.endswith(".png")),
-        "figures/mine.png",
-        "notes.txt",
+def test_an_earlier_result_is_replaced_and_what_is_not_made_again_is_gone(screen, tmp_path):
+    out = tmp_path / "out"
+    assert fit(screen, out).code == 0
+    (out / "effects.csv").write_text("edited")
+    assert fit(screen, out, "--no-figures").code == 0
+    assert paths(tmp_path) == {
+        "out",
+        *(f"out/{name}" for name in FILES if not name.startswith("figures")),
     }
-    assert after["figures/mine.png"] == after["notes.txt"] == b"mine"
-    assert after["effects.csv"].startswith(b"factor,level,")
+    assert (out / "effects.csv").read_text().startswith("factor,level,")
+
+
+@pytest.mark.parametrize("name", ["good.csv", "run.json", "figures/mine.png"])
+def test_no_file_of_the_users_is_replaced(folder, name):
+    (folder / "out" / name).parent.mkdir(parents=True)
+    (folder / "out" / name).write_text(GOOD)
+    before = contents(folder)
+    assert_refused(fit("good.csv", "out"), "'out'", Path(name).parts[0], "new or empty")
+    assert_refused(fit("out/good.csv", "out"), "'out'", "new or empty")
+    assert_refused(fit("good.csv", "."), "'good.csv' lies in it and would be replaced")
+    assert_refused(crossed_jax("demo", "--out", "out"), "'out'", "new or empty")
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("out", "checkpoint"), [("run", "run"), ("run/out", "run"), ("o", "o/run")]
+)
+def test_results_and_checkpoint_are_kept_apart(folder, out, checkpoint):
+    before = contents(folder)
+    assert_refused(fit("good.csv", out, "--checkpoint", checkpoint), "--out")
+    assert contents(folder) == before
 
 
 @pytest.mark.usefixtures("fitted_at_once")
-@pytest.mark.parametrize("step", ["write_tree", "run_record"])
+@pytest.mark.parametrize("step", ["write_tree", "write_csv", "run_record"])
 def test_a_full_disk_leaves_old_results_as_they_are(screen, tmp_path, monkeypatch, step):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    out = tmp_path / "out"
+    assert fit(screen, out).code == 0
     monkeypatch.setattr(f"crossed_jax.output.{step}", full)
-    (tmp_path / "effects.csv").write_text("old")
     before = contents(tmp_path)
-    assert_refused(fit(screen, tmp_path), str(tmp_path), "No space left on device")
+    assert_refused(fit(screen, out), str(out), "No space left on device")
     assert contents(tmp_path) == before
 
 
 @pytest.mark.usefixtures("fitted_at_once")
-def test_an_output_directory_that_vanishes_is_told(screen, tmp_path, monkeypatch):
-    out = tmp_path / "out"
-    out.mkdir()
+def test_a_folder_of_the_output_directory_that_vanishes_is_told(screen, tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    home.mkdir()
 
     def vanish(*_):
-        shutil.rmtree(out)
+        shutil.rmtree(home)
         return {}
 
     monkeypatch.setattr("crossed_jax.output.run_record", vanish)
-    assert_refused(fit(screen, out), str(out), "No such file or directory")
-    assert not out.exists()
+    assert_refused(fit(screen, home / "out"), str(home / "out"), "No such file or directory")
+    assert not home.exists()
+
+
+@pytest.mark.usefixtures("fitted_at_once")
+def test_figures_that_fail_are_told_and_all_else_is_written(screen, tmp_path, monkeypatch):
+    def fail(*_):
+        return {"effects": RuntimeError("no\nlatex")}
+
+    monkeypatch.setattr("crossed_jax.plots.save_figures", fail)
+    outcome = fit(screen, tmp_path / "one", "--quiet")
+    assert outcome == (0, "", "Not drawn: effects (RuntimeError: no latex).\n")
+    told = strict_json(tmp_path / "one" / "run.json")["figures_left_out"]
+    assert told == {"effects": "RuntimeError: no latex"}
+    monkeypatch.setattr("crossed_jax.predict.posterior_predictive", None)
+    outcome = fit(screen, tmp_path / "all", "--quiet")
+    assert outcome.code == 0
+    assert outcome.err.startswith("Not drawn: figures (TypeError: ")
+    assert outcome.err.count("\n") == 1
+    assert strict_json(tmp_path / "all" / "run.json")["figures_left_out"].keys() == {"figures"}
+    for out in ("one", "all"):
+        assert {name for name in FILES if "figures" not in name} == paths(tmp_path / out)
+
+
+@pytest.mark.usefixtures("fitted_at_once")
+def test_predictions_that_are_too_many_to_draw_are_told(screen, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "FIGURE_PREDICTIONS", 1000)
+    why = "90 rows are too many to predict in passing; crossed_jax.posterior_predictive does it"
+    assert f"\nNot drawn: posterior_predictive ({why}).\n" in fit(screen, tmp_path / "out").err
+    told = strict_json(tmp_path / "out" / "run.json")["figures_left_out"]
+    assert told == {"posterior_predictive": why}
+    assert fit(screen, tmp_path / "out", "--quiet") == (0, "", "")
+
+
+def test_figures_are_drawn_whatever_the_backend_and_style(screen, tmp_path):
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\nbackend: nowhere\n")
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-c", "from crossed_jax.cli import main; main()", "fit", screen),
+            *("--response=logfc", "--factors=gene,cell_line", f"--out={tmp_path / 'out'}"),
+            *("--warmup=300", "--draws=500", "--quiet"),
+        ],
+        env=os.environ | {"MPLBACKEND": "nowhere", "MATPLOTLIBRC": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert paths(tmp_path / "out") == FILES
+    assert strict_json(tmp_path / "out" / "run.json")["figures_left_out"] == {}
+
+
+@pytest.mark.usefixtures("fitted_at_once")
+def test_an_interrupt_after_the_results_were_written_does_not_say_they_were_not(
+    screen, tmp_path, monkeypatch
+):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_tell", interrupt)
+    assert fit(screen, tmp_path / "out") == (130, "", "crossed-jax: interrupted.\n")
+    assert (tmp_path / "out" / "run.json").exists()
 
 
 @pytest.mark.usefixtures("fitted_at_once")
@@ -759,6 +843,7 @@ def test_demo_lays_the_forms_side_by_side(tmp_path, monkeypatch):
     assert (outcome.code, outcome.err) == (0, "")
     forms = {"collapsed", "sum_to_zero", "design_matrix", "original"}
     assert paths(tmp_path / "demo") == {
+        ".crossed_jax.json",
         "screen.csv",
         "comparison.csv",
         "figures/ridge.png",
@@ -826,15 +911,6 @@ def test_a_longer_fit_is_the_one_that_is_resumed(tmp_path, checkpointed, how):
         fit(tmp_path / "screen.csv", out, *options, "--checkpoint", checkpointed)
     assert crossed_jax("resume", checkpointed, "--quiet").code in (0, 3)
     assert draws_in(out).sizes["draw"] == 150
-
-
-def test_results_and_checkpoint_are_kept_apart(tmp_path):
-    crossed_jax("simulate", "--out", tmp_path / "screen.csv")
-    for place in ("out", "out/run", "."):
-        outcome = fit(tmp_path / "screen.csv", tmp_path / "out", "--checkpoint", tmp_path / place)
-        assert outcome.code == 2
-        assert "within one another: name directories side by side" in outcome.err
-    assert not (tmp_path / "out").exists()
 
 
 def test_resume_says_when_there_is_nothing_to_go_on_with(tmp_path):

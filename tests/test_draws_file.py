@@ -2,6 +2,9 @@
 
 import errno
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import xarray as xr
@@ -78,6 +81,38 @@ def test_a_disk_without_that_room_is_told_before_the_work(tmp_path, monkeypatch)
     with pytest.raises(InputError, match="No space left on device"):
         cj.fit(cj.penicillin(), priors="scaled", stream_to=path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Give a disk of 4 MiB, or None where none can be had."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    yield folder if mounted else None
+    if mounted:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+@pytest.mark.parametrize("kind", ["held", "streamed"])
+def test_no_process_dies_of_a_full_disk(kind, small_disk, tmp_path):
+    where = [tmp_path / "limited"]
+    where[0].mkdir()
+    if kind == "held" and small_disk is not None:
+        where = [small_disk, small_disk / "ballast"]
+    script = Path(__file__).with_name("full_disk.py")
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", script, kind, *where]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ends = done.stdout.split()
+    assert ends[:3] == ["2"] * 3
+    assert set(ends[3:-1]) <= {"0", "2"}
+    assert ends[-1] == "0"
 
 
 @pytest.mark.parametrize(

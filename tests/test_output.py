@@ -4,25 +4,37 @@ import errno
 import json
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
-from threading import Event
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from crossed_jax import staging as staging_module
 from crossed_jax.data import InputError
-from crossed_jax.files import staging
 from crossed_jax.marker import MARKER, is_marked
 from crossed_jax.output import staged_directory, write_json, write_tree
+from crossed_jax.staging import PREFIX, staging
 
 
 def contents(folder):
-    """Map every path below a folder, hidden ones included, to its text, or None for a folder."""
+    """Map every path below a folder to its text, None if it is no file; markers are left out."""
     return {
-        str(path.relative_to(folder)): None if path.is_dir() else path.read_text()
+        str(path.relative_to(folder)): path.read_text() if path.is_file() else None
         for path in folder.rglob("*")
+        if path.name != MARKER
     }
+
+
+@pytest.fixture(params=[True, False], ids=["exchange", "no exchange"])
+def exchanging(request, monkeypatch):
+    """Whether the system can exchange two paths in one step."""
+    if not request.param:
+        monkeypatch.setattr(staging_module, "_exchange", lambda *_: False)
+    return request.param
 
 
 def fill(target, **files):
@@ -84,41 +96,166 @@ def test_what_killed_runs_left_is_removed_and_what_others_write_is_not(tmp_path)
         }
 
 
-@pytest.mark.skipif(os.name != "posix", reason="the system has no locks of directories")
-def test_the_files_of_two_runs_that_end_together_do_not_mix(tmp_path, monkeypatch):
-    put, first_is_half_done, second_is_done = os.replace, Event(), Event()
-
-    def put_slowly(source, destination):
-        put(source, destination)
-        if destination.read_text() == "first" and not first_is_half_done.is_set():
-            first_is_half_done.set()
-            second_is_done.wait(0.5)
-
-    def second():
-        first_is_half_done.wait()
-        fill(tmp_path, a="second", b="second")
-        second_is_done.set()
-
-    monkeypatch.setattr("os.replace", put_slowly)
-    with ThreadPoolExecutor() as pool:
-        last = pool.submit(second)
-        fill(tmp_path, a="first", b="first")
-        last.result()
-    assert contents(tmp_path) == {"a": "second", "b": "second"}
-
-
-def test_same_names_are_replaced_and_others_left_alone(tmp_path):
-    target = tmp_path / "out"
-    fill(target, table="old", figures__effects="old", figures__mine="mine")
-    (target / "notes").write_text("mine")
-    fill(target, table="new", figures__effects="new")
-    assert contents(target) == {
-        "table": "new",
-        "notes": "mine",
-        "figures": None,
-        "figures/effects": "new",
-        "figures/mine": "mine",
+@pytest.mark.skipif(os.name != "posix", reason="the system has no pipes with names")
+def test_what_only_has_the_name_of_a_staging_directory_is_left_alone(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    os.mkfifo(tmp_path / f"{PREFIX}pipe")
+    (tmp_path / f"{PREFIX}link").symlink_to("mine")
+    (tmp_path / f"{PREFIX}file").touch()
+    (tmp_path / f"{PREFIX}theirs").mkdir()
+    before = contents(tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)  # all of it belongs to another
+    fill(tmp_path / "out", table="1")
+    assert contents(tmp_path) == before | {"out": None, "out/table": "1"}
+    monkeypatch.undo()
+    fill(tmp_path / "out", table="2")
+    assert set(contents(tmp_path)) == set(before) - {f"{PREFIX}theirs"} | {
+        "out",
+        "out/table",
     }
+
+
+def test_an_earlier_result_is_replaced_as_a_whole(tmp_path):
+    target = tmp_path / "out"
+    fill(target, table="old", figures__effects="old")
+    fill(target, table="new")
+    assert contents(tmp_path) == {"out": None, "out/table": "new"}
+
+
+@pytest.mark.usefixtures("exchanging")
+def test_two_runs_that_end_together_do_not_mix(tmp_path):
+    fill(tmp_path / "out", a="old", b="old")
+    with staged_directory(tmp_path / "out") as first:
+        for name in "ab":
+            (first / name).write_text("first")
+        fill(tmp_path / "out", a="second", b="second")
+    assert contents(tmp_path) == {"out": None, "out/a": "first", "out/b": "first"}
+
+
+# what is not ours to replace
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "effects.csv", "run.json", "figures", ".hidden"])
+def test_a_directory_that_holds_anything_of_the_users_is_refused_before_the_work(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match=f"it holds '{name}', which is not of an earlier result"):
+        fail(tmp_path, AssertionError("the block ran"))
+    assert contents(tmp_path) == {name: "mine"}
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "figures/mine.png", "mine/notes.txt"])
+def test_what_a_user_put_beside_a_result_is_not_lost(tmp_path, name):
+    fill(tmp_path / "out", table="old", figures__effects="old")
+    (tmp_path / "out" / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "out" / name).write_text("mine")
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match=f"it holds '{name.removesuffix('/notes.txt')}', which"):
+        fail(tmp_path / "out", AssertionError("the block ran"))
+    assert contents(tmp_path) == before
+
+
+def test_what_was_put_there_during_the_work_is_not_lost_and_neither_is_the_work(tmp_path):
+    target = tmp_path / "out"
+    fill(target, table="old")
+
+    def work():
+        with staged_directory(target) as folder:
+            (folder / "table").write_text("new")
+            (target / "notes").write_text("mine")
+
+    with pytest.raises(InputError, match=r"it holds 'notes'.*the results are in '.*'") as refused:
+        work()
+    beside = Path(str(refused.value).split("'")[-2])
+    assert contents(target) == {"table": "old", "notes": "mine"}
+    assert contents(beside) == {"table": "new"}
+    assert sorted(tmp_path.iterdir()) == [target, beside]
+    fill(beside, table="newer")  # as good a result as any
+
+
+def test_a_result_that_cannot_be_put_in_its_place_is_left_beside_it(tmp_path, monkeypatch):
+    def busy(*_):
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    fill(tmp_path / "out", table="old")
+    monkeypatch.setattr(staging_module, "_exchange", busy)
+    with pytest.raises(InputError, match=r"\(Device or resource busy\): the results are in"):
+        fill(tmp_path / "out", table="new")
+    assert sorted(contents(tmp_path).values(), key=str) == [None, None, "new", "old"]
+
+
+def test_the_table_is_not_replaced_by_what_is_made_of_it(tmp_path):
+    fill(tmp_path / "out", screen="mine")
+    table = tmp_path / "out" / "screen"
+    (tmp_path / "link").symlink_to(table)
+    os.link(table, tmp_path / "hard")
+    before = contents(tmp_path)
+    for name in (table, tmp_path / "link", tmp_path / "hard"):
+        with (
+            pytest.raises(InputError, match=f"'{name}' lies in it and would be replaced"),
+            staged_directory(tmp_path / "out", table=name),
+        ):
+            raise AssertionError("the block ran")
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(("out", "checkpoint"), [("a", "a"), ("a", "a/b"), ("a/b", "a")])
+def test_neither_of_results_and_checkpoint_lies_in_the_other(tmp_path, out, checkpoint):
+    with (
+        pytest.raises(InputError, match=r"checkpoint .* is there|lies in it and would be replaced"),
+        staged_directory(tmp_path / out, checkpoint=tmp_path / checkpoint),
+    ):
+        raise AssertionError("the block ran")
+
+
+@pytest.mark.parametrize(
+    "marker", ["", "{}", '{"made_by": "crossed_jax", "version": 99}', "[" * 99]
+)
+def test_a_marker_of_another_version_or_none_is_not_taken_for_ours(tmp_path, marker):
+    fill(tmp_path / "out", table="old")
+    (tmp_path / "out" / MARKER).write_text(marker)
+    with pytest.raises(InputError, match="which is not of an earlier result"):
+        fill(tmp_path / "out", table="new")
+    assert (tmp_path / "out" / "table").read_text() == "old"
+
+
+# places that cannot be replaced themselves
+
+
+@pytest.fixture(params=["current directory", "mount point", "closed parent"])
+def fixed(request, tmp_path, monkeypatch):
+    """A directory that can be filled and not be replaced."""
+    place = tmp_path / "out"
+    place.mkdir()
+    if request.param == "current directory":
+        monkeypatch.chdir(place)
+    elif request.param == "mount point":
+        monkeypatch.setattr(os.path, "ismount", lambda path: path == place)
+    else:
+        monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path)
+    return place
+
+
+def test_a_fixed_place_is_filled_and_not_filled_again(fixed):
+    fill(fixed, table="1", figures__effects="2")
+    after = {"table": "1", "figures": None, "figures/effects": "2"}
+    assert contents(fixed) == after
+    with pytest.raises(InputError, match=r"in one step \(.*\): name another .*'.*out/results'"):
+        fail(fixed, AssertionError("the block ran"))
+    assert contents(fixed) == after
+    fill(fixed / "results", table="3")
+
+
+def test_a_fixed_place_that_cannot_be_filled_stays_empty(fixed, monkeypatch):
+    def full(path, target):
+        if path.name == "table":
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+        return rename(path, target)
+
+    rename = Path.rename
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(InputError, match="quota"):
+        fill(fixed, table="1", figures__effects="2")
+    assert contents(fixed) == {}
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, InputError])
@@ -161,33 +298,6 @@ def test_a_file_in_the_way_is_told_before_the_work(tmp_path, target):
     assert contents(tmp_path) == {"taken": "mine"}
 
 
-@pytest.mark.parametrize("taken", ["table", "figures"])
-def test_a_name_taken_by_another_kind_leaves_all_old_files(tmp_path, taken):
-    target = tmp_path / "out"
-    fill(target, before="old")
-    if taken == "table":
-        (target / taken).mkdir()
-    else:
-        (target / taken).write_text("mine")
-    old = contents(tmp_path)
-    with pytest.raises(InputError, match=f"{taken}'.* is in its place; move it"):
-        fill(target, before="new", table="new", figures__effects="new")
-    assert contents(tmp_path) == old
-
-
-def test_an_existing_directory_is_staged_within(tmp_path):
-    """Files cannot be moved in from its parent if it is a mounted volume."""
-    with staged_directory(tmp_path) as folder:
-        assert folder.parent == tmp_path
-    assert contents(tmp_path) == {}
-
-
-def test_the_current_directory_may_be_the_target(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    fill(".", table="1")
-    assert contents(tmp_path) == {"table": "1"}
-
-
 def test_a_link_is_followed_even_to_a_directory_yet_to_be_made(tmp_path):
     (tmp_path / "link").symlink_to("real")
     fill(tmp_path / "link", table="1")
@@ -200,6 +310,36 @@ def test_others_may_read_the_directory_as_any_other(tmp_path):
     fill(tmp_path / "out", figures__effects="1")
     for made in ("out", "out/figures"):
         assert (tmp_path / made).stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_who_may_enter_a_directory_is_who_might_before(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out").chmod(0o750)
+    for _ in range(2):
+        fill(tmp_path / "out", table="1")
+        assert (tmp_path / "out").stat().st_mode & 0o777 == 0o750
+
+
+def test_ctrl_c_at_the_very_end_comes_too_late(tmp_path, monkeypatch):
+    """What was put in its place is told as written, and the earlier result is removed."""
+
+    def interrupted(made, place):
+        put(made, place)
+        signal.raise_signal(signal.SIGINT)
+
+    put = staging_module.put
+    fill(tmp_path / "out", table="old")
+    monkeypatch.setattr("crossed_jax.output.put", interrupted)
+    fill(tmp_path / "out", table="new")
+    assert contents(tmp_path) == {"out": None, "out/table": "new"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+def test_whatever_happens_there_is_the_earlier_result_or_the_new_one():
+    script = Path(__file__).with_name("stress_publishing.py")
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # write_json

@@ -1,3 +1,5 @@
+from functools import partial
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -104,7 +106,8 @@ def test_a_fit_that_kept_no_draws_of_effects_is_drawn_from_their_moments(tmp_pat
     (mean,) = lines(ax, "posterior mean")
     np.testing.assert_array_equal(mean.get_xdata(), truth["cell_line_effect"])
     assert tick_labels(ax.yaxis) == [f"cell_line {i}" for i in range(5)]
-    assert len(plots.save_figures(tree, tmp_path, truth)) == 3
+    assert plots.save_figures(tree, tmp_path, truth) == {}
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 @pytest.mark.parametrize("keep_effects", ["draws", "summary"])
@@ -117,7 +120,8 @@ def test_a_fit_of_a_million_rows_is_drawn_after_it_was_read_back(tmp_path, keep_
     tree["observed_data"] = xr.DataTree()
     write_tree(tree, tmp_path / "posterior.nc")
     with xr.open_datatree(tmp_path / "posterior.nc", engine="h5netcdf") as read:
-        assert len(plots.save_figures(read, tmp_path)) == 3
+        assert plots.save_figures(read, tmp_path / "figures") == {}
+        assert len(list((tmp_path / "figures").iterdir())) == 3
         (mean,) = lines(plots.raw_data(read).axes[0], "mean")
         np.testing.assert_allclose(mean.get_ydata(), np.sort(constant["gene_raw_mean"]))
 
@@ -132,6 +136,13 @@ def test_hyperparameters_have_a_density_each_and_the_truth():
     ):
         (line,) = lines(ax, "truth")
         assert list(line.get_xdata()) == [truth[name]] * 2
+        draws = tree["posterior"][name].values
+        density, mean, _ = ax.get_lines()
+        assert np.trapezoid(density.get_ydata(), density.get_xdata()) == pytest.approx(1, abs=0.02)
+        assert mean.get_xdata() == pytest.approx(draws.mean())
+        (interval,) = ax.collections
+        ends = interval.get_segments()[0][:, 0]
+        np.testing.assert_allclose(ends, np.quantile(draws, [0.025, 0.975]))
     assert plt.get_fignums() == []
 
 
@@ -201,19 +212,52 @@ def test_the_ridge_without_recovered_coordinates_has_two_panels():
 def test_figures_are_written_and_pyplot_is_left_alone(tmp_path):
     backend = mpl.get_backend()
     tree, truth = synthetic_tree(predictive=True)
-    paths = plots.save_figures(tree, tmp_path / "deep" / "figures", truth)
+    folder = tmp_path / "deep" / "figures"
+    assert plots.save_figures(tree, folder, truth) == {}
     names = ["raw_data", "effects", "hyperparameters", "posterior_predictive"]
-    assert [path.name for path in paths] == [f"{name}.png" for name in names]
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+    assert {path.name for path in folder.iterdir()} == {f"{name}.png" for name in names}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in folder.iterdir())
     assert plt.get_fignums() == []
     assert mpl.get_backend() == backend
-    assert len(plots.save_figures(synthetic_tree()[0], tmp_path)) == 3
+
+
+def test_figures_do_not_depend_on_the_users_style(tmp_path):
+    tree, truth = synthetic_tree(predictive=True)
+    plots.save_figures(tree, tmp_path / "plain", truth)
+    theirs = {
+        "text.usetex": True,
+        "text.latex.preamble": r"\nonsense",
+        "font.family": "No Such Font",
+        "axes.facecolor": "black",
+        "savefig.format": "svg",
+        "savefig.bbox": "tight",
+        "path.sketch": (5, 50, 9),
+    }
+    with mpl.rc_context(theirs):
+        assert plots.save_figures(tree, tmp_path / "styled", truth) == {}
+        assert mpl.rcParams["text.usetex"]
+    for path in (tmp_path / "plain").iterdir():
+        assert (tmp_path / "styled" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_figure_that_fails_leaves_the_others_and_no_half_of_itself(tmp_path, monkeypatch):
+    def fail(self, path, **_):
+        path.write_text("half")
+        raise ZeroDivisionError
+
+    broken = mpl.figure.Figure()
+    broken.savefig = partial(fail, broken)
+    figures = {"first": mpl.figure.Figure, "second": lambda: broken, "third": mpl.figure.Figure}
+    failures = plots.save(figures, tmp_path)
+    assert list(failures) == ["second"]
+    assert isinstance(failures["second"], ZeroDivisionError)
+    assert {path.name for path in tmp_path.iterdir()} == {"first.png", "third.png"}
 
 
 def test_hostile_labels_are_printed_as_they_are(tmp_path):
     labels = {"gene": ["$x^{$", "_a\nb", "日本語" + "very long " * 9]}
     tree, truth = synthetic_tree(labels=labels, response="$\\frac$", predictive=True)
-    plots.save_figures(tree, tmp_path, truth)
+    assert plots.save_figures(tree, tmp_path, truth) == {}
     ax = plots.effects(tree).axes[0]
     assert tick_labels(ax.yaxis) == [r"\$x^{\$", "_a b", "日本語very long very l…"]
     legend = plots.raw_data(tree).legends[0]

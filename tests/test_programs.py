@@ -144,6 +144,23 @@ cj.fit(cj.penicillin(), priors="scaled", num_warmup=20, num_draws=8)
     assert len(list(tmp_path.rglob("jit_call-*-cache"))) == 2
 
 
+def test_the_order_in_which_a_process_lists_a_prior_s_parameters_changes_nothing(tmp_path):
+    script = """
+import numpyro.distributions as dist
+import crossed_jax as cj
+means = (cj.priors.Normal(0.0, 5.0),) * 2
+priors = cj.Priors(means, (dist.Gamma(2.0, 30.0),) * 2, dist.Exponential(1.0))
+tree = cj.fit(cj.simulate_screen().data, priors=priors, num_warmup=50, num_draws=20)
+print(float(tree["posterior"]["gene_sd"].mean()))
+"""
+    printed = []
+    for seed in ("1", "8"):  # of which the second lists them the other way round
+        environment = os.environ | {"PYTHONHASHSEED": seed, "CROSSED_JAX_CACHE": str(tmp_path)}
+        command = [sys.executable, "-c", script]
+        printed.append(subprocess.check_output(command, env=environment))
+    assert printed[0] == printed[1]
+
+
 def test_two_processes_may_fill_one_cache_at_once(tmp_path):
     script = """
 import sys

@@ -206,6 +206,17 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("error", [OSError, pl.exceptions.ComputeError])
+def test_a_full_disk_is_told(tmp_path, monkeypatch, error):
+    def full(*_, **__):
+        raise error("No space left on device (os error 28)")
+
+    monkeypatch.setattr(pl.DataFrame, "write_csv", full)
+    with pytest.raises(InputError, match=r"\(No space left on device\)"):
+        write_table(screen_frame(simulate_screen()), tmp_path / "screen.csv")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [
