@@ -292,7 +292,7 @@ def _sample_collapsed(
     seconds |= run.seconds | {"effects": time.perf_counter() - clock}
     clock = time.perf_counter()
     moments = effects.moments()
-    errors = effects.approximation()
+    errors = effects.approximation(moments)
     seconds["moments"] = time.perf_counter() - clock
     return Sampled(run, draws, seconds, {"interpolation_error": errors}, moments)
 

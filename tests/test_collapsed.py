@@ -1,6 +1,7 @@
 """The collapsed forms against dense Gaussian algebra: densities, draws and moments."""
 
 import dataclasses
+from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -239,4 +240,70 @@ def test_draws_outside_the_box_are_refused_with_a_wider_one():
         form.given(scales)
     cells = cells_of(data)
     wider = back_substitution.collapse(cells, priors_for(data), point, refused.value.box)
-    assert wider.given(scales).approximation()["log_density"] < 1e-3
+    given = wider.given(scales)
+    assert given.approximation(given.moments())["log_density"] < 1e-3
+
+
+def given_at(name, sds, sigma=0.4):
+    """Condition on chosen SDs of shape (draws, factors), in a box that just holds them."""
+    data = TABLES[name]
+    cells, priors = cells_of(data), priors_for(data)
+    scales = Quantities(factor_sds=sds[None], sigma=np.full((1, len(sds)), sigma))
+    table = collapsed.table_of(cells)
+    box = back_substitution.EffectsGivenSDs(table, None, scales).box
+    return back_substitution.collapse(cells, priors, estimate(cells), box).given(scales)
+
+
+@pytest.mark.parametrize("largest", [0.02, 1.0])
+@pytest.mark.parametrize("name", ["a core", "a core of two"])
+def test_the_core_is_as_exact_relative_to_its_effects_where_their_sds_vanish(name, largest):
+    number = len(TABLES[name].factors)
+    grid = np.exp(np.linspace(-12.0, np.log(largest), 3))
+    sds = np.array(list(product(grid, repeat=number)))
+    table = collapsed.table_of(cells_of(TABLES[name]))
+    scales = Quantities(factor_sds=sds, sigma=np.full(len(sds), 0.4))
+    given = back_substitution.EffectsGivenSDs(table, None, scales)
+    size = len(table.core_owner)
+    omega = np.array([*np.full(table.border_gram.shape[0] - 1, -0.1), 1.0])
+    for index, ratios in enumerate(given.ratios):
+        eliminated = collapsed.eliminate(table, ratios[table.eliminated])
+        node = back_substitution.solve_core(
+            table, eliminated, ratios[table.eliminated], ratios[list(table.core)]
+        )
+        root = given.sigma[index] * node.inverse_factor * node.scale
+        sd = np.linalg.norm(root, axis=0)
+        mean = given._core_mean(np.array([index]), omega[None])[0]
+        np.testing.assert_allclose(mean / sd, node.core_mean @ omega / sd, atol=3e-4)
+        noise = given._core_noise(np.full(size, index), np.eye(size, dtype=np.float32))
+        np.testing.assert_allclose(np.linalg.norm(noise, axis=0), sd, rtol=3e-4)
+
+
+@pytest.mark.parametrize("name", ["a core", "a core of two"])
+def test_moments_are_exact_where_sds_are_far_below_what_the_data_resolve(name):
+    """Draws as HalfNormal(0.01) priors give them: the moments are the mixture's of dense ones."""
+    data = TABLES[name]
+    rng = np.random.default_rng(0)
+    sds = np.abs(rng.normal(0.0, 0.01, (8, len(data.factors))))
+    given = given_at(name, sds)
+    moments = given.moments()
+    means, variances = [], []
+    maps = np.concatenate(linear_maps(data)[1])
+    for factor_sds in sds:
+        _, mean, covariance = log_marginal(data, priors_for(data), factor_sds, 0.4)
+        means.append(maps @ np.asarray(mean))
+        variances.append(((maps @ np.asarray(covariance)) * maps).sum(1))
+    sd = np.sqrt(np.mean(variances, 0) + np.var(means, 0))
+    found_mean, found_sd = (np.concatenate(parts) for parts in zip(*moments, strict=True))
+    np.testing.assert_allclose(found_mean / sd, np.mean(means, 0) / sd, atol=3e-4)
+    np.testing.assert_allclose(found_sd, sd, rtol=3e-4)
+    errors = given.approximation(moments)
+    assert max(errors.values()) < 1e-3
+
+
+def test_an_interpolant_that_is_wrong_is_reported_in_posterior_sds(monkeypatch):
+    monkeypatch.setattr(back_substitution, "CORE_TOLERANCE", 0.5)
+    sds = np.geomspace(0.05, 2.0, 9)[:, None] * np.array([1.0, 1.0])
+    given = given_at("a core", sds)
+    errors = given.approximation(given.moments())
+    assert errors["effect_means"] > 0.01
+    assert errors["effect_sds"] > 0.01

@@ -10,9 +10,17 @@ with :math:`\omega = (-w, 1)` and :math:`A = L^{-1}` the inverse Cholesky factor
 
 and then the mean of each factor's effects goes to the intercept. :math:`Y` and :math:`A` are smooth
 functions of the ratios, and the draws' ratios lie in a small box: both are interpolated elementwise
-from a few Chebyshev nodes on it, so that a thousand draws are a few matrix products. The relative
-error allowed, 3e-5, is a thousandth of the Monte Carlo error of a thousand draws; the error met is
-measured against exact solves and reported.
+from a few Chebyshev nodes on it, so that a thousand draws are a few matrix products.
+
+Towards an SD of zero all that belongs to its factor shrinks, and an error that is small beside the
+largest draw would be large beside the smallest; and A has a branch point there, for its block of
+two core factors p and q is :math:`\sqrt{\rho_p\rho_q}` times what is smooth. So where the box
+comes nearer to :math:`x_k = 0` than the singularities that the number of nodes allows for, the
+interpolants are measured in *units* that shrink as fast, :math:`u_k = 1 - e^{-x_k} =
+\kappa_k\rho_k / (1 + \kappa_k\rho_k)`: Y, D and variances of noise in :math:`u_k`, that block
+of A in :math:`\sqrt{u_p u_q}`. The error relative to an effect's own SD is then the same down to
+zero: of the order of the 3e-5 that is asked for, a thousandth of the Monte Carlo error of a
+thousand draws. The error met is measured against exact solves and reported.
 
 Moments need no draws of effects (Rao-Blackwell). An effect is :math:`J(x)\,\omega` plus noise of
 known variance, so means and variances are expectations, over the draws of the SDs, of Chebyshev
@@ -23,7 +31,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import linalg
@@ -82,8 +90,9 @@ class Collapsed:
 
 @dataclass(frozen=True)
 class Node:
-    """The core solved at one node: the eliminated factor's ratio, Y, A and F's diagonal."""
+    """The core solved at one node: x, the eliminated factor's ratio, Y, A and F's diagonal."""
 
+    x: np.ndarray
     ratio: float
     core_mean: np.ndarray
     inverse_factor: np.ndarray
@@ -94,13 +103,30 @@ def solve_core(
     table: Table, eliminated: collapsed.Eliminated, ratio: float, core_ratios: np.ndarray
 ) -> Node:
     """Solve the core at exact ratios."""
-    size = len(table.core_owner)
-    if not size:
-        return Node(ratio, eliminated.core_sums, np.zeros((0, 0)), np.zeros(0))
+    x = np.log1p(table.kappa * np.append(ratio, core_ratios))
+    if not table.core:
+        return Node(x, ratio, eliminated.core_sums, np.zeros((0, 0)), np.zeros(0))
     scale, factor = collapsed.factor_core(table, eliminated, core_ratios)
     inverse, _ = linalg.lapack.dtrtri(factor, lower=1, overwrite_c=1)
     scaled_sums = scale[:, None] * eliminated.core_sums
-    return Node(ratio, scale[:, None] * (inverse.T @ (inverse @ scaled_sums)), inverse, scale)
+    return Node(x, ratio, scale[:, None] * (inverse.T @ (inverse @ scaled_sums)), inverse, scale)
+
+
+class MomentWeights(NamedTuple):
+    """What the nodes count in a factor's moments; see `EffectsGivenSDs.moments`.
+
+    Attributes
+    ----------
+    omega, second
+        For the mean of J @ omega and of its square, shapes (nodes, B + 2) and
+        (nodes, B + 2, B + 2). Beyond omega's B + 1 entries stands the unit less its mean.
+    noise
+        For variances of noise, shape (nodes,).
+    """
+
+    omega: np.ndarray
+    second: np.ndarray
+    noise: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -147,6 +173,15 @@ class EffectsGivenSDs:
     def basis(self) -> np.ndarray:
         """Chebyshev products at each draw, shape (S, nodes)."""
         return np.asarray(chebyshev.basis(self.x, self.box, self.shape)).reshape(len(self.x), -1)
+
+    def units(self, x: np.ndarray) -> np.ndarray:
+        """Units of the interpolants, 1 for factors whose SDs stay away from zero; as x."""
+        return np.where(self._near_zero, -np.expm1(-x), 1.0)
+
+    @cached_property
+    def _near_zero(self) -> np.ndarray:
+        """Whether the draws of each gridded factor, if they differ, come near an SD of zero."""
+        return (self.box[:, 0] < collapsed.DISTANCE) & (np.ptp(self.x, axis=0) > 0.0)
 
     @cached_property
     def nodes(self) -> list[Node]:
@@ -231,42 +266,72 @@ class EffectsGivenSDs:
     def _draw_core(
         self, seed: np.random.SeedSequence, part: slice, omega: np.ndarray
     ) -> np.ndarray:
-        table, basis = self.table, self.basis[part]
-        drawn = np.zeros((len(omega), len(table.core_owner)))
+        table = self.table
+        z = np.empty((len(omega), len(table.core_owner)), np.float32)
         if not table.core:
-            return drawn
-        z = fill_standard_normal(seed, np.empty(drawn.shape, np.float32))
+            return z
+        drawn = self._core_noise(part, fill_standard_normal(seed, z))
+        drawn += self._core_mean(part, omega)
+        return drawn
+
+    def _core_noise(self, part: slice | np.ndarray, z: np.ndarray) -> np.ndarray:
+        """Sigma F A' z at some of the draws, shape (draws, C)."""
+        table, basis = self.table, self.basis[part]
+        core_units = self.units(self.x[part])[:, 1:]
         terms, blocks = self._inverse_factor_blocks
-        weighted = (z[:, :, None] * basis[:, None, terms].astype(np.float32)).reshape(len(z), -1)
-        for columns, block in blocks:
-            drawn[:, columns] = weighted[:, columns.start * len(terms) :] @ block
+        drawn = np.empty(z.shape)
+        for position in range(len(table.core)):
+            shared = np.sqrt(core_units * core_units[:, position, None])
+            shared[:, position] = 1.0
+            scaled = z * shared[:, table.core_owner].astype(np.float32)
+            weighted = scaled[:, :, None] * basis[:, None, terms].astype(np.float32)
+            weighted = weighted.reshape(len(z), -1)
+            for columns, block in blocks[position]:
+                drawn[:, columns] = weighted[:, columns.start * len(terms) :] @ block
         core_ratios = self.ratios[part][:, list(table.core)]
         drawn *= self.sigma[part, None] * np.sqrt(core_ratios)[:, table.core_owner]
-        drawn += np.einsum("st,sj->stj", basis, omega).reshape(len(z), -1) @ self._core_mean_terms
         return drawn
+
+    def _core_mean(self, part: slice | np.ndarray, omega: np.ndarray) -> np.ndarray:
+        """Y omega at some of the draws, shape (draws, C)."""
+        products = np.einsum("st,sj->stj", self.basis[part], omega).reshape(len(omega), -1)
+        mean = products @ self._core_mean_terms
+        mean *= self.units(self.x[part])[:, 1:][:, self.table.core_owner]
+        return mean
 
     @cached_property
     def _core_mean_terms(self) -> np.ndarray:
         """Terms of the means' series below each other, shape (nodes * (B + 1), C)."""
-        terms = self._terms(np.array([node.core_mean.T for node in self.nodes]))
+        owner = self.table.core_owner
+        values = [node.core_mean.T / self.units(node.x)[1:][owner] for node in self.nodes]
+        terms = self._terms(np.array(values))
         return terms.reshape(-1, terms.shape[-1])
 
     @cached_property
-    def _inverse_factor_blocks(self) -> tuple[np.ndarray, list[tuple[slice, np.ndarray]]]:
+    def _inverse_factor_blocks(self) -> tuple[np.ndarray, list[list[tuple[slice, np.ndarray]]]]:
         """Terms of the inverse factor's series, and what they multiply, by blocks of columns.
 
-        A block of columns of a lower triangular matrix begins at its own first row. The terms of
-        each row lie below each other, so that one product sums over both.
+        A block of columns of a lower triangular matrix begins at its own first row, and is of one
+        core factor. The terms of each row lie below each other, so that one product sums over both.
         """
         # of noise, single precision is plenty: it errs by a millionth of the noise's SD
-        terms = self._terms(np.array([node.inverse_factor for node in self.nodes], np.float32))
+        owner = self.table.core_owner
+        values = np.empty((len(self.nodes), len(owner), len(owner)), np.float32)
+        for value, node in zip(values, self.nodes, strict=True):
+            root = np.sqrt(self.units(node.x)[1:])[owner]
+            shared = np.where(owner[:, None] == owner, 1.0, root[:, None] * root)
+            value[:] = node.inverse_factor / shared
+        terms = self._terms(values)
         sizes = np.maximum(terms.max((1, 2)), -terms.min((1, 2)))
         kept = np.flatnonzero(sizes > NEGLIGIBLE * sizes.max())
-        edges = np.linspace(0, terms.shape[1], COLUMN_BLOCKS + 1).astype(int)
-        blocks = []
-        for columns in itertools.starmap(slice, itertools.pairwise(edges)):
-            below = terms[kept, columns.start :, columns].swapaxes(0, 1)
-            blocks.append((columns, below.reshape(-1, below.shape[-1])))
+        blocks: list[list[tuple[slice, np.ndarray]]] = []
+        for position in range(len(self.table.core)):
+            first, last = np.searchsorted(owner, [position, position + 1])
+            edges = np.linspace(first, last, COLUMN_BLOCKS + 1).astype(int)
+            blocks.append([])
+            for columns in itertools.starmap(slice, itertools.pairwise(edges)):
+                below = terms[kept, columns.start :, columns].swapaxes(0, 1)
+                blocks[-1].append((columns, below.reshape(-1, below.shape[-1])))
         return kept, blocks
 
     def _terms(self, values: np.ndarray) -> np.ndarray:
@@ -314,43 +379,65 @@ class EffectsGivenSDs:
     def moments(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Posterior mean and SD of each effect, averaged exactly over the draws of the SDs."""
         table = self.table
-        border_mean, half = self.border
-        sigma2 = self.sigma**2
-        center = border_mean.mean(0)
-        omega = np.concatenate([center - border_mean, np.ones((len(sigma2), 1))], axis=1)
-        second = omega[:, :, None] * omega[:, None]
-        second[:, :-1, :-1] += sigma2[:, None, None] * (half @ half.swapaxes(1, 2))
-        omega_weights, second_weights, sigma2_weights = map(
-            self._node_weights, (omega, second, sigma2)
-        )
-        # from the border's mean, and below from the first node: no variance is a difference of
-        # large numbers
+        center = self.border[0].mean(0)
         recenter = np.eye(len(center) + 1)
         recenter[:-1, -1] = -center
+        draw_units = self._by_factor_units(self.x)
+        node_units = self._by_factor_units(np.array([node.x for node in self.nodes]))
+        weights = [
+            self._moment_weights(center, at_draws, at_nodes)
+            for at_draws, at_nodes in zip(draw_units, node_units, strict=True)
+        ]
 
         first = [np.zeros(size) for size in table.num_levels]
         square = [np.zeros(size) for size in table.num_levels]
         reference: dict[int, np.ndarray] = {}
         num_inner = len(self.nodes) // self.shape[0]
         for start in range(0, len(self.nodes), num_inner):
-            covariance = np.zeros_like(table.core_gram)
-            for index in range(start, start + num_inner):
-                node = self.nodes[index]
+            inner = slice(start, start + num_inner)
+            covariances = {k: np.zeros_like(table.core_gram) for k in table.gridded}
+            for index, node in enumerate(self.nodes[inner], start):
                 root = node.inverse_factor * node.scale
-                covariance += sigma2_weights[index] * (root.T @ root)
+                covariance = root.T @ root
+                for k in table.gridded:
+                    covariances[k] += weights[k].noise[index] * covariance
                 for k, loading in self._loadings(node):
-                    j = loading @ recenter
-                    reference.setdefault(k, j[:, -1].copy())
-                    j[:, -1] -= reference[k]
-                    first[k] += j @ omega_weights[index]
-                    square[k] += ((j @ second_weights[index]) * j).sum(1)
-            weight = sigma2_weights[start : start + num_inner].sum()
-            for k, variances in self._noise_variances(self.nodes[start].ratio, weight, covariance):
+                    j = (loading @ recenter) / node_units[k][index]
+                    # from the first node's: no variance is a difference of large numbers
+                    r = reference.setdefault(k, j[:, -1].copy())
+                    j = np.column_stack([j[:, :-1], j[:, -1] - r, r])
+                    first[k] += j @ weights[k].omega[index]
+                    square[k] += ((j @ weights[k].second[index]) * j).sum(1)
+            weight = weights[table.eliminated].noise[inner].sum()
+            for k, variances in self._noise_variances(self.nodes[start].ratio, weight, covariances):
                 square[k] += variances
         return [
-            (reference[k] + first[k], np.sqrt(np.maximum(square[k] - first[k] ** 2, 0.0)))
+            (
+                draw_units[k].mean() * reference[k] + first[k],
+                np.sqrt(np.maximum(square[k] - first[k] ** 2, 0.0)),
+            )
             for k in range(len(table.num_levels))
         ]
+
+    def _by_factor_units(self, x: np.ndarray) -> list[np.ndarray]:
+        """Units of each factor's interpolants at points of shape (points, gridded)."""
+        units = [np.ones(len(x)) for _ in self.table.num_levels]
+        for axis, k in enumerate(self.table.gridded):
+            units[k] = self.units(x)[:, axis]
+        return units
+
+    def _moment_weights(
+        self, center: np.ndarray, at_draws: np.ndarray, at_nodes: np.ndarray
+    ) -> MomentWeights:
+        """Weights of the nodes in a factor's moments, given its units at draws and nodes."""
+        border_mean, half = self.border
+        u, sigma2 = at_draws[:, None], self.sigma**2
+        omega = np.concatenate([u * (center - border_mean), u, u - u.mean()], axis=1)
+        second = omega[:, :, None] * omega[:, None]
+        border_variance = (u**2 * sigma2[:, None])[:, :, None] * (half @ half.swapaxes(1, 2))
+        second[:, :-2, :-2] += border_variance
+        noise = self._node_weights(at_draws * sigma2) / at_nodes
+        return MomentWeights(self._node_weights(omega), self._node_weights(second), noise)
 
     def _node_weights(self, values: np.ndarray) -> np.ndarray:
         """Weights that turn a function's values at the nodes into its mean against `values`."""
@@ -374,13 +461,15 @@ class EffectsGivenSDs:
             yield k, (levels - levels.mean(1, keepdims=True)).T
 
     def _noise_variances(
-        self, ratio: float, weight: float, covariance: np.ndarray
+        self, ratio: float, weight: float, covariances: dict[int, np.ndarray]
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Variances of the zero-sum effects' noise, summed over the core's nodes at one ratio.
 
-        `weight` is the sum of those nodes' weights, `covariance` that of the core's covariances.
+        `weight` is the sum of those nodes' weights for the eliminated factor, `covariances` those
+        of the core's covariances, weighted for the eliminated factor and each of the core.
         """
         table = self.table
+        covariance = covariances[table.eliminated]
         weights = ratio / (1.0 + table.rows * ratio)
         diagonal, row, total = weight * weights, weight * weights, weight * weights.sum()
         if table.core:
@@ -391,27 +480,36 @@ class EffectsGivenSDs:
             total = total + column @ covariance @ column
         yield table.eliminated, _centered_diagonal(diagonal, row, total)
         for position, k in enumerate(table.core):
-            levels = table.core_owner == position
-            block = covariance[np.ix_(levels, levels)]
-            yield k, _centered_diagonal(np.diag(block), block.sum(1), block.sum())
+            yield k, self._core_variances(position, covariances[k])
+
+    def _core_variances(self, position: int, covariance: np.ndarray) -> np.ndarray:
+        """Variances of a core factor's zero-sum effects, given the covariance of the core."""
+        levels = self.table.core_owner == position
+        block = covariance[np.ix_(levels, levels)]
+        return _centered_diagonal(np.diag(block), block.sum(1), block.sum())
 
     # how good the interpolation is
 
-    def approximation(self) -> dict[str, float]:
+    def approximation(self, moments: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
         """Measure the interpolants against exact solves, at the first draw and the extreme ones.
+
+        Parameters
+        ----------
+        moments
+            What `moments` gave: errors of effects are measured in their posterior SDs.
 
         Returns
         -------
         dict
-            Largest error of the log-density (but for a constant), and of the core's conditional
-            means in units of their conditional SD. Empty where nothing is interpolated.
+            Largest error of the log-density (but for a constant), of the effects' means given the
+            SDs, and of the core's effects' SDs given the SDs. Empty where nothing is interpolated.
         """
         table, problem = self.table, self.problem
         if not table.core:
             return {}
-        density_errors, mean_errors = [], []
+        density_errors, mean_errors, sd_errors = [], [], []
         for index in np.unique([0, *self.x.argmin(0), *self.x.argmax(0)]):
-            ratios, sigma = self.ratios[index], self.sigma[index]
+            ratios = self.ratios[index]
             eliminated = collapsed.eliminate(table, ratios[table.eliminated])
             core_ratios = ratios[list(table.core)]
             exact = collapsed.condense(table, eliminated, core_ratios)
@@ -420,11 +518,24 @@ class EffectsGivenSDs:
                 self._log_likelihood(interpolated, index) - self._log_likelihood(exact, index)
             )
             node = solve_core(table, eliminated, ratios[table.eliminated], core_ratios)
+            draw = np.array([index])
             omega = np.append(-self.border[0][index], 1.0)
-            spread = sigma * np.linalg.norm(node.inverse_factor, axis=0) * node.scale
-            found = np.outer(self.basis[index], omega).ravel() @ self._core_mean_terms
-            mean_errors.append(np.max(np.abs(found - node.core_mean @ omega) / spread))
-        return {"log_density": float(np.ptp(density_errors)), "core_means": float(max(mean_errors))}
+            error = self._core_mean(draw, omega[None]) - node.core_mean @ omega
+            weights = node.ratio / (1.0 + table.rows * node.ratio)
+            passed_on = -weights * table.counts.times(error.T).T
+            for k, errors in self._by_factor(passed_on, error, np.zeros((1, len(omega) - 1))):
+                mean_errors.append(_largest(errors - errors.mean(), moments[k][1]))
+            size = len(table.core_owner)
+            found = self._core_noise(np.full(size, index), np.eye(size, dtype=np.float32))
+            root = self.sigma[index] * node.inverse_factor * node.scale
+            for position, k in enumerate(table.core):
+                sds = [np.sqrt(self._core_variances(position, r.T @ r)) for r in (found, root)]
+                sd_errors.append(_largest(sds[0] - sds[1], moments[k][1]))
+        return {
+            "log_density": float(np.ptp(density_errors)),
+            "effect_means": max(mean_errors),
+            "effect_sds": max(sd_errors),
+        }
 
     def _log_likelihood(self, condensed: collapsed.Condensed, index: int) -> float:
         """Log-likelihood of one draw of the SDs, but for what no condensation changes."""
@@ -434,6 +545,11 @@ class EffectsGivenSDs:
         squares = total - score @ np.linalg.solve(inner, score)
         log_det = condensed.log_det + np.linalg.slogdet(inner)[1]
         return -0.5 * float(log_det + squares / self.sigma[index] ** 2)
+
+
+def _largest(errors: np.ndarray, posterior_sds: np.ndarray) -> float:
+    """Largest error in posterior SDs; effects that are zero by definition have none."""
+    return float(np.max(np.abs(errors) / np.maximum(posterior_sds, np.finfo(float).tiny)))
 
 
 def _centered_diagonal(diagonal: np.ndarray, row: np.ndarray, total: float) -> np.ndarray:

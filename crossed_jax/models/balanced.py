@@ -162,8 +162,9 @@ class EffectsGivenSDs:
             )
         return moments
 
-    def approximation(self) -> dict[str, float]:
+    def approximation(self, moments: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
         """Nothing is approximated."""
+        del moments
         return {}
 
     def _variances(self) -> tuple[np.ndarray, np.ndarray]:
