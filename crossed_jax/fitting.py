@@ -23,6 +23,7 @@ from crossed_jax.models.back_substitution import OutsideBoxError, effects_at
 from crossed_jax.models.form import Form, Quantities, problem_of
 from crossed_jax.moments import Estimate, backfit, estimate
 from crossed_jax.nuts import KEY_KIND
+from crossed_jax.offset import add_offset, offset_of, subtract_offset
 from crossed_jax.priors import PriorName, Priors, describe_priors, resolve_priors
 from crossed_jax.sampler import CHAIN_METHODS, ChainMethod, Progress, Run, sample
 
@@ -122,8 +123,8 @@ def fit(
     ------
     InputError
         If an argument does not make sense, the checkpoint is of another run, the response is
-        exactly additive, which leaves no noise to estimate, or the draws would not fit into memory
-        or on to the disk.
+        exactly additive, which leaves no noise to estimate, or too far from zero for its spread,
+        or the draws would not fit into memory or on to the disk.
     """
     collapsing = parameterization in ("auto", "collapsed")
     form = None if collapsing else _form(parameterization)
@@ -147,7 +148,9 @@ def fit(
     if keep_effects == "draws" and stream_to is None:
         _check_memory(data, num_chains * num_draws, parameterization)
     clock = time.perf_counter()
-    cells = cells_of(data)
+    offset = offset_of(data.response)
+    measured, chosen_priors = subtract_offset(data, chosen_priors, offset)
+    cells = cells_of(measured)
     _check_noise(cells)
     import_beside(NEEDED_AFTERWARDS)
     point = estimate(cells)
@@ -202,7 +205,7 @@ def fit(
         from crossed_jax.posterior import to_datatree
 
         return to_datatree(
-            sampled.draws,
+            add_offset(sampled.draws, offset),
             sampled.run.statistics,
             dataclasses.replace(data, notes=data.notes + describe_blocks(cells, data)),
             {

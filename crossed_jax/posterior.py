@@ -20,6 +20,7 @@ import xarray as xr
 
 from crossed_jax.data import CrossedData, InputError
 from crossed_jax.models.form import Quantities
+from crossed_jax.offset import offset_of
 from crossed_jax.sampler import Statistics
 
 MAX_ROWS_KEPT = 1_000_000
@@ -119,12 +120,14 @@ def _data_groups(data: CrossedData) -> tuple[xr.Dataset, xr.Dataset]:
         observed[data.response_name] = ("row", data.response)
         for factor in data.factors:
             constant[f"{factor.name}_code"] = ("row", factor.codes)
+    offset = offset_of(data.response)
+    response = data.response - offset if offset else data.response
     for factor in data.factors:
         count = np.bincount(factor.codes, minlength=len(factor.levels))
-        total = np.bincount(factor.codes, weights=data.response, minlength=len(factor.levels))
+        total = np.bincount(factor.codes, weights=response, minlength=len(factor.levels))
         constant = constant.assign_coords({factor.name: np.array(factor.levels)})
         constant[f"{factor.name}_n"] = (factor.name, count)
-        constant[f"{factor.name}_raw_mean"] = (factor.name, total / count)
+        constant[f"{factor.name}_raw_mean"] = (factor.name, total / count + offset)
     return observed, constant
 
 
