@@ -12,6 +12,7 @@ from tables import balanced, unbalanced
 from truth import dense_design, log_marginal
 
 from crossed_jax.cells import cells_of
+from crossed_jax.data import InputError
 from crossed_jax.fitting import draw_effects
 from crossed_jax.models import back_substitution, collapsed
 from crossed_jax.models import balanced as balanced_form
@@ -242,6 +243,32 @@ def test_draws_outside_the_box_are_refused_with_a_wider_one():
     wider = back_substitution.collapse(cells, priors_for(data), point, refused.value.box)
     given = wider.given(scales)
     assert given.approximation(given.moments())["log_density"] < 1e-3
+
+
+@pytest.mark.parametrize("levels", [(40, 30), (40, 30, 3)])
+def test_noise_that_leaves_the_likelihood_no_digits_is_refused(levels):
+    data = unbalanced(levels, 2_000, sds=(0.5,) * len(levels), sigma=1e-6)
+    cells, priors = cells_of(data), priors_for(data)
+    point = estimate(cells)._replace(sigma=np.asarray(1e-6))
+    with pytest.raises(InputError, match=r"of the response's.*--parameterization sum_to_zero"):
+        back_substitution.collapse(cells, priors, point)
+    box = np.array([[27.0, 29.0]] * 2)
+    form = back_substitution.collapse(cells, priors, point._replace(sigma=np.asarray(0.1)), box)
+    scales = Quantities(factor_sds=np.full((1, 4, len(levels)), 0.5), sigma=np.full((1, 4), 1e-6))
+    with pytest.raises(InputError, match="--parameterization sum_to_zero"):
+        form.given(scales)
+
+
+def test_noise_that_leaves_singular_matrices_is_refused():
+    data = unbalanced((40, 30), 400, sds=(0.5, 0.5), sigma=1e-8)
+    cells, priors = cells_of(data), priors_for(data)
+    point = estimate(cells)._replace(sigma=np.asarray(1e-9))
+    with pytest.raises(InputError, match="runs out of digits"):
+        back_substitution.effects_at(cells, priors, point)
+    box = np.array([[38.0, 40.0]] * 2)
+    unaware = point._replace(sigma=np.asarray(0.1))
+    with pytest.raises(InputError, match="runs out of digits"):
+        back_substitution.collapse(cells, priors, unaware, box)
 
 
 def given_at(name, sds, sigma=0.4):

@@ -29,6 +29,7 @@ series in x: sums over the nodes, with weights that the draws decide.
 
 import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -38,6 +39,7 @@ from scipy import linalg
 
 from crossed_jax import chebyshev
 from crossed_jax.cells import Cells
+from crossed_jax.data import InputError
 from crossed_jax.models import collapsed
 from crossed_jax.models.collapsed import Problem, Table
 from crossed_jax.models.form import Form, Quantities
@@ -48,6 +50,7 @@ from crossed_jax.random import fill_standard_normal
 CORE_TOLERANCE = 3e-5
 TOLERANCE = 1e-8  # where there is no core, and nodes cost nothing
 NEGLIGIBLE = 3e-6  # terms of the inverse factor's series below this part of the largest
+MOST_ROUNDING = 2.5e-3  # of the log-density: errors of a hundredth begin to show in draws
 DRAWS_AT_ONCE = 500
 COLUMN_BLOCKS = 4
 
@@ -75,7 +78,10 @@ class Collapsed:
         ------
         OutsideBoxError
             If the log-density that gave these draws was interpolated on too small a box.
+        InputError
+            If they have so little noise that the log-density had no digits left.
         """
+        require_digits(self.table, float(np.median(scales.sigma)))
         effects = EffectsGivenSDs(self.table, self.problem, scales)
         if isinstance(self.problem.condensed, collapsed.Series):
             box = np.asarray(self.problem.condensed.box)
@@ -558,6 +564,34 @@ def _centered_diagonal(diagonal: np.ndarray, row: np.ndarray, total: float) -> n
     return diagonal - 2.0 * row / size + total / size**2
 
 
+def require_digits(table: Table, sigma: float) -> None:
+    """Refuse noise so small that the log-density, a difference of sums of squares, errs.
+
+    Both sums are rounded at the size of the response's, and what is left is of the size of
+    sigma^2. Measured on random tables of 150 to 40,000 rows the error is 1 to 4 times this ratio.
+    """
+    squares = table.border_gram[-1, -1]
+    if np.finfo(float).eps * squares > MOST_ROUNDING * sigma**2:
+        raise InputError(
+            f"the residual SD is {sigma / np.sqrt(squares / table.rows.sum()):.0e} of the "
+            "response's, so little that double precision cannot hold the collapsed form's "
+            "likelihood: fit with --parameterization sum_to_zero."
+        )
+
+
+@contextmanager
+def _digits_needed() -> Iterator[None]:
+    """Refuse what rounding has made singular: all matrices factored are the identity plus more."""
+    try:
+        yield
+    except np.linalg.LinAlgError:
+        raise InputError(
+            "the noise is so small beside the effects that double precision runs out of digits: "
+            "check that the response is a measurement and not a fitted or copied value."
+        ) from None
+
+
+@_digits_needed()
 def effects_at(
     cells: Cells, priors: Priors, point: Estimate
 ) -> tuple[Estimate, tuple[np.ndarray, ...]]:
@@ -569,6 +603,11 @@ def effects_at(
         As `point`, with the exact posterior means of the effects given its SDs.
     tuple of ndarray
         Their exact posterior SDs, shape (levels,) for each factor.
+
+    Raises
+    ------
+    InputError
+        If there is so little noise that nothing could be solved.
     """
     table = collapsed.table_of(cells)
     ratios = (point.factor_sds / point.sigma) ** 2
@@ -582,6 +621,7 @@ def effects_at(
     return point._replace(effects=means), sds
 
 
+@_digits_needed()
 def collapse(
     cells: Cells, priors: Priors, point: Estimate, box: np.ndarray | None = None
 ) -> Collapsed:
@@ -593,8 +633,14 @@ def collapse(
         The table, its priors, and an estimate to start from.
     box
         For tables with a core, where to interpolate; by default about the estimate.
+
+    Raises
+    ------
+    InputError
+        If there is so little noise that the log-density would have no digits left.
     """
     table = collapsed.table_of(cells)
+    require_digits(table, float(point.sigma))
     if table.core:
         condensed: collapsed.ByCount | collapsed.Series = collapsed.series(
             table, priors, point, box
