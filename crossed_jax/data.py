@@ -34,7 +34,7 @@ DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _MISSING_TEXT = ("", "NA", "N/A", "null", "NULL")
 _MISSING_LABELS = (*_MISSING_TEXT, "NaN", "nan", "NAN")
 
-_RESULT_NAMES = ("intercept", "sigma", "chain", "draw", "row", "lp")
+_RESULT_NAMES = ("intercept", "sigma", "chain", "draw", "row", "lp", "probability")
 _FACTOR_RESULTS = ("{}", "{}_effect", "{}_sd", "{}_mean", "{}_intercept")
 
 # Squares of larger responses, or of smaller differences between them, leave the range of float64.

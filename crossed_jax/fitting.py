@@ -18,6 +18,7 @@ import numpy as np
 from crossed_jax.cells import Cells, blocks, cells_of
 from crossed_jax.checkpoint import Checkpoint, open_checkpoint, table_digest
 from crossed_jax.data import CrossedData, InputError
+from crossed_jax.mixture import effect_quantiles
 from crossed_jax.models import back_substitution, balanced, design_matrix, original, sum_to_zero
 from crossed_jax.models.back_substitution import OutsideBoxError, effects_at
 from crossed_jax.models.form import Form, Quantities, problem_of
@@ -53,6 +54,7 @@ class Sampled(NamedTuple):
     seconds: dict[str, float]
     attributes: dict[str, Any]
     moments: list[tuple[np.ndarray, np.ndarray]] | None = None
+    quantiles: list[np.ndarray] | None = None
 
 
 def fit(
@@ -97,7 +99,7 @@ def fit(
         chosen from the data (the original form: centred, as posted).
     keep_effects
         `draws` of all effects, or of the collapsed form a `summary`: their exact posterior means
-        and SDs alone, in little memory.
+        and SDs, and quantiles, in little memory.
     chain_method
         How the chains share the machine: `vectorized`, `sequential` or `parallel`, see
         :mod:`crossed_jax.nuts`; `auto` goes by the devices there are. The draws
@@ -116,8 +118,8 @@ def fit(
     xarray.DataTree
         Groups `posterior` (`intercept`, `{factor}_effect`, `{factor}_sd`, `sigma`),
         `sample_stats`, `observed_data` and `constant_data`, and for the collapsed form
-        `effect_moments` (exact `{factor}_mean` and `{factor}_sd` of the effects); how the run was
-        made is in `attrs`.
+        `effect_moments` (exact `{factor}_mean` and `{factor}_sd` of the effects, and where their
+        draws were not kept `{factor}_quantile`); how the run was made is in `attrs`.
 
     Raises
     ------
@@ -222,6 +224,7 @@ def fit(
                 "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
             },
             sampled.moments,
+            sampled.quantiles,
         )
 
     if stream_to is None:
@@ -295,9 +298,10 @@ def _sample_collapsed(
     seconds |= run.seconds | {"effects": time.perf_counter() - clock}
     clock = time.perf_counter()
     moments = effects.moments()
+    quantiles = None if keep_effects else effect_quantiles(effects, moments)
     errors = effects.approximation(moments)
     seconds["moments"] = time.perf_counter() - clock
-    return Sampled(run, draws, seconds, {"interpolation_error": errors}, moments)
+    return Sampled(run, draws, seconds, {"interpolation_error": errors}, moments, quantiles)
 
 
 def draw_effects(

@@ -19,6 +19,7 @@ import numpy as np
 import xarray as xr
 
 from crossed_jax.data import CrossedData, InputError
+from crossed_jax.mixture import PROBABILITIES
 from crossed_jax.models.form import Quantities
 from crossed_jax.offset import offset_of
 from crossed_jax.sampler import Statistics
@@ -32,6 +33,7 @@ def to_datatree(
     data: CrossedData,
     attributes: Mapping[str, Any],
     moments: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
+    quantiles: Sequence[np.ndarray] | None = None,
 ) -> xr.DataTree:
     """Name the draws and gather them with the data they came from.
 
@@ -48,6 +50,9 @@ def to_datatree(
         Attributes of the tree's root; values that are not strings or numbers are written as JSON.
     moments
         For each factor, its effects' exact posterior means and SDs, where they are known.
+    quantiles
+        For each factor, its effects' quantiles at `mixture.PROBABILITIES`, shape
+        (levels, probabilities), where they stand for draws.
     """
     root = xr.Dataset(
         attrs={
@@ -60,7 +65,7 @@ def to_datatree(
     observed, constant = _data_groups(data)
     groups = {}
     if moments is not None:
-        groups["effect_moments"] = _name_moments(moments, data)
+        groups["effect_moments"] = _name_moments(moments, quantiles, data)
     return xr.DataTree.from_dict(
         groups
         | {
@@ -104,12 +109,18 @@ def name_quantities(draws: Quantities, data: CrossedData) -> xr.Dataset:
 
 
 def _name_moments(
-    moments: Sequence[tuple[np.ndarray, np.ndarray]], data: CrossedData
+    moments: Sequence[tuple[np.ndarray, np.ndarray]],
+    quantiles: Sequence[np.ndarray] | None,
+    data: CrossedData,
 ) -> xr.Dataset:
     named = xr.Dataset(coords={factor.name: np.array(factor.levels) for factor in data.factors})
     for factor, (mean, sd) in zip(data.factors, moments, strict=True):
         named[f"{factor.name}_mean"] = (factor.name, mean)
         named[f"{factor.name}_sd"] = (factor.name, sd)
+    if quantiles is not None:
+        named = named.assign_coords(probability=PROBABILITIES)
+        for factor, values in zip(data.factors, quantiles, strict=True):
+            named[f"{factor.name}_quantile"] = ((factor.name, "probability"), values)
     return named
 
 

@@ -513,7 +513,7 @@ BAD_NAMES = {
     "effect before its factor": ("y", ("gene_sd", "gene"), ["'gene_sd'", "rename"]),
     **{
         f"factor called {name}": ("y", (name, "cell"), [f"factor '{name}'", "the model itself"])
-        for name in ("intercept", "sigma", "chain", "draw", "row", "lp")
+        for name in ("intercept", "sigma", "chain", "draw", "row", "lp", "probability")
     },
 }
 

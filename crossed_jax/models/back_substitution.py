@@ -494,6 +494,77 @@ class EffectsGivenSDs:
         block = covariance[np.ix_(levels, levels)]
         return _centered_diagonal(np.diag(block), block.sum(1), block.sum())
 
+    @property
+    def num_draws(self) -> int:
+        """Of the SDs."""
+        return len(self.sigma)
+
+    def conditional_moments(
+        self, factor: int, draws: np.ndarray, sd: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Give means and SDs of a factor's effects given some draws, shape (draws, levels).
+
+        Of the eliminated factor's variance the part that comes from the core's noise is too dear
+        to know level by level at every draw: it is what is missing from the posterior variance,
+        and is taken to move as the square of D times the core's mean variance.
+        """
+        table = self.table
+        border_mean, half = (values[draws] for values in self.border)
+        sigma = self.sigma[draws, None]
+        mean = self._means(factor, draws, np.concatenate([-border_mean, np.ones_like(sigma)], 1))
+        variance = np.zeros_like(mean)
+        for column in range(half.shape[2]):
+            root = np.concatenate([-sigma * half[:, :, column], np.zeros_like(sigma)], axis=1)
+            variance += self._means(factor, draws, root) ** 2
+        if factor in table.core:
+            variance += self._core_variances_at(draws, factor)
+        if factor == table.eliminated:
+            ratio = self.ratios[draws, factor, None]
+            weights = ratio / (1.0 + table.rows * ratio)
+            total = weights.sum(1, keepdims=True)
+            variance += sigma**2 * _centered_diagonal(weights, weights, total)
+            if table.core:
+                core = np.concatenate([self._core_variances_at(draws, k) for k in table.core], 1)
+                from_core = weights**2 * core.mean(1, keepdims=True)
+                missing = sd**2 - mean.var(0) - variance.mean(0)
+                variance += from_core * np.maximum(missing / from_core.mean(0), 0.0)
+        return mean, np.sqrt(variance)
+
+    def _means(self, factor: int, draws: np.ndarray, omega: np.ndarray) -> np.ndarray:
+        """J @ omega of a factor at some draws, shape (draws, levels)."""
+        table = self.table
+        if factor in table.border:
+            levels = -omega[:, 1:-1][:, table.border_owner == factor]
+        else:
+            core = self._core_mean(draws, omega) if table.core else np.zeros((len(omega), 0))
+            if factor in table.core:
+                levels = core[:, table.core_owner == table.core.index(factor)]
+            else:
+                ratio = self.ratios[draws, factor, None]
+                levels = omega @ table.eliminated_sums.T
+                if table.core:
+                    levels -= table.counts.times(core.T).T
+                levels *= ratio / (1.0 + table.rows * ratio)
+        return levels - levels.mean(1, keepdims=True)
+
+    def _core_variances_at(self, draws: np.ndarray, factor: int) -> np.ndarray:
+        """Variances of the noise of a core factor's zero-sum effects, shape (draws, levels)."""
+        position = self.table.core.index(factor)
+        variances = self.basis[draws] @ self._core_variance_terms[position]
+        unit = self.units(self.x[draws])[:, 1 + position]
+        return variances * (self.sigma[draws] ** 2 * unit)[:, None]
+
+    @cached_property
+    def _core_variance_terms(self) -> list[np.ndarray]:
+        """Terms of the series of those variances, for each of the core, shape (nodes, levels)."""
+        values: list[list[np.ndarray]] = [[] for _ in self.table.core]
+        for node in self.nodes:
+            root = node.inverse_factor * node.scale
+            covariance = root.T @ root
+            for position, unit in enumerate(self.units(node.x)[1:]):
+                values[position].append(self._core_variances(position, covariance) / unit)
+        return [self._terms(np.array(each)) for each in values]
+
     # how good the interpolation is
 
     def approximation(self, moments: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
@@ -535,7 +606,8 @@ class EffectsGivenSDs:
             found = self._core_noise(np.full(size, index), np.eye(size, dtype=np.float32))
             root = self.sigma[index] * node.inverse_factor * node.scale
             for position, k in enumerate(table.core):
-                sds = [np.sqrt(self._core_variances(position, r.T @ r)) for r in (found, root)]
+                levels = table.core_owner == position
+                sds = [_zero_sum_sds(half[:, levels]) for half in (found, root)]
                 sd_errors.append(_largest(sds[0] - sds[1], moments[k][1]))
         return {
             "log_density": float(np.ptp(density_errors)),
@@ -553,14 +625,21 @@ class EffectsGivenSDs:
         return -0.5 * float(log_det + squares / self.sigma[index] ** 2)
 
 
+def _zero_sum_sds(root: np.ndarray) -> np.ndarray:
+    """SDs of levels of covariance root' @ root, less their mean."""
+    return np.linalg.norm(root - root.mean(1, keepdims=True), axis=0)
+
+
 def _largest(errors: np.ndarray, posterior_sds: np.ndarray) -> float:
     """Largest error in posterior SDs; effects that are zero by definition have none."""
     return float(np.max(np.abs(errors) / np.maximum(posterior_sds, np.finfo(float).tiny)))
 
 
-def _centered_diagonal(diagonal: np.ndarray, row: np.ndarray, total: float) -> np.ndarray:
+def _centered_diagonal(
+    diagonal: np.ndarray, row: np.ndarray, total: float | np.ndarray
+) -> np.ndarray:
     """Diagonal of C V C, C the centring matrix, from V's diagonal, V @ 1 and 1 @ V @ 1."""
-    size = len(diagonal)
+    size = diagonal.shape[-1]
     return diagonal - 2.0 * row / size + total / size**2
 
 
