@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 LOWER = (5e-7, 5e-5, 5e-4, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
 PROBABILITIES = np.array([*LOWER, 0.5, *(1.0 - p for p in reversed(LOWER))])
@@ -72,6 +71,8 @@ def mixture_quantiles(means: np.ndarray, sds: np.ndarray, probabilities: np.ndar
     ndarray
         Shape (mixtures, probabilities).
     """
+    from scipy.special import ndtri
+
     sds = np.maximum(sds, np.finfo(float).tiny)
     spread = np.sqrt((sds**2).mean(0) + means.var(0))
     found = np.empty((means.shape[1], len(probabilities)))
@@ -103,6 +104,8 @@ def _newton(
 
     The step is Newton's on the scale of scores, on which a Normal's distribution is a line.
     """
+    from scipy.special import ndtr, ndtri
+
     standardized = (point - means) / sds
     reached = ndtri(ndtr(standardized).mean(0))
     density = (np.exp(-0.5 * standardized**2) / sds).mean(0)
