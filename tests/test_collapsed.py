@@ -15,7 +15,7 @@ from crossed_jax.cells import cells_of
 from crossed_jax.data import InputError
 from crossed_jax.fitting import draw_effects
 from crossed_jax.mixture import PROBABILITIES, effect_quantiles, mixture_quantiles
-from crossed_jax.models import back_substitution, collapsed
+from crossed_jax.models import back_substitution, collapsed, conditional
 from crossed_jax.models import balanced as balanced_form
 from crossed_jax.models.form import LogSDs, Quantities
 from crossed_jax.moments import estimate
@@ -295,14 +295,14 @@ def test_the_core_is_as_exact_relative_to_its_effects_where_their_sds_vanish(nam
     omega = np.array([*np.full(table.border_gram.shape[0] - 1, -0.1), 1.0])
     for index, ratios in enumerate(given.ratios):
         eliminated = collapsed.eliminate(table, ratios[table.eliminated])
-        node = back_substitution.solve_core(
+        node = conditional.solve_core(
             table, eliminated, ratios[table.eliminated], ratios[list(table.core)]
         )
         root = given.sigma[index] * node.inverse_factor * node.scale
         sd = np.linalg.norm(root, axis=0)
-        mean = given._core_mean(np.array([index]), omega[None])[0]
+        mean = given.core_mean(np.array([index]), omega[None])[0]
         np.testing.assert_allclose(mean / sd, node.core_mean @ omega / sd, atol=3e-4)
-        noise = given._core_noise(np.full(size, index), np.eye(size, dtype=np.float32))
+        noise = given.core_noise(np.full(size, index), np.eye(size, dtype=np.float32))
         np.testing.assert_allclose(np.linalg.norm(noise, axis=0), sd, rtol=3e-4)
 
 
@@ -356,7 +356,7 @@ def test_quantiles_are_those_of_the_mixture_of_dense_conditionals(name):
 
 
 def test_an_interpolant_that_is_wrong_is_reported_in_posterior_sds(monkeypatch):
-    monkeypatch.setattr(back_substitution, "CORE_TOLERANCE", 0.5)
+    monkeypatch.setattr(conditional, "CORE_TOLERANCE", 0.5)
     sds = np.geomspace(0.05, 2.0, 9)[:, None] * np.array([1.0, 1.0])
     given = given_at("a core", sds)
     errors = given.approximation(given.moments())
