@@ -1,14 +1,17 @@
-r"""What the posterior is, by a way that shares nothing with the samplers it judges.
+r"""What the posterior is, to judge samplers by.
 
-Of a small table, by quadrature: given the SDs, intercept and levels are jointly Gaussian with
-precision :math:`X^\top X/\sigma^2 + P`, X dense, one column for the intercept and one per level;
-their moments are averaged over a grid of the logarithms of the three SDs by the trapezoidal rule,
-which converges geometrically for a smooth function that vanishes at both ends. Its error is the
-distance from the same rule on every second node.
+Of a small table, by quadrature, which shares no code with any of them: given the SDs, intercept and
+levels are jointly Gaussian with precision :math:`X^\top X/\sigma^2 + P`, X dense, one column for
+the intercept and one per level; their moments are averaged over a grid of the logarithms of the
+three SDs by the trapezoidal rule, which converges geometrically for a smooth function that vanishes
+at both ends. Its error is the distance from the same rule on every second node.
 
-Of a large table, by a long run of the collapsed form: effects' moments are averages of exact
-conditional moments, so what error there is comes from the SDs' draws, and is at most the
-posterior SD over the root of their effective number.
+Of a large table, by a long run of the collapsed form, other seeds and more chains than any entry's:
+effects' moments are averages of exact conditional moments, so what error there is comes from the
+SDs' draws, and is at most the posterior SD over the root of their effective number. This truth has
+its code in common with the collapsed entry, which it therefore cannot convict of a wrong posterior:
+that takes the other samplers, all of which are held against it, and the package's tests against
+dense algebra.
 """
 
 import json

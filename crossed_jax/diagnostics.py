@@ -265,8 +265,9 @@ def diagnose(tree: xr.DataTree, statistics: Convergence | None = None) -> Diagno
     interpolation = json.loads(tree.attrs.get("interpolation_error", "{}"))
     if not all(error < INTERPOLATION_LIMIT for error in interpolation.values()):
         reasons.append(
-            f"the interpolated log-density errs by {interpolation['log_density']:.1e} and the "
-            f"effects by {interpolation['core_means']:.1e} SDs, which is not far below Monte Carlo "
+            f"the interpolated log-density errs by {interpolation['log_density']:.1e}, effects' "
+            f"means by {interpolation['effect_means']:.1e} and SDs by "
+            f"{interpolation['effect_sds']:.1e} posterior SDs, which is not far below Monte Carlo "
             "error: fit with --parameterization sum_to_zero."
         )
     ridge = find_ridge(tree) if enough else None

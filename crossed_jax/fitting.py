@@ -28,12 +28,14 @@ from crossed_jax.files import reason
 from crossed_jax.identity import computing, exact_priors, table_digest
 from crossed_jax.least_squares import Decomposition, decompose
 from crossed_jax.memory import check_draws, check_run
+from crossed_jax.mixture import effect_quantiles
 from crossed_jax.models import back_substitution, balanced, design_matrix, original, sum_to_zero
 from crossed_jax.models.back_substitution import OutsideBoxError, effects_at
 from crossed_jax.models.form import CENTERING_EVIDENCE, Form, Quantities, problem_of
 from crossed_jax.modes import describe, find_modes, start_in
 from crossed_jax.moments import Estimate, estimate
 from crossed_jax.nuts import KEY_KIND
+from crossed_jax.offset import add_offset, offset_of, subtract_offset
 from crossed_jax.priors import PriorName, Priors, describe_priors, resolve_priors, within
 from crossed_jax.sampler import Progress, Run, sample
 
@@ -63,6 +65,7 @@ class Sampled(NamedTuple):
     seconds: dict[str, float]
     attributes: dict[str, Any]
     moments: list[tuple[np.ndarray, np.ndarray]] | None = None
+    quantiles: list[np.ndarray] | None = None
 
 
 def fit(
@@ -107,7 +110,7 @@ def fit(
         chosen from the data (the original form: centred, as posted).
     keep_effects
         `draws` of all effects, or of the collapsed form a `summary`: their exact posterior means
-        and SDs alone, in little memory.
+        and SDs, and quantiles, in little memory.
     chain_method
         How the chains share the machine: `vectorized`, `sequential` or `parallel`, see
         :mod:`crossed_jax.nuts`; `auto` goes by the devices there are. The draws
@@ -128,15 +131,15 @@ def fit(
     xarray.DataTree
         Groups `posterior` (`intercept`, `{factor}_effect`, `{factor}_sd`, `sigma`),
         `sample_stats`, `observed_data` and `constant_data`, and for the collapsed form
-        `effect_moments` (exact `{factor}_mean` and `{factor}_sd` of the effects); how the run was
-        made is in `attrs`.
+        `effect_moments` (exact `{factor}_mean` and `{factor}_sd` of the effects, and where their
+        draws were not kept `{factor}_quantile`); how the run was made is in `attrs`.
 
     Raises
     ------
     InputError
         If an argument does not make sense, the checkpoint is of another run, the response is
-        exactly additive, which leaves no noise to estimate, or the draws would not fit into memory
-        or on to the disk.
+        exactly additive, which leaves no noise to estimate, or too far from zero for its spread,
+        or the draws would not fit into memory or on to the disk.
     """
     require_table(data, "fit")
     device = available_devices()[0]
@@ -173,7 +176,9 @@ def fit(
     if keep_effects == "draws" and stream_to is None:
         check_draws(data, num_chains * num_draws, parameterization)
     clock = time.perf_counter()
-    cells, point, notes = _prepare(data, chosen_priors)
+    offset = offset_of(data.response)
+    measured, chosen_priors = subtract_offset(data, chosen_priors, offset)
+    cells, point, notes = _prepare(measured, chosen_priors)
     import_beside(NEEDED_AFTERWARDS)
     key = _key(seed)
     seconds = {"prepare": time.perf_counter() - clock}
@@ -231,7 +236,7 @@ def fit(
         from crossed_jax.posterior import to_datatree
 
         return to_datatree(
-            sampled.draws,
+            add_offset(sampled.draws, offset),
             sampled.run.statistics,
             dataclasses.replace(data, notes=data.notes + notes),
             {
@@ -250,6 +255,7 @@ def fit(
                 "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
             },
             sampled.moments,
+            sampled.quantiles,
         )
 
     def opened() -> AbstractContextManager[Checkpoint | None]:
@@ -389,12 +395,13 @@ def _sample_collapsed(
     seconds |= run.seconds | {"effects": time.perf_counter() - clock}
     clock = time.perf_counter()
     moments = effects.moments()
-    errors = effects.approximation()
+    quantiles = None if keep_effects else effect_quantiles(effects, moments)
+    errors = effects.approximation(moments)
     seconds["moments"] = time.perf_counter() - clock
     attributes: dict[str, Any] = {"interpolation_error": errors, "effects_drawn_to": lengths}
     if modes is not None:
         attributes["modes"] = describe(modes, data.factor_names)
-    return Sampled(run, draws, seconds, attributes, moments)
+    return Sampled(run, draws, seconds, attributes, moments, quantiles)
 
 
 def _lengths(checkpoint: Checkpoint | None, num_warmup: int, num_draws: int) -> list[int]:

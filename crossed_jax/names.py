@@ -9,11 +9,13 @@ from typing import Literal, get_args
 
 from crossed_jax.errors import InputError, shown
 
-type FactorQuantity = Literal["effect", "sd", "mean", "intercept", "code", "n", "raw_mean"]
+type FactorQuantity = Literal[
+    "effect", "sd", "mean", "intercept", "code", "n", "raw_mean", "quantile"
+]
 
 _SUFFIXES: tuple[str, ...] = get_args(FactorQuantity.__value__)
 _OF_ROWS_AND_DRAWS = ("chain", "draw", "row")
-_OF_THE_MODEL = ("intercept", "sigma", "lp", *_OF_ROWS_AND_DRAWS)
+_OF_THE_MODEL = ("intercept", "sigma", "lp", "probability", *_OF_ROWS_AND_DRAWS)
 
 
 def of_factor(factor: str, quantity: FactorQuantity) -> str:

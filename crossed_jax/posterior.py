@@ -20,8 +20,10 @@ import xarray as xr
 
 from crossed_jax.arguments import seed_number
 from crossed_jax.data import CrossedData, InputError
+from crossed_jax.mixture import PROBABILITIES
 from crossed_jax.models.form import Quantities
 from crossed_jax.names import of_factor
+from crossed_jax.offset import offset_of
 from crossed_jax.sampler import Statistics
 
 MAX_ROWS_KEPT = 1_000_000
@@ -33,6 +35,7 @@ def to_datatree(
     data: CrossedData,
     attributes: Mapping[str, Any],
     moments: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
+    quantiles: Sequence[np.ndarray] | None = None,
 ) -> xr.DataTree:
     """Name the draws and gather them with the data they came from.
 
@@ -49,6 +52,9 @@ def to_datatree(
         Attributes of the tree's root; values that are not strings or numbers are written as JSON.
     moments
         For each factor, its effects' exact posterior means and SDs, where they are known.
+    quantiles
+        For each factor, its effects' quantiles at `mixture.PROBABILITIES`, shape
+        (levels, probabilities), where they stand for draws.
     """
     root = xr.Dataset(
         attrs={
@@ -61,7 +67,7 @@ def to_datatree(
     observed, constant = _data_groups(data)
     groups = {}
     if moments is not None:
-        groups["effect_moments"] = _name_moments(moments, data)
+        groups["effect_moments"] = _name_moments(moments, quantiles, data)
     return xr.DataTree.from_dict(
         groups
         | {
@@ -105,12 +111,18 @@ def name_quantities(draws: Quantities, data: CrossedData) -> xr.Dataset:
 
 
 def _name_moments(
-    moments: Sequence[tuple[np.ndarray, np.ndarray]], data: CrossedData
+    moments: Sequence[tuple[np.ndarray, np.ndarray]],
+    quantiles: Sequence[np.ndarray] | None,
+    data: CrossedData,
 ) -> xr.Dataset:
     named = xr.Dataset(coords={factor.name: factor.labels for factor in data.factors})
     for factor, (mean, sd) in zip(data.factors, moments, strict=True):
         named[of_factor(factor.name, "mean")] = (factor.name, mean)
         named[of_factor(factor.name, "sd")] = (factor.name, sd)
+    if quantiles is not None:
+        named = named.assign_coords(probability=PROBABILITIES)
+        for factor, values in zip(data.factors, quantiles, strict=True):
+            named[of_factor(factor.name, "quantile")] = ((factor.name, "probability"), values)
     return named
 
 
@@ -118,12 +130,14 @@ def _data_groups(data: CrossedData) -> tuple[xr.Dataset, xr.Dataset]:
     observed, constant = xr.Dataset(), xr.Dataset()
     if len(data.response) <= MAX_ROWS_KEPT:
         observed, constant = row_groups(data)
+    offset = offset_of(data.response)
+    response = data.response - offset if offset else data.response
     for factor in data.factors:
         count = np.bincount(factor.codes, minlength=len(factor.levels))
-        total = np.bincount(factor.codes, weights=data.response, minlength=len(factor.levels))
+        total = np.bincount(factor.codes, weights=response, minlength=len(factor.levels))
         constant = constant.assign_coords({factor.name: factor.labels})
         constant[of_factor(factor.name, "n")] = (factor.name, count)
-        constant[of_factor(factor.name, "raw_mean")] = (factor.name, total / count)
+        constant[of_factor(factor.name, "raw_mean")] = (factor.name, total / count + offset)
     return observed, constant
 
 

@@ -51,9 +51,8 @@ def effects(
 
         A fit in the ``collapsed`` form knows mean and sd exactly, given the SDs drawn, and it is
         these that are tabulated; lower and upper are quantiles of the draws. If it has kept no
-        draws of the effects, lower and upper are those of the Normal with this mean and sd, exact
-        but for the skewness and the heavier tails that uncertainty in the SDs adds, and ess_bulk
-        and r_hat are null.
+        draws of the effects, lower and upper are quantiles of the mixture of their Normal
+        posteriors given each draw of the SDs, and ess_bulk and r_hat are null.
 
     Raises
     ------
@@ -91,8 +90,6 @@ def effects(
 
 def effect_moments(tree: xr.DataTree, factor: str, interval: float = 0.95) -> dict[str, np.ndarray]:
     """Give mean, sd, lower and upper of each effect of a factor, as `effects` tabulates them."""
-    from scipy.special import ndtri
-
     posterior = tree["posterior"].to_dataset()
     exact = {}
     if "effect_moments" in tree.children:
@@ -102,8 +99,21 @@ def effect_moments(tree: xr.DataTree, factor: str, interval: float = 0.95) -> di
         draws = posterior[f"{factor}_effect"].transpose("chain", "draw", factor)
         return _moments(draws, interval) | exact
     _check_interval(interval)
-    reach = ndtri((1 + interval) / 2) * exact["sd"]
-    return exact | {"lower": exact["mean"] - reach, "upper": exact["mean"] + reach}
+    return exact | _interval(known[f"{factor}_quantile"], interval)
+
+
+def _interval(quantiles: xr.DataArray, interval: float) -> dict[str, np.ndarray]:
+    """Ends of an equal-tailed interval, between the quantiles kept by monotone interpolation.
+
+    Quantiles of a Normal are a line in its scores, and those of its mixtures not far from one.
+    """
+    from scipy.interpolate import PchipInterpolator
+    from scipy.special import ndtri
+
+    kept = quantiles.transpose("probability", ...)
+    at_score = PchipInterpolator(ndtri(kept["probability"].values), kept.values)
+    ends = {"lower": (1 - interval) / 2, "upper": (1 + interval) / 2}
+    return {name: at_score(ndtri(probability)) for name, probability in ends.items()}
 
 
 def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFrame:

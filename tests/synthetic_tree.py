@@ -5,6 +5,9 @@ import math
 
 import numpy as np
 import xarray as xr
+from scipy.special import ndtri
+
+from crossed_jax.mixture import PROBABILITIES
 
 SIGMA = 0.05
 SD = 0.5
@@ -90,7 +93,7 @@ def synthetic_tree(
         "constant_data": xr.Dataset(constant, names | {"row": np.arange(rows)}),
     }
     if parameterization == "collapsed":
-        groups["effect_moments"] = xr.Dataset(moments, names)
+        groups["effect_moments"] = _effect_moments(moments, names, keep_effects)
     if predictive:
         predicted = expected + scale * SIGMA * rng.normal(size=(*shape, rows))
         groups["posterior_predictive"] = xr.Dataset(
@@ -106,6 +109,15 @@ def synthetic_tree(
         "seed": seed,
     }
     return tree, truth
+
+
+def _effect_moments(moments, names, keep_effects):
+    group = xr.Dataset(moments, names)
+    if keep_effects == "summary":
+        scores = xr.DataArray(ndtri(PROBABILITIES), {"probability": PROBABILITIES})
+        for f in names:
+            group[f"{f}_quantile"] = group[f"{f}_mean"] + group[f"{f}_sd"] * scores
+    return group
 
 
 def post_priors(factors):

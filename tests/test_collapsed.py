@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,10 @@ from tables import balanced, unbalanced
 from truth import dense_design, log_marginal
 
 from crossed_jax.cells import cells_of
+from crossed_jax.data import InputError
 from crossed_jax.effect_draws import draw_effects, split
-from crossed_jax.models import back_substitution, collapsed
+from crossed_jax.mixture import PROBABILITIES, effect_quantiles, mixture_quantiles
+from crossed_jax.models import back_substitution, collapsed, conditional
 from crossed_jax.models import balanced as balanced_form
 from crossed_jax.models.form import LogSDs, Quantities
 from crossed_jax.moments import estimate
@@ -258,4 +261,123 @@ def test_draws_outside_the_box_are_refused_with_a_wider_one():
         form.given(scales)
     cells = cells_of(data)
     wider = back_substitution.collapse(cells, priors_for(data), point, refused.value.box)
-    assert wider.given(scales).approximation()["log_density"] < 1e-3
+    given = wider.given(scales)
+    assert given.approximation(given.moments())["log_density"] < 1e-3
+
+
+@pytest.mark.parametrize("levels", [(40, 30), (40, 30, 3)])
+def test_noise_that_leaves_the_likelihood_no_digits_is_refused(levels):
+    data = unbalanced(levels, 2_000, sds=(0.5,) * len(levels), sigma=1e-6)
+    cells, priors = cells_of(data), priors_for(data)
+    point = estimate(cells)._replace(sigma=np.asarray(1e-6))
+    with pytest.raises(InputError, match=r"of the response's.*--parameterization sum_to_zero"):
+        back_substitution.collapse(cells, priors, point)
+    box = np.array([[27.0, 29.0]] * 2)
+    form = back_substitution.collapse(cells, priors, point._replace(sigma=np.asarray(0.1)), box)
+    scales = Quantities(factor_sds=np.full((1, 4, len(levels)), 0.5), sigma=np.full((1, 4), 1e-6))
+    with pytest.raises(InputError, match="--parameterization sum_to_zero"):
+        form.given(scales)
+
+
+def test_noise_that_leaves_singular_matrices_is_refused():
+    data = unbalanced((40, 30), 400, sds=(0.5, 0.5), sigma=1e-8)
+    cells, priors = cells_of(data), priors_for(data)
+    point = estimate(cells)._replace(sigma=np.asarray(1e-9))
+    with pytest.raises(InputError, match="runs out of digits"):
+        back_substitution.effects_at(cells, priors, point)
+    box = np.array([[38.0, 40.0]] * 2)
+    unaware = point._replace(sigma=np.asarray(0.1))
+    with pytest.raises(InputError, match="runs out of digits"):
+        back_substitution.collapse(cells, priors, unaware, box)
+
+
+def given_at(name, sds, sigma=0.4):
+    """Condition on chosen SDs of shape (draws, factors), in a box that just holds them."""
+    data = TABLES[name]
+    cells, priors = cells_of(data), priors_for(data)
+    scales = Quantities(factor_sds=sds[None], sigma=np.full((1, len(sds)), sigma))
+    table = collapsed.table_of(cells)
+    box = back_substitution.EffectsGivenSDs(table, None, scales).box
+    return back_substitution.collapse(cells, priors, estimate(cells), box).given(scales)
+
+
+@pytest.mark.parametrize("largest", [0.02, 1.0])
+@pytest.mark.parametrize("name", ["a core", "a core of two"])
+def test_the_core_is_as_exact_relative_to_its_effects_where_their_sds_vanish(name, largest):
+    number = len(TABLES[name].factors)
+    grid = np.exp(np.linspace(-12.0, np.log(largest), 3))
+    sds = np.array(list(product(grid, repeat=number)))
+    table = collapsed.table_of(cells_of(TABLES[name]))
+    scales = Quantities(factor_sds=sds, sigma=np.full(len(sds), 0.4))
+    given = back_substitution.EffectsGivenSDs(table, None, scales)
+    size = len(table.core_owner)
+    omega = np.array([*np.full(table.border_gram.shape[0] - 1, -0.1), 1.0])
+    for index, ratios in enumerate(given.ratios):
+        eliminated = collapsed.eliminate(table, ratios[table.eliminated])
+        node = conditional.solve_core(
+            table, eliminated, ratios[table.eliminated], ratios[list(table.core)]
+        )
+        root = given.sigma[index] * node.inverse_factor * node.scale
+        sd = np.linalg.norm(root, axis=0)
+        mean = given.core_mean(np.array([index]), omega[None])[0]
+        np.testing.assert_allclose(mean / sd, node.core_mean @ omega / sd, atol=3e-4)
+        noise = given.core_noise(np.full(size, index), np.eye(size, dtype=np.float32))
+        np.testing.assert_allclose(np.linalg.norm(noise, axis=0), sd, rtol=3e-4)
+
+
+@pytest.mark.parametrize("name", ["a core", "a core of two"])
+def test_moments_are_exact_where_sds_are_far_below_what_the_data_resolve(name):
+    """Draws as HalfNormal(0.01) priors give them: the moments are the mixture's of dense ones."""
+    data = TABLES[name]
+    rng = np.random.default_rng(0)
+    sds = np.abs(rng.normal(0.0, 0.01, (8, len(data.factors))))
+    given = given_at(name, sds)
+    moments = given.moments()
+    means, variances = [], []
+    maps = np.concatenate(linear_maps(data)[1])
+    for factor_sds in sds:
+        _, mean, covariance = log_marginal(data, priors_for(data), factor_sds, 0.4)
+        means.append(maps @ np.asarray(mean))
+        variances.append(((maps @ np.asarray(covariance)) * maps).sum(1))
+    sd = np.sqrt(np.mean(variances, 0) + np.var(means, 0))
+    found_mean, found_sd = (np.concatenate(parts) for parts in zip(*moments, strict=True))
+    np.testing.assert_allclose(found_mean / sd, np.mean(means, 0) / sd, atol=3e-4)
+    np.testing.assert_allclose(found_sd, sd, rtol=3e-4)
+    errors = given.approximation(moments)
+    assert max(errors.values()) < 1e-3
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_quantiles_are_those_of_the_mixture_of_dense_conditionals(name):
+    data = TABLES[name]
+    rng = np.random.default_rng(0)
+    sds = 0.4 * np.exp(rng.normal(0.0, 0.7, (8, len(data.factors))))
+    sds[0] = 1e-3
+    if name in BALANCED:
+        cells, priors = cells_of(data), priors_for(data)
+        scales = Quantities(factor_sds=sds[None], sigma=np.full((1, len(sds)), 0.4))
+        given = balanced_form.collapse(cells, priors, estimate(cells)).given(scales)
+    else:
+        given = given_at(name, sds)
+    maps = linear_maps(data)[1]
+    conditionals = [log_marginal(data, priors_for(data), each, 0.4)[1:] for each in sds]
+    found = effect_quantiles(given, given.moments())
+    for k, (matrix, quantiles) in enumerate(zip(maps, found, strict=True)):
+        means = np.array([matrix @ np.asarray(mean) for mean, _ in conditionals])
+        variances = [((matrix @ np.asarray(v)) * matrix).sum(1) for _, v in conditionals]
+        expected = mixture_quantiles(means, np.sqrt(variances), PROBABILITIES)
+        sd = np.sqrt(np.mean(variances, 0) + means.var(0))[:, None]
+        central = np.abs(PROBABILITIES - 0.5) < 0.499
+        # of the eliminated factor's variances the core's part is not known draw by draw
+        rough = name not in WITHOUT_CORE and k == given.table.eliminated
+        errors = (quantiles - expected)[:, central] / sd
+        np.testing.assert_allclose(errors, 0.0, atol=0.05 if rough else 1e-3)
+
+
+def test_an_interpolant_that_is_wrong_is_reported_in_posterior_sds(monkeypatch):
+    monkeypatch.setattr(conditional, "CORE_TOLERANCE", 0.5)
+    sds = np.geomspace(0.05, 2.0, 9)[:, None] * np.array([1.0, 1.0])
+    given = given_at("a core", sds)
+    errors = given.approximation(given.moments())
+    assert errors["effect_means"] > 0.01
+    assert errors["effect_sds"] > 0.01

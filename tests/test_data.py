@@ -627,7 +627,7 @@ BAD_NAMES = {
     "raw mean of another factor": ("y", ("gene_raw_mean", "gene"), ["'gene_raw_mean'", "rename"]),
     **{
         f"factor called {name}": ("y", (name, "cell"), [f"factor '{name}'", "the model itself"])
-        for name in ("intercept", "sigma", "chain", "draw", "row", "lp")
+        for name in ("intercept", "sigma", "chain", "draw", "row", "lp", "probability")
     },
 }
 

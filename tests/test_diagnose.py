@@ -314,3 +314,13 @@ def test_statistics_given_are_not_computed_again(monkeypatch):
     statistics, expected = convergence(tree), diagnose(tree)
     monkeypatch.setattr("crossed_jax.diagnostics.convergence", None)
     assert diagnose(tree, statistics) == expected
+
+
+def test_an_interpolation_that_errs_is_a_reason():
+    tree, _ = synthetic_tree(parameterization="collapsed")
+    errors = {"log_density": 1e-7, "effect_means": 1e-4, "effect_sds": 1e-4}
+    tree.attrs["interpolation_error"] = json.dumps(errors)
+    assert diagnose(tree).converged
+    tree.attrs["interpolation_error"] = json.dumps(errors | {"effect_sds": 0.02})
+    (reason,) = diagnose(tree).reasons
+    assert "SDs by 2.0e-02 posterior SDs" in reason

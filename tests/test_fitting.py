@@ -187,9 +187,7 @@ def test_forms_agree_on_avana():
     data = avana()
     collapsed = cj.fit(data, seed=1)
     assert cj.diagnose(collapsed).converged
-    (error, core_error) = json.loads(collapsed.attrs["interpolation_error"]).values()
-    assert error < 1e-3
-    assert core_error < 1e-3
+    assert max(json.loads(collapsed.attrs["interpolation_error"]).values()) < 1e-3
     # 927 quantities
     assert disagreement(collapsed, cj.fit(data, parameterization="sum_to_zero", seed=1)) < 5.0
 

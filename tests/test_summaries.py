@@ -49,8 +49,8 @@ def test_exact_moments_are_tabulated_and_intervals_are_of_the_draws():
     assert table["ess_bulk"].null_count() == 0
 
 
-@pytest.mark.parametrize("interval", [0.5, 0.95])
-def test_without_draws_of_effects_intervals_are_normal(interval):
+@pytest.mark.parametrize("interval", [0.5, 0.77, 0.95])
+def test_without_draws_of_effects_intervals_are_between_the_quantiles_kept(interval):
     kinds = {"draws": 2_000, "parameterization": "collapsed"}
     drawn = effects(synthetic_tree(**kinds)[0], interval)
     table = effects(synthetic_tree(keep_effects="summary", **kinds)[0], interval)
@@ -60,6 +60,7 @@ def test_without_draws_of_effects_intervals_are_normal(interval):
     assert table.select(same).equals(drawn.select(same))
     reach = norm.ppf((1 + interval) / 2) * table["sd"]
     np.testing.assert_allclose(table["upper"], table["mean"] + reach)
+    np.testing.assert_allclose(table["lower"], table["mean"] - reach)
     # the synthetic effects are Normal indeed
     for end in ("lower", "upper"):
         off = (table[end] - drawn[end]) / table["sd"]

@@ -162,8 +162,23 @@ class EffectsGivenSDs:
             )
         return moments
 
-    def approximation(self) -> dict[str, float]:
+    @property
+    def num_draws(self) -> int:
+        """Of the SDs."""
+        return np.size(self.scales.sigma)
+
+    def conditional_moments(
+        self, factor: int, draws: np.ndarray, sd: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Give means and SDs of a factor's effects given some draws, shape (draws, levels)."""
+        shrinkage, variance = (values[draws, None] for values in self._shrinkage(factor))
+        contrast = 1.0 - 1.0 / len(sd)
+        sds = np.sqrt(contrast * variance)
+        return shrinkage * self.deviations[factor], np.broadcast_to(sds, (len(draws), len(sd)))
+
+    def approximation(self, moments: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
         """Nothing is approximated."""
+        del moments
         return {}
 
     def _variances(self) -> tuple[np.ndarray, np.ndarray]:
