@@ -45,7 +45,7 @@ from crossed_jax.effective_sample_size import (
     halves_diagnostics,
     rank_diagnostics,
 )
-from crossed_jax.posterior import factor_names
+from crossed_jax.posterior import factor_names, require_fit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -196,6 +196,7 @@ def diagnose(tree: xr.DataTree, statistics: Convergence | None = None) -> Diagno
     -------
     Diagnosis
     """
+    require_fit(tree, "diagnose")
     posterior = tree["posterior"].to_dataset()
     num_chains, draws_per_chain = posterior.sizes["chain"], posterior.sizes["draw"]
     num_draws = num_chains * draws_per_chain

@@ -70,7 +70,9 @@ def batched_draws(form, problems):
             lambda state, key, leaves: nuts.advance(
                 state,
                 num_steps,
-                nuts.Plan(key, jnp.arange(1, dtype=jnp.uint32), schedule(NUM_WARMUP), 0.9, leaves),
+                nuts.Plan(
+                    key, jnp.arange(1, dtype=jnp.uint32), schedule(NUM_WARMUP), 0.9, None, leaves
+                ),
                 settings=settings,
             )
         )(state, keys, tuple(leaves))

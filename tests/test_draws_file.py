@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import xarray as xr
@@ -121,13 +122,23 @@ def test_no_process_dies_of_a_full_disk(kind, small_disk, tmp_path):
         ({"keep_effects": "summary"}, "leaves no draws to stream"),
         ({"parameterization": "original"}, "cannot stream its draws"),
         ({"stream_to": "nowhere/posterior.nc"}, "'nowhere' is not a directory"),
-        ({"num_draws": 10**12}, "4,000,000,000,000 draws of 30 effects need .* GiB on the disk"),
     ],
 )
 def test_what_cannot_be_streamed_is_told(tmp_path, settings, message):
     with pytest.raises(InputError, match=message):
         cj.fit(cj.penicillin(), **{"stream_to": tmp_path / "posterior.nc"} | settings)
     assert not list(tmp_path.iterdir())
+
+
+def test_draws_that_the_disk_has_no_room_for_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("crossed_jax.draws_file.shutil.disk_usage", lambda _: Disk(free=2**20))
+    with pytest.raises(InputError, match="40,000 draws of 30 effects need .* GiB on the disk"):
+        cj.fit(cj.penicillin(), stream_to=tmp_path / "posterior.nc", num_draws=10_000)
+    assert not list(tmp_path.iterdir())
+
+
+class Disk(NamedTuple):
+    free: int
 
 
 def test_a_directory_that_cannot_be_searched_is_told(tmp_path, monkeypatch):

@@ -148,7 +148,7 @@ def test_the_order_in_which_a_process_lists_a_prior_s_parameters_changes_nothing
     script = """
 import numpyro.distributions as dist
 import crossed_jax as cj
-means = (cj.priors.Normal(0.0, 5.0),) * 2
+means = (dist.Normal(0.0, 5.0),) * 2
 priors = cj.Priors(means, (dist.Gamma(2.0, 30.0),) * 2, dist.Exponential(1.0))
 tree = cj.fit(cj.simulate_screen().data, priors=priors, num_warmup=50, num_draws=20)
 print(float(tree["posterior"]["gene_sd"].mean()))
