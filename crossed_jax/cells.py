@@ -159,7 +159,10 @@ def blocks(cells: Cells) -> list[list[np.ndarray]]:
     size = int(starts[-1])
     graph = sparse.coo_array((np.ones(len(first), np.int8), (first, others)), shape=(size, size))
     num_blocks, label = sparse.csgraph.connected_components(graph, directed=False)
-    found = [
-        [np.flatnonzero(label[a:b] == k) for a, b in pairwise(starts)] for k in range(num_blocks)
-    ]
+    by_factor = []
+    for a, b in pairwise(starts):
+        order = np.argsort(label[a:b], kind="stable")
+        edges = np.searchsorted(label[a:b][order], np.arange(1, num_blocks))
+        by_factor.append(np.split(order, edges))
+    found = [list(block) for block in zip(*by_factor, strict=True)]
     return sorted(found, key=lambda block: -sum(map(len, block)))

@@ -247,8 +247,8 @@ def diagnose(tree: xr.DataTree, statistics: Convergence | None = None) -> Diagno
         if funnels:
             sentence += (
                 f" The data do not rule out that {' or '.join(funnels)} is zero, where the centred "
-                "parameterization has a funnel: leave the choice of centering to the data, or fit "
-                "the collapsed form."
+                "parameterization has a funnel: fit the collapsed form, or the sum_to_zero form "
+                "with the choice of centering left to the data."
             )
         serious = divergences > DIVERGENT_SHARE * num_draws or funnels
         (reasons if serious else warnings).append(sentence)

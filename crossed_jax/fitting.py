@@ -359,11 +359,13 @@ def _sample_collapsed(
     kept = checkpoint
     for attempt in range(MOST_RUNS):
         lengths = lengths_of(kept)
+        clock = time.perf_counter()
         modes = find_modes(collapsed.form, collapsed.problem)
         shifts = None
         if modes is not None:
             problem, shifts = start_in(modes, collapsed.problem, num_chains)
             collapsed = dataclasses.replace(collapsed, problem=problem)
+        seconds["collapse"] += time.perf_counter() - clock
         try:
             # where an extension leaves the box, what was given out in it is drawn anew
             for length in lengths:
@@ -383,7 +385,8 @@ def _sample_collapsed(
     else:
         raise InputError(
             "the posterior of the SDs lies too far from what the data say for the collapsed form: "
-            "look at the priors, or fit with --parameterization sum_to_zero."
+            "look at the priors ('scaled' ones suit a response in any unit), or fit the "
+            "sum_to_zero form."
         )
     clock = time.perf_counter()
     parts = [effects]
@@ -490,6 +493,8 @@ def _check_keep_effects(keep_effects: str, collapsing: bool) -> None:
 
 
 def _check_streaming(path: Path, keep_effects: str, parameterization: str) -> None:
+    from h5py import is_hdf5
+
     if keep_effects == "summary":
         raise InputError(
             "a summary of the effects leaves no draws to stream: leave out one of the two."
@@ -506,6 +511,11 @@ def _check_streaming(path: Path, keep_effects: str, parameterization: str) -> No
             )
         if path.is_dir():
             raise InputError(f"cannot write {str(path)!r}: it is a directory; name a file.")
+        if path.exists() and not is_hdf5(path):
+            raise InputError(
+                f"cannot write {str(path)!r}: a file that holds no draws is in its place; name "
+                "another file."
+            )
     except OSError as error:
         raise InputError(
             f"cannot write {str(path)!r} ({reason(error)}): name a file in another directory."

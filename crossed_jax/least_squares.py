@@ -18,7 +18,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg
 
-from crossed_jax.cells import Cells, crosstab
+from crossed_jax.cells import Cells, blocks, crosstab
 
 RANK_LEVELS = 1000  # of the factors that are not eliminated: beyond, a rank takes seconds
 TOLERANCE = 1e-13
@@ -106,12 +106,21 @@ def decompose(cells: Cells, num_blocks: int) -> Decomposition:
     everything = _explained(table, factors, num_blocks)
     adjusted = []
     for k in range(len(factors)):
-        without = _explained(table, [j for j in factors if j != k], 1)
+        others = [j for j in factors if j != k]
+        without = _explained(table, others, _num_blocks(cells, others))
         squares = max(everything.squares - without.squares, 0.0)
         adjusted.append(Explained(squares, everything.freedom - without.freedom))
     left = max(total - everything.squares, 0.0), max(cells.num_rows - 1 - everything.freedom, 0)
     residual = Explained(*left)
     return Decomposition(Explained(total, cells.num_rows - 1), residual, tuple(adjusted))
+
+
+def _num_blocks(cells: Cells, factors: list[int]) -> int:
+    """How many blocks some factors' levels fall into, see :func:`crossed_jax.cells.blocks`."""
+    if len(factors) == 1:
+        return 1
+    levels = tuple(cells.num_levels[k] for k in factors)
+    return len(blocks(cells._replace(codes=cells.codes[:, factors], num_levels=levels)))
 
 
 def _explained(table: _Table, factors: list[int], num_blocks: int) -> Explained:

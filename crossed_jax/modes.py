@@ -6,6 +6,9 @@ prior may be explained by any factor's SD, and an SD whose prior lies far below 
 may be small or not. So the log-density is evaluated on a coarse grid, the local maxima found there
 are climbed to the top, and those with a valley between them are modes. Chains then start in each
 mode that has some of the mass, by Laplace's approximation.
+
+Of a table with a core (:mod:`crossed_jax.models.collapsed`) only the box is searched in which its
+log-density is known, where the likelihood alone is not negligible.
 """
 
 from collections.abc import Sequence
@@ -30,6 +33,7 @@ BELOW, BELOW_SIGMA, ABOVE = 25.0, 4.0, 1.5
 VALLEY = 2.0  # of log-density: a shallower one is no hindrance
 LEAST_SHARE = 1e-3
 MOST_CLIMBS = 30
+EDGE = 0.02  # of a box's width
 
 
 class Modes(NamedTuple):
@@ -61,7 +65,7 @@ def find_modes(form: Form, problem: Any) -> Modes | None:
     grids = _grids(problem)
     nodes = np.stack(np.meshgrid(*grids, indexing="ij"), axis=-1)
     values = _evaluate(form, problem, nodes.reshape(-1, len(grids))).reshape(nodes.shape[:-1])
-    values = np.where(np.isnan(values), -np.inf, values)
+    values = np.where(np.isnan(values) | _outside(problem, nodes), -np.inf, values)
     peaks = (values == ndimage.maximum_filter(values, size=3)) & np.isfinite(values)
     if np.count_nonzero(peaks) < 2:
         return None
@@ -99,7 +103,7 @@ def start_in(modes: Modes, problem: Any, num_chains: int) -> tuple[Any, np.ndarr
         chains[np.argmax(modes.shares / (chains + 1)) if chains.all() else number] += 1
     log_sds = np.repeat(modes.log_sds, chains, axis=0)
     point, walls = problem.estimate, problem.walls
-    behind = modes.log_sds[:, :-1].min(0) < walls
+    behind = modes.log_sds[:, :-1].min(0) < walls - 1.0
     walls = np.where(behind, np.log(point.factor_sds) + FAR_LEFT, walls)
     start = np.append(coordinates(np.log(point.factor_sds), walls), np.log(point.sigma))
     ends = np.column_stack([coordinates(log_sds[:, :-1], walls), log_sds[:, -1]])
@@ -113,6 +117,21 @@ def describe(modes: Modes, factor_names: Sequence[str]) -> list[dict[str, float]
         dict(zip(names, np.exp(log_sds).tolist(), strict=True)) | {"share": float(share)}
         for log_sds, share in zip(modes.log_sds, modes.shares, strict=True)
     ]
+
+
+def _outside(problem: Any, log_sds: np.ndarray) -> np.ndarray:
+    """Whether log SDs, shape (..., factors + 1), lie where a table with a core is not known.
+
+    What lies by an edge counts: a density that rises beyond is at its highest there.
+    """
+    box = getattr(getattr(problem, "condensed", None), "box", None)
+    if box is None:
+        return np.zeros(log_sds.shape[:-1], bool)
+    log_ratios = 2.0 * (log_sds[..., problem.gridded] - log_sds[..., -1:])
+    x = np.logaddexp(0.0, np.log(problem.condensed.kappa) + log_ratios)
+    low, high = box[:, 0], box[:, 1]
+    room = EDGE * (high - low)
+    return np.any((x < low + np.where(low > 0.0, room, 0.0)) | (x > high - room), axis=-1)
 
 
 def _grids(problem: Any) -> list[np.ndarray]:

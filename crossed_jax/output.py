@@ -206,7 +206,13 @@ def run_record(tree: "xr.DataTree", seconds: dict[str, float]) -> dict:
         # which of them there are depends on the form
         **{
             name: json.loads(attrs[name])
-            for name in ("centered", "interpolation_error", "effects_drawn_to")
+            for name in (
+                "centered",
+                "funnels",
+                "modes",
+                "interpolation_error",
+                "effects_drawn_to",
+            )
             if name in attrs
         },
         "priors": json.loads(attrs["priors"]),

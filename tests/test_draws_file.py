@@ -132,9 +132,18 @@ def test_what_cannot_be_streamed_is_told(tmp_path, settings, message):
 
 def test_draws_that_the_disk_has_no_room_for_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr("crossed_jax.draws_file.shutil.disk_usage", lambda _: Disk(free=2**20))
-    with pytest.raises(InputError, match="40,000 draws of 30 effects need .* GiB on the disk"):
+    with pytest.raises(InputError, match=r"40,000 draws of 30 effects need .* GiB on the disk"):
         cj.fit(cj.penicillin(), stream_to=tmp_path / "posterior.nc", num_draws=10_000)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_table_is_not_replaced_by_draws(tmp_path):
+    path = tmp_path / "screen.csv"
+    path.write_text("gene,line,y\nA,x,1\nA,w,2.5\nB,x,3\nB,w,4\n")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="holds no draws"):
+        cj.fit(cj.penicillin(), stream_to=path)
+    assert path.read_bytes() == before
 
 
 class Disk(NamedTuple):

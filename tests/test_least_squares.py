@@ -14,6 +14,9 @@ TABLES = {
     "balanced": balanced((3, 5), 2, sds=(0.5, 0.5), sigma=0.2),
     "unbalanced": unbalanced((4, 6), 30, sds=(0.5, 0.5), sigma=0.2, intercept=100.0),
     "three factors": unbalanced((3, 4, 5), 40, sds=(0.5, 1.0, 0.2), sigma=0.2),
+    "a factor within another": table(
+        RNG.normal(size=96), np.tile(np.arange(4), 24), *(np.arange(96) // n for n in (4, 8))
+    ),
     "one factor twice": table(RNG.normal(size=24), CODES, CODES),
     "three blocks": table(RNG.normal(size=24), CODES, 2 * (CODES // 2) + np.arange(24) % 2),
     "a path": table(RNG.normal(size=798), *(np.repeat(codes, 2) for codes in PATH)),
