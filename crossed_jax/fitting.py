@@ -529,9 +529,11 @@ def _check_noise(decomposition: Decomposition) -> None:
     leaves what noise there is to the priors.
     """
     total, residual = decomposition.total, decomposition.residual
-    if residual.freedom and residual.squares <= LEAST_NOISE**2 * total.squares:
+    # sums of squares over all rows are rounded, and the noise is a difference of two
+    least = max(LEAST_NOISE, np.sqrt(np.finfo(float).eps * total.freedom))
+    if residual.freedom and residual.squares <= least**2 * total.squares:
         raise InputError(
-            "one number per level of each factor reproduces the response to within a millionth of "
+            f"one number per level of each factor reproduces the response to within {least:.0e} of "
             "its spread, which leaves no noise to estimate: add replicates, or check that the "
             "response is a measurement and not a fitted or copied value."
         )

@@ -140,7 +140,7 @@ BAD_TABLES = {
     "no noise": (
         "a.csv",
         "gene,cell_line,logfc\nA,x,1\nA,w,2\nB,x,5\nB,w,6\nC,x,0\nC,w,1\n",
-        ["reproduces the response to within a millionth"],
+        ["reproduces the response to within 1e-06"],
     ),
     "missing level": ("a.csv", GOOD + ",x,1\n", ["a.csv", "'gene' is missing in row 6"]),
     "one level": (
