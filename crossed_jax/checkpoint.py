@@ -286,7 +286,8 @@ def load_command(folder: Path) -> Command:
     if isinstance(content.get("factors"), list):
         content["factors"] = tuple(map(str, content["factors"]))  # JSON has no tuples
     kinds = {name: get_origin(kind) or kind for name, kind in get_type_hints(Command).items()}
-    if {name: type(value) for name, value in content.items()} != kinds:
+    nulls = [value for value in content.values() if isinstance(value, str) and "\0" in value]
+    if nulls or {name: type(value) for name, value in content.items()} != kinds:
         raise _damaged(path)
     return Command(**content)
 

@@ -919,7 +919,9 @@ def test_resume_says_when_there_is_nothing_to_go_on_with(tmp_path):
     assert "there is no checkpoint of a fit in" in outcome.err
 
 
-@pytest.mark.parametrize("change", ["", "[1]", "{}", ("num_draws", "many"), ("factors", 3)])
+@pytest.mark.parametrize(
+    "change", ["", "[1]", "{}", ("num_draws", "many"), ("factors", 3), ("out", "\0")]
+)
 def test_resume_names_a_damaged_command(checkpointed, change):
     path = checkpointed / "command.json"
     if isinstance(change, tuple):
