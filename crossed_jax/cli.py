@@ -252,7 +252,6 @@ def _write_figures(
     tree: "xr.DataTree", data: "CrossedData", folder: Path
 ) -> dict[str, str | Exception]:
     """Draw what can be drawn; say of each figure that is left out why, or what failed."""
-    os.environ["MPLBACKEND"] = "agg"  # a notebook's may not be installed here
     left_out: dict[str, str | Exception] = {}
     try:
         from crossed_jax import plots
@@ -348,7 +347,6 @@ def demo(
     """Fit the post's data in four forms at the post's settings, and show what the ridge costs."""
     from crossed_jax.output import staged_directory
 
-    os.environ["MPLBACKEND"] = "agg"  # a notebook's may not be installed here
     with _interruptible(None), staged_directory(out) as folder:
         from crossed_jax import plots
         from crossed_jax.demo import compare, explain, fit_forms
@@ -485,6 +483,7 @@ def main() -> None:
 def run() -> int:
     """Run the command line; bad input ends in one line on stderr and exit code 2."""
     arguments = sys.argv[1:] or ["--help"]
+    os.environ["MPLBACKEND"] = "agg"  # a notebook's may not be installed here
     try:
         code = app(arguments, prog_name="crossed-jax", standalone_mode=False)
     except typer.TyperException as error:

@@ -34,6 +34,7 @@ from crossed_jax.models.back_substitution import OutsideBoxError, effects_at
 from crossed_jax.models.form import CENTERING_EVIDENCE, Form, Quantities, problem_of
 from crossed_jax.modes import describe, find_modes, start_in
 from crossed_jax.moments import Estimate, estimate
+from crossed_jax.names import of_factor
 from crossed_jax.nuts import KEY_KIND
 from crossed_jax.offset import add_offset, offset_of, subtract_offset
 from crossed_jax.priors import PriorName, Priors, describe_priors, resolve_priors, within
@@ -327,7 +328,7 @@ def _sample_form(
         for factor, weight in zip(data.factors, problem.centering, strict=True)
     }
     funnels = [
-        f"{name}_sd"
+        of_factor(name, "sd")
         for (name, chosen), evidence in zip(centered.items(), point.evidence, strict=True)
         if chosen and evidence < CENTERING_EVIDENCE
     ]

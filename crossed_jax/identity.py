@@ -13,6 +13,7 @@ import numpy as np
 
 from crossed_jax.data import CrossedData, InputError
 from crossed_jax.devices import available_devices
+from crossed_jax.names import of_factor
 from crossed_jax.priors import Priors
 from crossed_jax.spelling import spell
 
@@ -43,8 +44,14 @@ def exact_priors(priors: Priors, data: CrossedData) -> dict[str, str]:
     """
     names = [factor.name for factor in data.factors]
     listed = {
-        **{f"{name}_mean": prior for name, prior in zip(names, priors.factor_means, strict=True)},
-        **{f"{name}_sd": prior for name, prior in zip(names, priors.factor_sds, strict=True)},
+        **{
+            of_factor(name, "mean"): prior
+            for name, prior in zip(names, priors.factor_means, strict=True)
+        },
+        **{
+            of_factor(name, "sd"): prior
+            for name, prior in zip(names, priors.factor_sds, strict=True)
+        },
         "sigma": priors.sigma,
     }
     written = {}

@@ -22,6 +22,7 @@ from scipy import ndimage, optimize
 
 from crossed_jax.models.form import Form
 from crossed_jax.models.sd_coordinate import FAR_LEFT, coordinates
+from crossed_jax.names import of_factor
 from crossed_jax.programs import compilation_cache, kept_program
 from crossed_jax.types import Array
 
@@ -112,7 +113,7 @@ def start_in(modes: Modes, problem: Any, num_chains: int) -> tuple[Any, np.ndarr
 
 def describe(modes: Modes, factor_names: Sequence[str]) -> list[dict[str, float]]:
     """Give each mode's SDs by name, and its share of the mass."""
-    names = (*(f"{factor}_sd" for factor in factor_names), "sigma")
+    names = (*(of_factor(factor, "sd") for factor in factor_names), "sigma")
     return [
         dict(zip(names, np.exp(log_sds).tolist(), strict=True)) | {"share": float(share)}
         for log_sds, share in zip(modes.log_sds, modes.shares, strict=True)
