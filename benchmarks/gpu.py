@@ -20,7 +20,7 @@ import crossed_jax as cj
 from benchmarks import machine
 from benchmarks.measures import mcse
 from benchmarks.problems import DATA, PROBLEMS, WORK, prepare
-from crossed_jax.effective_sample_size import rank_diagnostics
+from crossed_jax.sampling.ess import rank_diagnostics
 
 RESULTS = Path(__file__).parent / "results"
 CHAINS = (4, 16, 64, 256, 1024, 4096)

@@ -9,7 +9,7 @@ import numpy as np
 from arviz_stats.base import array_stats
 from scipy.stats import norm
 
-from crossed_jax.effective_sample_size import rank_diagnostics
+from crossed_jax.sampling.ess import rank_diagnostics
 
 FALSE_ALARMS = 1e-3  # how often a right sampler is turned away, all its quantities together
 

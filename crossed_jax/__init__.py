@@ -4,15 +4,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crossed_jax.data import CrossedData, InputError, read_table
-    from crossed_jax.diagnostics import diagnose
-    from crossed_jax.examples import penicillin
+    from crossed_jax.errors import InputError
     from crossed_jax.fitting import fit
-    from crossed_jax.posterior import original_coordinates
-    from crossed_jax.predict import posterior_predictive, prior_predictive
-    from crossed_jax.priors import Priors
-    from crossed_jax.simulate import simulate_screen
-    from crossed_jax.summaries import effects, variance_components
+    from crossed_jax.models.priors import Priors
+    from crossed_jax.results.diagnostics import diagnose
+    from crossed_jax.results.predict import posterior_predictive, prior_predictive
+    from crossed_jax.results.summaries import effects, variance_components
+    from crossed_jax.results.tree import original_coordinates
+    from crossed_jax.tables.data import CrossedData, read_table
+    from crossed_jax.tables.examples import penicillin
+    from crossed_jax.tables.simulate import simulate_screen
 
 __all__ = [
     "CrossedData",
@@ -31,19 +32,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CrossedData": "data",
-    "InputError": "data",
-    "Priors": "priors",
-    "diagnose": "diagnostics",
-    "effects": "summaries",
+    "CrossedData": "tables.data",
+    "InputError": "errors",
+    "Priors": "models.priors",
+    "diagnose": "results.diagnostics",
+    "effects": "results.summaries",
     "fit": "fitting",
-    "original_coordinates": "posterior",
-    "penicillin": "examples",
-    "posterior_predictive": "predict",
-    "prior_predictive": "predict",
-    "read_table": "data",
-    "simulate_screen": "simulate",
-    "variance_components": "summaries",
+    "original_coordinates": "results.tree",
+    "penicillin": "tables.examples",
+    "posterior_predictive": "results.predict",
+    "prior_predictive": "results.predict",
+    "read_table": "tables.data",
+    "simulate_screen": "tables.simulate",
+    "variance_components": "results.summaries",
 }
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import polars as pl
 import xarray as xr
 
-from crossed_jax.data import CrossedData
-from crossed_jax.diagnostics import convergence
 from crossed_jax.fitting import Parameterization, fit
-from crossed_jax.posterior import factor_names
+from crossed_jax.results.diagnostics import convergence
+from crossed_jax.results.tree import factor_names
+from crossed_jax.tables.data import CrossedData
 
 # what the post tells: 557 s, and "fewer than 10% effective" of 8,000 draws
 POST_SECONDS, POST_ESS = 557.0, 800.0

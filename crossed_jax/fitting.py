@@ -17,33 +17,39 @@ import jax
 import numpy as np
 
 from crossed_jax.arguments import path_of, real_number, seed_number, whole_number
-from crossed_jax.cache_directory import describe_cache
-from crossed_jax.cells import Cells, blocks, cells_of
-from crossed_jax.checkpoint import Checkpoint, Commanded, open_checkpoint
-from crossed_jax.data import CrossedData, InputError, require_table
-from crossed_jax.devices import CHAIN_METHODS, ChainMethod, available_devices, in_first_process
-from crossed_jax.effect_draws import draw_effects, split
-from crossed_jax.errors import told
-from crossed_jax.files import reason
-from crossed_jax.identity import computing, exact_priors, table_digest
-from crossed_jax.least_squares import Decomposition, decompose
-from crossed_jax.memory import check_draws, check_run
-from crossed_jax.mixture import effect_quantiles
-from crossed_jax.models import back_substitution, balanced, design_matrix, original, sum_to_zero
-from crossed_jax.models.back_substitution import OutsideBoxError, effects_at
-from crossed_jax.models.form import CENTERING_EVIDENCE, Form, Quantities, problem_of
-from crossed_jax.modes import describe, find_modes, start_in
-from crossed_jax.moments import Estimate, estimate
-from crossed_jax.names import of_factor
-from crossed_jax.nuts import KEY_KIND
-from crossed_jax.offset import add_offset, offset_of, subtract_offset
-from crossed_jax.priors import PriorName, Priors, describe_priors, resolve_priors, within
-from crossed_jax.sampler import Progress, Run, sample
+from crossed_jax.errors import InputError, told
+from crossed_jax.files.whole import reason
+from crossed_jax.models import design_matrix, original, sum_to_zero
+from crossed_jax.models.collapsed import back_substitution, balanced
+from crossed_jax.models.collapsed.back_substitution import OutsideBoxError, effects_at
+from crossed_jax.models.collapsed.effect_draws import draw_effects, split
+from crossed_jax.models.collapsed.mixture import effect_quantiles
+from crossed_jax.models.collapsed.modes import describe, find_modes, start_in
+from crossed_jax.models.offset import add_offset, offset_of, subtract_offset
+from crossed_jax.models.parameterization import CENTERING_EVIDENCE, Form, Quantities, problem_of
+from crossed_jax.models.priors import PriorName, Priors, describe_priors, resolve_priors, within
+from crossed_jax.sampling.cache_directory import describe_cache
+from crossed_jax.sampling.checkpoint import Checkpoint, Commanded, open_checkpoint
+from crossed_jax.sampling.chunks import Progress, Run, sample
+from crossed_jax.sampling.devices import (
+    CHAIN_METHODS,
+    ChainMethod,
+    available_devices,
+    in_first_process,
+)
+from crossed_jax.sampling.identity import computing, exact_priors, table_digest
+from crossed_jax.sampling.memory import check_draws, check_run
+from crossed_jax.sampling.nuts import KEY_KIND
+from crossed_jax.statistics.cells import Cells, blocks, cells_of
+from crossed_jax.statistics.least_squares import Decomposition, decompose
+from crossed_jax.statistics.point_estimate import Estimate, estimate
+from crossed_jax.tables.data import CrossedData, require_table
+from crossed_jax.tables.names import of_factor
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from crossed_jax.draws_file import DrawsFile
+    from crossed_jax.results.draws_file import DrawsFile
 
 Parameterization = Literal["auto", "original", "design_matrix", "sum_to_zero", "collapsed"]
 KeepEffects = Literal["draws", "summary"]
@@ -55,7 +61,7 @@ FORMS: dict[str, Form] = {
 
 MOST_RUNS = 6
 LEAST_NOISE = 1e-6  # of the response's spread
-NEEDED_AFTERWARDS = ("crossed_jax.posterior", "crossed_jax.diagnostics")
+NEEDED_AFTERWARDS = ("crossed_jax.results.tree", "crossed_jax.results.diagnostics")
 
 
 class Sampled(NamedTuple):
@@ -92,12 +98,12 @@ def fit(
     Parameters
     ----------
     data
-        A table, as :func:`~crossed_jax.data.read_table` gives it.
+        A table, as :func:`~crossed_jax.tables.data.read_table` gives it.
     parameterization
         The form of the model to sample, see :mod:`crossed_jax.models`. `auto` is `collapsed`.
     priors
         `post`, for log fold changes; `scaled`, for a response in any unit; or a
-        :class:`~crossed_jax.priors.Priors`.
+        :class:`~crossed_jax.models.priors.Priors`.
     num_chains, num_warmup, num_draws
         Chains, and warm-up steps and draws of each.
     seed
@@ -114,7 +120,7 @@ def fit(
         and SDs, and quantiles, in little memory.
     chain_method
         How the chains share the machine: `vectorized`, `sequential` or `parallel`, see
-        :mod:`crossed_jax.nuts`; `auto` goes by the devices there are. The draws
+        :mod:`crossed_jax.sampling.nuts`; `auto` goes by the devices there are. The draws
         do not depend on it but for rounding.
     checkpoint
         A directory of the run's own. A run that was killed goes on from there when it is asked
@@ -125,7 +131,7 @@ def fit(
         A netCDF file to write the draws of the effects to as they are drawn; they are not held in
         memory. The tree that is returned is that file, opened: it reads what it is asked for.
     report
-        Called with a :class:`~crossed_jax.sampler.Progress` as the run goes on.
+        Called with a :class:`~crossed_jax.sampling.chunks.Progress` as the run goes on.
 
     Returns
     -------
@@ -234,7 +240,7 @@ def fit(
                     _weights(form, data, centered),
                     data,
                 )
-        from crossed_jax.posterior import to_datatree
+        from crossed_jax.results.tree import to_datatree
 
         return to_datatree(
             add_offset(sampled.draws, offset),
@@ -276,7 +282,7 @@ def fit(
     if stream_to is None:
         with opened() as kept:
             return fitted(kept)
-    from crossed_jax.draws_file import drawing_to, open_draws
+    from crossed_jax.results.draws_file import drawing_to, open_draws
 
     with drawing_to(stream_to, data, num_chains, num_draws) as file, opened() as kept:
         file.finish(fitted(kept, file))

@@ -1,4 +1,4 @@
-"""DataTrees as `crossed_jax.posterior` builds them, with draws whose every property is known."""
+"""DataTrees as `crossed_jax.results.tree` builds them, with draws whose every property is known."""
 
 import json
 import math
@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from scipy.special import ndtri
 
-from crossed_jax.mixture import PROBABILITIES
+from crossed_jax.models.collapsed.mixture import PROBABILITIES
 
 SIGMA = 0.05
 SD = 0.5
@@ -121,7 +121,7 @@ def _effect_moments(moments, names, keep_effects):
 
 
 def post_priors(factors):
-    """Describe the post's priors as `crossed_jax.posterior` writes them."""
+    """Describe the post's priors as `crossed_jax.results.tree` writes them."""
     return {
         "name": "post",
         "factor_means": {f: {"loc": 0.0, "scale": 5.0} for f in factors},

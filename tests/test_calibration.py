@@ -12,16 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from example_tables import problem_for, table
 from scipy import stats
-from tables import problem_for, table
 
-from crossed_jax import nuts
-from crossed_jax.cells import cells_of
 from crossed_jax.fitting import draw_effects
-from crossed_jax.models import back_substitution, balanced, sum_to_zero
-from crossed_jax.moments import estimate
-from crossed_jax.priors import Priors
-from crossed_jax.warmup import schedule
+from crossed_jax.models import sum_to_zero
+from crossed_jax.models.collapsed import back_substitution, balanced
+from crossed_jax.models.priors import Priors
+from crossed_jax.sampling import nuts
+from crossed_jax.sampling.warmup import schedule
+from crossed_jax.statistics.cells import cells_of
+from crossed_jax.statistics.point_estimate import estimate
 
 NUM_TABLES = 300
 NUM_WARMUP, NUM_DRAWS, THIN = 500, 990, 10

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from tables import balanced, unbalanced
+from example_tables import balanced, unbalanced
 from truth import posterior_by_quadrature, standardized_errors
 
 from crossed_jax.fitting import fit
-from crossed_jax.posterior import original_coordinates
-from crossed_jax.priors import post_priors
+from crossed_jax.models.priors import post_priors
+from crossed_jax.results.tree import original_coordinates
 
 # well informed; unbalanced and weak (3 x 4 levels, one row a cell or none); an SD that is zero
 CASES = {

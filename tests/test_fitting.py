@@ -7,13 +7,13 @@ import numpyro.distributions as dist
 import polars as pl
 import pytest
 from arviz_stats.base import array_stats
-from tables import SHARED, balanced, table
+from example_tables import SHARED, balanced, table
 from truth import log_sd_grid, posterior_by_quadrature, standardized_errors
 
 import crossed_jax as cj
 from crossed_jax.demo import identified
-from crossed_jax.diagnostics import convergence
-from crossed_jax.priors import Exponential, Normal, Priors, post_priors, scaled_priors
+from crossed_jax.models.priors import Exponential, Normal, Priors, post_priors, scaled_priors
+from crossed_jax.results.diagnostics import convergence
 
 HALF = dist.HalfNormal(1.0)
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="../shared is not beside the clone")

@@ -14,15 +14,15 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from crossed_jax.cross_products import gaussian_log_likelihood
-from crossed_jax.models.form import (
+from crossed_jax.models.parameterization import (
     Form,
     Problem,
     Quantities,
     log_sd_scales,
     scatter,
 )
-from crossed_jax.priors import Normal, log_density_of_log_sd
+from crossed_jax.models.priors import Normal, log_density_of_log_sd
+from crossed_jax.statistics.cross_products import gaussian_log_likelihood
 from crossed_jax.types import Array
 
 

@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from crossed_jax.cross_products import gaussian_log_likelihood
-from crossed_jax.models.form import (
+from crossed_jax.models.parameterization import (
     Form,
     Problem,
     Quantities,
@@ -23,6 +22,7 @@ from crossed_jax.models.form import (
     scatter,
     uncentered_factor,
 )
+from crossed_jax.statistics.cross_products import gaussian_log_likelihood
 from crossed_jax.types import Array
 
 

@@ -15,16 +15,16 @@ Where the data do not rule out an SD of zero there is no wall, and the logarithm
 coordinate: there the estimate in the formula is replaced by one so small that z = t everywhere.
 With `L` levels of `r` rows, :math:`\hat\lambda = 1 + r\hat\sigma_k^2/\hat\sigma^2`, the balanced
 likelihood at an SD of zero lies :math:`\tfrac{L-1}{2}(\hat\lambda - 1 - \log\hat\lambda)` below its
-maximum (:mod:`crossed_jax.models.balanced`): if that is 50 or more, a wall would be steep. It is
-there only if zero is ruled out whatever the other SDs are, by the estimate's evidence against it:
-another factor may share the levels, or the residual may have few degrees of freedom.
+maximum (:mod:`crossed_jax.models.collapsed.balanced`): if that is 50 or more, a wall would be
+steep. It is there only if zero is ruled out whatever the other SDs are, by the estimate's evidence
+against it: another factor may share the levels, or the residual may have few degrees of freedom.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from crossed_jax.moments import Estimate
+from crossed_jax.statistics.point_estimate import Estimate
 from crossed_jax.types import Array
 
 WALL_DEPTH = 50.0

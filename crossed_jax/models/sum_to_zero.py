@@ -1,7 +1,7 @@
 r"""The posted model without its ridge: an intercept and zero-sum effects.
 
 With :math:`\alpha^k = \bar\alpha^k \mathbf 1 + Q u^k` for each crossed factor `k` (see
-:mod:`crossed_jax.zero_sum`) the likelihood sees only :math:`m = \sum_k \bar\alpha^k` and the
+:mod:`crossed_jax.models.zero_sum`) the likelihood sees only :math:`m = \sum_k \bar\alpha^k` and the
 zero-sum effects :math:`Q u^k`. Under the posted priors, given the SDs and all independent,
 
 .. math::
@@ -10,16 +10,15 @@ zero-sum effects :math:`Q u^k`. Under the posted priors, given the SDs and all i
 
 This is the same posterior for :math:`(m, Q u^k, \sigma_k, \sigma)`, for any likelihood of the sum,
 with the flat direction integrated out. What it leaves out, the factors' own means, follows exactly
-afterwards: :func:`crossed_jax.posterior.original_coordinates`.
+afterwards: :func:`crossed_jax.results.tree.original_coordinates`.
 """
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from crossed_jax.cross_products import gaussian_log_likelihood
 from crossed_jax.models import sd_coordinate
-from crossed_jax.models.form import (
+from crossed_jax.models.parameterization import (
     Form,
     Problem,
     Quantities,
@@ -28,8 +27,9 @@ from crossed_jax.models.form import (
     scatter,
     uncentered_factor,
 )
+from crossed_jax.models.zero_sum import contrasts, zero_sum
+from crossed_jax.statistics.cross_products import gaussian_log_likelihood
 from crossed_jax.types import Array
-from crossed_jax.zero_sum import contrasts, zero_sum
 
 
 class Position(NamedTuple):

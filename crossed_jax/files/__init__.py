@@ -1,0 +1,1 @@
+"""Whole or nothing: how files and directories are written, marked, locked and checked."""

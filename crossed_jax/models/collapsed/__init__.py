@@ -1,0 +1,1 @@
+"""The collapsed form: Gaussian noise, all effects integrated out, and drawn back exactly."""

@@ -1,0 +1,1 @@
+"""What comes out: the tree, predictions, convergence, the verdict, tables, figures and files."""

@@ -1,0 +1,180 @@
+"""Prior and posterior predictive draws, in the DataTree's own groups.
+
+Both simulate a new response for every row of a table. They take as much memory as they return,
+draws x rows numbers, which is why they are asked for and not made by every fit.
+"""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import xarray as xr
+
+from crossed_jax.arguments import seed_number, whole_number
+from crossed_jax.errors import InputError
+from crossed_jax.models.parameterization import Quantities
+from crossed_jax.models.priors import PriorName, Priors, resolve_priors
+from crossed_jax.results.tree import (
+    factor_names,
+    name_quantities,
+    require_effect_draws,
+    require_fit,
+    row_groups,
+    with_groups,
+)
+from crossed_jax.tables.data import CrossedData, Factor, require_table
+
+
+def posterior_predictive(
+    tree: xr.DataTree, data: CrossedData, *, num_draws: int | None = None, seed: int = 0
+) -> xr.DataTree:
+    """Simulate the response of each row from the posterior.
+
+    Parameters
+    ----------
+    tree
+        A fit in any form.
+    data
+        The table that was fitted, or another with its factors, whose levels all were.
+    num_draws
+        Posterior draws to use of each chain, evenly spaced; all by default.
+    seed
+        Of the noise.
+
+    Returns
+    -------
+    xarray.DataTree
+        A copy of `tree` with the group `posterior_predictive`: the response, dimensions
+        (chain, draw, row). What `observed_data` and `constant_data` hold by row is of those rows,
+        with the fit's levels.
+
+    Raises
+    ------
+    InputError
+        If the table has other factors than the fit, or a level that was not fitted.
+    """
+    require_fit(tree, "posterior_predictive")
+    require_table(data, "posterior_predictive")
+    seed = seed_number(seed)
+    if num_draws is not None:
+        num_draws = whole_number("number of draws", num_draws, at_least=1)
+    fitted_factors = factor_names(tree)
+    if sorted(data.factor_names) != sorted(fitted_factors):
+        raise InputError(
+            f"the table has the factors {', '.join(data.factor_names)}, but the fit "
+            f"{', '.join(fitted_factors)}: read the table with those of the fit."
+        )
+    require_effect_draws(tree)
+    posterior = tree["posterior"].to_dataset()
+    if num_draws is not None and num_draws < posterior.sizes["draw"]:
+        every = np.linspace(0, posterior.sizes["draw"] - 1, num_draws).round().astype(int)
+        posterior = posterior.isel(draw=every)
+    expectation = posterior["intercept"].to_numpy()[..., None]
+    rows = []
+    for factor in data.factors:
+        fitted = posterior.indexes[factor.name]
+        unknown = [level for level in factor.levels if level not in fitted]
+        if unknown:
+            raise InputError(
+                f"level {unknown[0]!r} of {factor.name} was not in the fitted table: "
+                "leave its rows out or fit again with them."
+            )
+        codes = fitted.get_indexer(list(factor.levels))[factor.codes]
+        expectation = expectation + posterior[f"{factor.name}_effect"].to_numpy()[..., codes]
+        rows.append(Factor(factor.name, tuple(fitted), codes.astype(np.int32)))
+    noise = np.random.default_rng(seed).standard_normal(expectation.shape)
+    noise *= posterior["sigma"].to_numpy()[..., None]
+    predicted = xr.Dataset(
+        {data.response_name: (("chain", "draw", "row"), noise + expectation)},
+        coords={"chain": posterior["chain"], "draw": posterior["draw"]},
+    )
+    observed, by_row = row_groups(dataclasses.replace(data, factors=tuple(rows)))
+    by_level = tree["constant_data"].to_dataset().drop_dims("row", errors="ignore")
+    return with_groups(
+        tree,
+        posterior_predictive=predicted,
+        observed_data=observed,
+        constant_data=by_level.assign(by_row),
+    )
+
+
+def prior_predictive(
+    tree: xr.DataTree,
+    data: CrossedData,
+    *,
+    priors: PriorName | Priors | None = None,
+    num_draws: int = 500,
+    seed: int = 0,
+) -> xr.DataTree:
+    """Simulate parameters from the priors, and the response of each row from those.
+
+    Parameters
+    ----------
+    tree
+        A fit, or an empty DataTree to look at the priors before fitting.
+    data
+        The table whose rows to simulate.
+    priors
+        By default those of the fit, or the post's for an empty tree; custom ones must be given.
+    num_draws
+        Draws, in one chain.
+    seed
+        Of everything drawn.
+
+    Returns
+    -------
+    xarray.DataTree
+        A copy of `tree` with the groups `prior` (named as `posterior`, the original coordinates
+        included) and `prior_predictive`.
+    """
+    if not isinstance(tree, xr.DataTree):
+        raise InputError(
+            f"prior_predictive takes a tree, not a {type(tree).__name__}: give a fit, or "
+            "xarray.DataTree() before there is one."
+        )
+    require_table(data, "prior_predictive")
+    seed = seed_number(seed)
+    num_draws = whole_number("number of draws", num_draws, at_least=1)
+    chosen = resolve_priors(_priors_of(tree) if priors is None else priors, data)
+    num_factors = len(data.factors)
+    keys = jax.random.split(jax.random.key(seed), 2 * num_factors + 1)
+    shape = (1, num_draws)
+    with jax.enable_x64(True):
+        sds = [
+            np.asarray(p.sample(key, shape))
+            for p, key in zip(chosen.factor_sds, keys, strict=False)
+        ]
+        means = [
+            np.asarray(p.sample(key, shape))
+            for p, key in zip(chosen.factor_means, keys[num_factors:], strict=False)
+        ]
+        sigma = np.asarray(chosen.sigma.sample(keys[-1], shape))
+    rng = np.random.default_rng(seed)
+    intercepts = tuple(
+        mean[..., None] + sd[..., None] * rng.standard_normal((*shape, len(factor.levels)))
+        for mean, sd, factor in zip(means, sds, data.factors, strict=True)
+    )
+    drawn = Quantities(
+        intercept=np.stack([a.mean(-1) for a in intercepts]).sum(0),
+        effects=tuple(a - a.mean(-1, keepdims=True) for a in intercepts),
+        sigma=sigma,
+        factor_sds=np.stack(sds, -1),
+        factor_means=np.stack(means, -1),
+        factor_intercepts=intercepts,
+    )
+    response = sigma[..., None] * rng.standard_normal((*shape, len(data.response)))
+    for a, factor in zip(intercepts, data.factors, strict=True):
+        response += a[..., factor.codes]
+    predicted = xr.Dataset(
+        {data.response_name: (("chain", "draw", "row"), response)},
+        coords={"chain": [0], "draw": np.arange(num_draws)},
+    )
+    return with_groups(tree, prior=name_quantities(drawn, data), prior_predictive=predicted)
+
+
+def _priors_of(tree: xr.DataTree) -> PriorName:
+    name = json.loads(tree.attrs["priors"])["name"] if "priors" in tree.attrs else "post"
+    if name == "custom":
+        raise InputError("this fit had priors of its own: give them again, as priors=.")
+    return "scaled" if name == "scaled" else "post"

@@ -1,0 +1,187 @@
+r"""Tables of a fit: every level's effect, and where the variance comes from.
+
+Posterior means, SDs and equal-tailed intervals are taken over all draws of all chains, except the
+means and SDs of effects where the fit has them exactly. The share of variance of a component is the
+posterior mean of
+
+.. math:: \frac{\sigma_k^2}{\sum_j \sigma_j^2},
+
+the sum running over the SD of each factor and the residual :math:`\sigma`: a mean of ratios, draw
+by draw, so that the shares add up to one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crossed_jax.arguments import real_number
+from crossed_jax.errors import InputError
+from crossed_jax.results.diagnostics import Convergence, convergence
+from crossed_jax.results.tree import factor_names, require_fit
+from crossed_jax.sampling.ess import by_blocks, quantile_of_sorted
+from crossed_jax.tables.names import of_factor
+
+if TYPE_CHECKING:
+    import polars as pl
+    import xarray as xr
+
+
+def effects(
+    tree: xr.DataTree, interval: float = 0.95, statistics: Convergence | None = None
+) -> pl.DataFrame:
+    """Tabulate the effect of each level of each factor.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+    interval
+        Probability inside the equal-tailed interval.
+    statistics
+        What `diagnostics.convergence` gave for this tree, if it was called already.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row per level: factor, level, n (rows seen), raw_mean (mean response of those rows),
+        mean, sd, lower, upper (of the effect, a deviation that sums to zero within its factor),
+        ess_bulk and r_hat (null where they cannot be computed). In units of the response.
+
+        A fit in the ``collapsed`` form knows mean and sd exactly, given the SDs drawn, and it is
+        these that are tabulated; lower and upper are quantiles of the draws. If it has kept no
+        draws of the effects, lower and upper are quantiles of the mixture of their Normal
+        posteriors given each draw of the SDs, and ess_bulk and r_hat are null.
+
+    Raises
+    ------
+    InputError
+        If `interval` is not between 0 and 1, or `tree` not a fit.
+    """
+    import polars as pl
+
+    require_fit(tree, "effects")
+    constant = tree["constant_data"].to_dataset()
+    factors = factor_names(tree)
+    if statistics is None:
+        names = [f"{factor}_effect" for factor in factors]
+        statistics = convergence(tree, names)
+    tables = []
+    for factor in factors:
+        name = f"{factor}_effect"
+        levels = [str(level) for level in constant[factor].values]
+        unknown = np.full(len(levels), np.nan)
+        tables.append(
+            pl.DataFrame(
+                {
+                    "factor": [factor] * len(levels),
+                    "level": levels,
+                    "n": constant[of_factor(factor, "n")].values.astype(np.int64),
+                    "raw_mean": constant[of_factor(factor, "raw_mean")].values.astype(float),
+                    **effect_moments(tree, factor, interval),
+                    "ess_bulk": _values(statistics.ess_bulk, name, unknown),
+                    "r_hat": _values(statistics.r_hat, name, unknown),
+                }
+            ).with_columns(pl.col("ess_bulk", "r_hat").fill_nan(None))
+        )
+    return pl.concat(tables)
+
+
+def effect_moments(tree: xr.DataTree, factor: str, interval: float = 0.95) -> dict[str, np.ndarray]:
+    """Give mean, sd, lower and upper of each effect of a factor, as `effects` tabulates them."""
+    posterior = tree["posterior"].to_dataset()
+    exact = {}
+    if "effect_moments" in tree.children:
+        known = tree["effect_moments"].to_dataset()
+        exact = {"mean": known[f"{factor}_mean"].values, "sd": known[f"{factor}_sd"].values}
+    if f"{factor}_effect" in posterior:
+        draws = posterior[f"{factor}_effect"].transpose("chain", "draw", factor)
+        return _moments(draws, interval) | exact
+    _check_interval(interval)
+    return exact | _interval(known[f"{factor}_quantile"], interval)
+
+
+def _interval(quantiles: xr.DataArray, interval: float) -> dict[str, np.ndarray]:
+    """Ends of an equal-tailed interval, between the quantiles kept by monotone interpolation.
+
+    Quantiles of a Normal are a line in its scores, and those of its mixtures not far from one.
+    """
+    from scipy.interpolate import PchipInterpolator
+    from scipy.special import ndtri
+
+    kept = quantiles.transpose("probability", ...)
+    at_score = PchipInterpolator(ndtri(kept["probability"].values), kept.values)
+    ends = {"lower": (1 - interval) / 2, "upper": (1 + interval) / 2}
+    return {name: at_score(ndtri(probability)) for name, probability in ends.items()}
+
+
+def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFrame:
+    """Tabulate the SD of each factor and of the residual.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+    interval
+        Probability inside the equal-tailed interval.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row per factor and a last one, ``sigma``, for the residual: component, sd_mean, sd_sd,
+        lower, upper (in units of the response), share_of_variance. The ``design_matrix`` form
+        gives its effects a fixed prior and so has no factor SDs: its table has the row ``sigma``
+        alone, whose share, of a total that is not defined, is null.
+
+    Raises
+    ------
+    InputError
+        If `interval` is not between 0 and 1, or `tree` not a fit.
+    """
+    import polars as pl
+
+    require_fit(tree, "variance_components")
+    posterior = tree["posterior"].to_dataset()
+    factors = [f for f in factor_names(tree) if f"{f}_sd" in posterior]
+    names = [*(f"{factor}_sd" for factor in factors), "sigma"]
+    sds = np.stack([posterior[name].transpose("chain", "draw").values for name in names], -1)
+    moments = _moments(sds, interval)
+    variances = sds**2
+    shares = (variances / variances.sum(-1, keepdims=True)).mean((0, 1))
+    return pl.DataFrame(
+        {
+            "component": [*factors, "sigma"],
+            "sd_mean": moments["mean"],
+            "sd_sd": moments["sd"],
+            "lower": moments["lower"],
+            "upper": moments["upper"],
+            "share_of_variance": pl.Series(shares if factors else [None], dtype=pl.Float64),
+        }
+    )
+
+
+def _moments(draws: np.ndarray | xr.DataArray, interval: float) -> dict[str, np.ndarray]:
+    """Mean, SD and interval over the leading axes chain and draw of a (chain, draw, n) array."""
+    _check_interval(interval)
+
+    def compute(block: np.ndarray) -> np.ndarray:
+        flat = block.reshape(len(block), -1)
+        mean = flat.mean(-1)
+        sd = flat.std(-1, ddof=1) if flat.shape[1] > 1 else np.full(len(flat), np.nan)
+        flat.sort(-1)
+        ends = [quantile_of_sorted(flat, (1 + sign * interval) / 2) for sign in (-1, 1)]
+        return np.stack([mean, sd, *ends])
+
+    return dict(zip(("mean", "sd", "lower", "upper"), by_blocks(draws, compute), strict=True))
+
+
+def _check_interval(interval: float) -> None:
+    if not 0 < real_number("interval", interval) < 1:
+        raise InputError(
+            f"the interval is {interval}: give the probability inside it, between 0 and 1."
+        )
+
+
+def _values(statistic: xr.Dataset, name: str, otherwise: np.ndarray) -> np.ndarray:
+    return statistic[name].values if name in statistic else otherwise

@@ -1,0 +1,1 @@
+"""NUTS on any log-density: warm-up, chains, devices, checkpoints, programs. It knows no factor."""

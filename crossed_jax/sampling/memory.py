@@ -1,0 +1,87 @@
+"""What a run needs of memory, refused before any of it is taken."""
+
+from pathlib import Path
+
+from crossed_jax.errors import InputError
+from crossed_jax.tables.data import CrossedData
+
+# As measured, in bytes: a chain holds its state, a buffer of draws and, where chains move side by
+# side, what each doubling of a trajectory holds on to; a draw is kept, and copied at the end.
+OF_CHAIN = 4096
+OF_COORDINATE, OF_COORDINATE_SIDE_BY_SIDE = 320, 1024
+OF_DRAW = 256
+OF_WARMUP_STEP = 16
+
+
+def most_draws_in_memory(data: CrossedData) -> int | None:
+    """How many draws of all effects would fit into memory; None where the system does not say."""
+    available = _available_memory()
+    if available is None:
+        return None
+    # the draws, and a copy while they are written
+    return available // (16 * _num_levels(data))
+
+
+def check_run(
+    data: CrossedData,
+    num_chains: int,
+    num_warmup: int,
+    num_draws: int,
+    *,
+    collapsing: bool,
+    vectorized: bool,
+) -> None:
+    """Refuse a run whose chains would not fit, whatever is kept of the effects.
+
+    Raises
+    ------
+    InputError
+        With what would fit.
+    """
+    available = _available_memory()
+    if available is None:
+        return
+    size = len(data.factors) + 1 + (0 if collapsing else _num_levels(data))
+    of_coordinate = OF_COORDINATE_SIDE_BY_SIDE if vectorized else OF_COORDINATE
+    needs = (
+        ("chains", num_chains, OF_CHAIN + size * of_coordinate),
+        ("draws of each chain", num_draws, num_chains * OF_DRAW),
+        ("warm-up steps", num_warmup, OF_WARMUP_STEP),
+    )
+    for name, number, each in needs:
+        if number * each > available:
+            raise InputError(
+                f"{number:,} {name} need {number * each / 2**30:,.1f} GiB of memory, which is not "
+                f"free: ask for {available // each:,} or fewer."
+            )
+
+
+def check_draws(data: CrossedData, num_draws: int, parameterization: str) -> None:
+    """Refuse draws of the effects that would not fit."""
+    most = most_draws_in_memory(data)
+    if most is not None and num_draws > most:
+        num_levels = _num_levels(data)
+        ways = [f"ask for {max(1, most):,} draws in all"]
+        if parameterization != "original":
+            ways.append("stream them to a file (--stream, stream_to=)")
+        if parameterization in ("auto", "collapsed"):
+            ways.append("keep a summary alone (--keep-effects summary, keep_effects='summary')")
+        raise InputError(
+            f"{num_draws:,} draws of {num_levels:,} effects need "
+            f"{16 * num_draws * num_levels / 2**30:.1f} GiB of memory, which is not free: "
+            f"{', or '.join(ways)}."
+        )
+
+
+def _num_levels(data: CrossedData) -> int:
+    return sum(len(factor.levels) for factor in data.factors)
+
+
+def _available_memory() -> int | None:
+    """Bytes that can be had without swapping; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    fields = dict(line.split(":", 1) for line in lines)
+    return int(fields["MemAvailable"].split()[0]) * 1024

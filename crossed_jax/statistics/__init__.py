@@ -1,0 +1,1 @@
+"""What a likelihood needs of a table, and first estimates from it."""

@@ -1,0 +1,184 @@
+import os
+import subprocess
+import sys
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+from example_tables import balanced
+
+import crossed_jax as cj
+from crossed_jax.sampling import kept_programs as programs
+from crossed_jax.sampling import nuts
+
+DATA = balanced((3, 4), 2, sds=(1, 1), sigma=0.5)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("CROSSED_JAX_CACHE", str(tmp_path))
+    monkeypatch.setattr(programs, "_in_use", {})
+    return tmp_path
+
+
+def draws(**settings):
+    settings = {"num_warmup": 50, "num_draws": 20} | settings
+    return cj.fit(DATA, **settings)["posterior"]["sigma"].to_numpy()
+
+
+def kept(folder):
+    """A collapsed fit keeps two programs: the modes' and the sampler's."""
+    return sorted(folder.rglob("*.stablehlo"))
+
+
+def test_a_kept_program_is_not_traced_again_and_gives_the_same_draws(folder, monkeypatch):
+    first = draws()
+    assert len(kept(folder)) == 2
+    monkeypatch.setattr(programs, "_in_use", {})
+    monkeypatch.setattr(nuts, "_advance", None)  # tracing would call it
+    np.testing.assert_array_equal(draws(), first)
+
+
+def test_tables_of_other_sizes_share_the_program_of_the_balanced_form(folder):
+    draws()
+    larger = balanced((5, 9), 3, sds=(1, 1), sigma=0.5)
+    cj.fit(larger, num_warmup=60, num_draws=20)
+    assert len(kept(folder)) == 2
+
+
+def test_other_forms_priors_and_depths_have_programs_of_their_own(folder):
+    draws()
+    draws(max_tree_depth=5)
+    draws(parameterization="sum_to_zero")
+    assert len(kept(folder)) == 4
+
+
+def test_other_devices_and_another_configuration_of_jax_have_programs_of_their_own():
+    def name():
+        return programs._name(nuts.advance, {}, [], jax.tree.structure(()))
+
+    changes = (
+        partial(jax.default_matmul_precision, "highest"),
+        partial(jax.threefry_partitionable, False),
+        partial(jax.numpy_rank_promotion, "raise"),
+        partial(jax.default_device, jax.devices()[0]),
+        partial(jax.set_mesh, jax.make_mesh((1,), ("x",))),
+    )
+    names = {name()}
+    for change in changes:
+        with change():
+            names.add(name())
+    assert len(names) == 1 + len(changes)
+    assert name() in names
+
+
+def test_draws_do_not_depend_on_the_callers_default_of_random_bits(monkeypatch):
+    expected = draws()
+    monkeypatch.setenv("CROSSED_JAX_CACHE", "off")
+    with jax.threefry_partitionable(not jax.config.jax_threefry_partitionable):
+        np.testing.assert_array_equal(draws(), expected)
+
+
+@pytest.mark.parametrize("debugging", [jax.disable_jit, jax.debug_nans, jax.debug_infs])
+def test_nothing_is_kept_while_jax_is_debugged(folder, debugging):
+    with debugging(True):
+        assert programs.kept_program(nuts.advance, {}, (), None).func is nuts.advance
+
+
+def test_a_damaged_compilation_is_made_again(folder, monkeypatch):
+    first = draws()
+    for path in folder.rglob("jit_call-*-cache"):
+        path.write_bytes(path.read_bytes()[:1000])
+    monkeypatch.setattr(programs, "_in_use", {})
+    jax.clear_caches()
+    with pytest.warns(UserWarning, match="persistent compilation cache"):
+        again = draws()
+    np.testing.assert_array_equal(again, first)
+
+
+@pytest.mark.parametrize("damage", [b"", b"short", b"\x00" * 5000])
+def test_a_damaged_program_is_traced_again(folder, damage, monkeypatch):
+    first = draws()
+    paths = kept(folder)
+    for path in paths:
+        path.write_bytes(damage)
+    monkeypatch.setattr(programs, "_in_use", {})
+    np.testing.assert_array_equal(draws(), first)
+    assert all(path.read_bytes() != damage for path in paths)
+
+
+def test_caches_are_not_used_when_turned_off(tmp_path, monkeypatch):
+    monkeypatch.setenv("CROSSED_JAX_CACHE", "off")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    draws(max_tree_depth=6)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CROSSED_JAX_CACHE", str(tmp_path / "file" / "below"))
+    assert draws(max_tree_depth=4).shape == (4, 20)
+
+
+def test_the_callers_own_settings_are_left_alone(folder):
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = [getattr(jax.config, name) for name in names]
+    draws()
+    assert [getattr(jax.config, name) for name in names] == before
+
+
+def test_functions_of_the_callers_own_are_not_kept():
+    with pytest.raises(TypeError):
+        programs._describe(lambda x: x)
+
+
+def test_names_do_not_depend_on_the_process(tmp_path):
+    script = """
+import crossed_jax as cj
+cj.fit(cj.penicillin(), priors="scaled", num_warmup=20, num_draws=8)
+"""
+    for seed in ("1", "2"):
+        environment = os.environ | {"PYTHONHASHSEED": seed, "CROSSED_JAX_CACHE": str(tmp_path)}
+        subprocess.run([sys.executable, "-c", script], check=True, env=environment)
+    assert len(list(tmp_path.rglob("*.stablehlo"))) == 2
+    assert len(list(tmp_path.rglob("jit_call-*-cache"))) == 2
+
+
+def test_the_order_in_which_a_process_lists_a_prior_s_parameters_changes_nothing(tmp_path):
+    script = """
+import numpyro.distributions as dist
+import crossed_jax as cj
+means = (dist.Normal(0.0, 5.0),) * 2
+priors = cj.Priors(means, (dist.Gamma(2.0, 30.0),) * 2, dist.Exponential(1.0))
+tree = cj.fit(cj.simulate_screen().data, priors=priors, num_warmup=50, num_draws=20)
+print(float(tree["posterior"]["gene_sd"].mean()))
+"""
+    printed = []
+    for seed in ("1", "8"):  # of which the second lists them the other way round
+        environment = os.environ | {"PYTHONHASHSEED": seed, "CROSSED_JAX_CACHE": str(tmp_path)}
+        command = [sys.executable, "-c", script]
+        printed.append(subprocess.check_output(command, env=environment))
+    assert printed[0] == printed[1]
+
+
+def test_two_processes_may_fill_one_cache_at_once(tmp_path):
+    script = """
+import sys
+import numpy as np
+import crossed_jax as cj
+tree = cj.fit(cj.penicillin(), priors="scaled", num_warmup=20, num_draws=8)
+np.save(sys.argv[1], tree["posterior"]["sigma"])
+"""
+    cache = tmp_path / "cache"
+    environment = os.environ | {"CROSSED_JAX_CACHE": str(cache)}
+    runs = [
+        subprocess.Popen([sys.executable, "-c", script, tmp_path / f"{i}.npy"], env=environment)
+        for i in range(3)
+    ]
+    assert [run.wait(timeout=240) for run in runs] == [0, 0, 0]
+    first = np.load(tmp_path / "0.npy")
+    for i in (1, 2):
+        np.testing.assert_array_equal(np.load(tmp_path / f"{i}.npy"), first)
+    assert len(list(cache.rglob("*.stablehlo"))) == 2
+    assert not list(cache.rglob("*.part"))

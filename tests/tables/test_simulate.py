@@ -1,0 +1,271 @@
+"""Tests of synthetic screens: their layout, their truth, and that they read back as written."""
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+
+from crossed_jax.cli.main import app
+from crossed_jax.errors import InputError
+from crossed_jax.tables.data import read_table
+from crossed_jax.tables.simulate import replicate_range, screen_frame, simulate_screen, write_table
+
+
+def assert_same_table(data, expected):
+    np.testing.assert_array_equal(data.response, expected.response)
+    for read, drawn in zip(data.factors, expected.factors, strict=True):
+        assert read.levels == drawn.levels
+        np.testing.assert_array_equal(read.codes, drawn.codes)
+
+
+def test_defaults_are_the_screen_of_the_post():
+    data, truth = simulate_screen()
+    assert data.num_rows == 90
+    assert data.response_name == "logfc"
+    assert [(factor.name, len(factor.levels)) for factor in data.factors] == [
+        ("gene", 3),
+        ("cell_line", 10),
+    ]
+    assert (truth["gene_mean"], truth["cell_line_mean"]) == (-1.0, 0.0)
+    assert (truth["gene_sd"], truth["cell_line_sd"], truth["sigma"]) == (0.5, 0.5, 0.05)
+
+
+def test_rows_are_nested_as_gene_cell_line_replicate():
+    frame = screen_frame(simulate_screen(num_genes=2, num_cell_lines=2, num_replicates=2))
+    assert frame.columns == ["gene", "cell_line", "replicate", "logfc"]
+    assert frame["gene"].to_list() == ["gene_1"] * 4 + ["gene_2"] * 4
+    assert frame["cell_line"].to_list() == ["line_1", "line_1", "line_2", "line_2"] * 2
+    assert frame["replicate"].to_list() == [1, 2] * 4
+
+
+def test_labels_are_padded_to_equal_width():
+    gene, cell_line = simulate_screen(num_genes=100, num_cell_lines=9).data.factors
+    assert (gene.levels[0], gene.levels[-1]) == ("gene_001", "gene_100")
+    assert (cell_line.levels[0], cell_line.levels[-1]) == ("line_1", "line_9")
+
+
+def test_truth_is_that_of_the_response():
+    data, truth = simulate_screen(num_genes=5, noise_sd=0.0, seed=3)
+    gene, cell_line = data.factors
+    expected = truth["gene_intercept"][gene.codes] + truth["cell_line_intercept"][cell_line.codes]
+    np.testing.assert_allclose(data.response, expected, rtol=1e-15)
+
+
+def test_effects_sum_to_zero_and_make_up_the_intercepts():
+    _, truth = simulate_screen(num_genes=7, seed=1)
+    for factor in ("gene", "cell_line"):
+        assert truth[f"{factor}_effect"].sum() == pytest.approx(0, abs=1e-14)
+    total = truth["intercept"] + truth["gene_effect"][:, None] + truth["cell_line_effect"]
+    np.testing.assert_allclose(
+        total, truth["gene_intercept"][:, None] + truth["cell_line_intercept"], atol=1e-14
+    )
+
+
+def test_sample_moments_approach_the_truth():
+    data, truth = simulate_screen(
+        num_genes=4000, num_cell_lines=40, num_replicates=1, gene_mean=2, gene_sd=0.3, noise_sd=0.7
+    )
+    gene, cell_line = data.factors
+    assert truth["gene_intercept"].mean() == pytest.approx(2, abs=4 * 0.3 / math.sqrt(4000))
+    assert truth["gene_intercept"].std() == pytest.approx(0.3, rel=4 / math.sqrt(8000))
+    residual = (
+        data.response
+        - truth["gene_intercept"][gene.codes]
+        - truth["cell_line_intercept"][cell_line.codes]
+    )
+    assert residual.std() == pytest.approx(0.7, rel=4 / math.sqrt(2 * 160_000))
+
+
+def test_same_seed_same_screen_and_another_seed_another():
+    first, again, other = (simulate_screen(seed=seed).data.response for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def rows_per_cell(data):
+    gene, cell_line = data.factors
+    rows = np.zeros((len(gene.levels), len(cell_line.levels)), int)
+    np.add.at(rows, (gene.codes, cell_line.codes), 1)
+    return rows
+
+
+def test_each_line_draws_its_number_of_replicates():
+    rows = rows_per_cell(simulate_screen(num_cell_lines=60, num_replicates=(1, 4)).data)
+    assert (rows == rows[0]).all()
+    assert set(rows[0]) == {1, 2, 3, 4}
+
+
+def test_missing_is_a_fraction_of_combinations():
+    rows = rows_per_cell(simulate_screen(num_genes=200, num_cell_lines=50, missing=0.3).data)
+    assert np.count_nonzero(rows == 0) == 3000
+    assert set(rows[rows > 0]) == {3}
+    # neither factor decides what is missing: binomial counts, well within five SDs of their mean
+    for axis, size in ((0, 200), (1, 50)):
+        missed = np.count_nonzero(rows == 0, axis=axis)
+        assert abs(missed - 0.3 * size).max() < 5 * math.sqrt(size * 0.3 * 0.7)
+        assert missed.std() > 0
+
+
+@pytest.mark.parametrize("shape", [(3, 40), (40, 3), (12, 12)])
+def test_every_level_keeps_a_combination(shape):
+    data = simulate_screen(num_genes=shape[0], num_cell_lines=shape[1], missing=0.97).data
+    rows = rows_per_cell(data)
+    assert rows.any(axis=0).all()
+    assert rows.any(axis=1).all()
+
+
+def test_truth_does_not_depend_on_the_layout():
+    whole = simulate_screen(num_genes=20, seed=4)
+    again = simulate_screen(num_genes=20, seed=4, num_replicates=(3, 3))
+    np.testing.assert_array_equal(again.data.response, whole.data.response)
+    partial = simulate_screen(num_genes=20, seed=4, num_replicates=(1, 5), missing=0.2)
+    for name, value in whole.truth.items():
+        np.testing.assert_array_equal(partial.truth[name], value)
+
+
+def test_replicates_count_from_one_within_each_combination():
+    simulation = simulate_screen(num_genes=9, num_replicates=(1, 3), missing=0.4, seed=1)
+    frame = screen_frame(simulation)
+    within = pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("gene", "cell_line")
+    np.testing.assert_array_equal(frame["replicate"], frame.select(within).to_series())
+
+
+def test_incomplete_screen_reads_back_from_parquet_with_its_levels_in_order(tmp_path):
+    simulation = simulate_screen(num_genes=30, num_replicates=(1, 3), missing=0.5)
+    assert simulation.data.factors[1].codes[0] > 0, "the first line must not come first"
+    write_table(screen_frame(simulation), tmp_path / "screen.parquet")
+    data = read_table(tmp_path / "screen.parquet", response="logfc", factors=("gene", "cell_line"))
+    assert_same_table(data, simulation.data)
+
+
+def test_the_command_line_takes_every_setting(tmp_path):
+    path = tmp_path / "screen.csv"
+    options = {
+        "genes": 6,
+        "cell-lines": 7,
+        "replicates": "2-4",
+        "missing": 0.25,
+        "gene-mean": -2.0,
+        "cell-line-mean": 0.5,
+        "gene-sd": 0.1,
+        "cell-line-sd": 0.2,
+        "noise-sd": 0.3,
+        "seed": 8,
+    }
+    arguments = [str(text) for name, value in options.items() for text in (f"--{name}", value)]
+    app(["simulate", *arguments, "--out", str(path)], standalone_mode=False)
+    expected = simulate_screen(
+        num_genes=6,
+        num_cell_lines=7,
+        num_replicates=(2, 4),
+        missing=0.25,
+        gene_mean=-2.0,
+        cell_line_mean=0.5,
+        gene_sd=0.1,
+        cell_line_sd=0.2,
+        noise_sd=0.3,
+        seed=8,
+    )
+    assert path.read_text() == screen_frame(expected).write_csv()
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("2", (2, 2)), ("1-4", (1, 4)), (" 10 ", (10, 10))])
+def test_replicates_are_a_number_or_a_range(text, wanted):
+    assert replicate_range(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "two", "-1", "1-", "1-2-3", "1.5", "٣", "1" * 10, "1\n2"])
+def test_other_replicates_are_refused(text):
+    with pytest.raises(InputError, match="give a whole number, or a range such as 1-4") as error:
+        replicate_range(text)
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["screen.csv", "screen.tsv", "screen.TAB", "screen.parquet"])
+def test_written_screen_reads_back_bit_for_bit(tmp_path, name):
+    simulation = simulate_screen(num_genes=11, seed=2)
+    write_table(screen_frame(simulation), tmp_path / name)
+    data = read_table(tmp_path / name, response="logfc", factors=("gene", "cell_line"))
+    assert_same_table(data, simulation.data)
+
+
+def test_writing_replaces_the_file_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "screen.csv"
+    path.write_text("old")
+    write_table(screen_frame(simulate_screen()), str(path))
+    assert path.read_text().startswith("gene,cell_line,replicate,logfc\n")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "screen.csv"
+    path.write_text("old")
+    with pytest.raises(InputError):
+        write_table(pl.DataFrame({"nested": [[1]]}), path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError, pl.exceptions.ComputeError])
+def test_a_full_disk_is_told(tmp_path, monkeypatch, error):
+    def full(*_, **__):
+        raise error("No space left on device (os error 28)")
+
+    monkeypatch.setattr(pl.DataFrame, "write_csv", full)
+    with pytest.raises(InputError, match=r"\(No space left on device\)"):
+        write_table(screen_frame(simulate_screen()), tmp_path / "screen.csv")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("screen.xlsx", "name it .csv, .tsv or .parquet"),
+        ("screen", "name it .csv, .tsv or .parquet"),
+        ("nowhere/screen.csv", "No such file or directory"),
+        ("folder.csv", "Is a directory"),
+        ("a\0b.csv", "cannot write"),
+        ("x" * 300 + ".csv", "File name too long"),
+    ],
+)
+def test_bad_path_is_told(tmp_path, name, wanted):
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(InputError) as error:
+        write_table(screen_frame(simulate_screen()), tmp_path / name)
+    assert wanted in str(error.value)
+    assert str(error.value).isprintable()
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.csv"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "wanted"),
+    [
+        ({"num_genes": 1}, "number of genes is 1: give a whole number, 2 or more"),
+        ({"num_genes": 3.0}, "number of genes is 3.0"),
+        ({"num_cell_lines": 0}, "number of cell lines is 0"),
+        ({"num_cell_lines": True}, "number of cell lines is True"),
+        ({"num_replicates": 0}, "number of replicates is 0: give a whole number, 1 or more"),
+        ({"num_replicates": (0, 2)}, "number of replicates is 0"),
+        ({"num_replicates": (3, 2)}, "most replicates of a line is 2: give a whole number, 3 or"),
+        ({"missing": -0.1}, "missing fraction is -0.1: give 0 or more, and less than 1"),
+        ({"missing": 1}, "missing fraction is 1"),
+        ({"missing": math.nan}, "missing fraction is nan"),
+        ({"missing": 0.99, "num_replicates": 1}, "leaves 10 rows, no more than the levels"),
+        ({"num_genes": 10**6, "num_cell_lines": 10**6}, "too large"),
+        ({"gene_sd": -0.1}, "gene SD is -0.1"),
+        ({"cell_line_sd": math.inf}, "cell-line SD is inf"),
+        ({"noise_sd": math.nan}, "noise SD is nan"),
+        ({"gene_mean": math.nan}, "gene mean is nan"),
+        ({"cell_line_mean": -math.inf}, "cell-line mean is -inf"),
+        ({"seed": -1}, "seed is -1: give a whole number, 0 or more"),
+        ({"gene_sd": 0, "cell_line_sd": 0, "noise_sd": 0}, "all SDs are zero"),
+    ],
+)
+def test_bad_setting_is_told(setting, wanted):
+    with pytest.raises(InputError, match=wanted.replace(".", r"\.")):
+        simulate_screen(**setting)
+
+
+def test_zero_noise_is_allowed():
+    assert simulate_screen(noise_sd=0).truth["sigma"] == 0.0
