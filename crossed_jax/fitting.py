@@ -26,7 +26,12 @@ from crossed_jax.models.collapsed.effect_draws import draw_effects, split
 from crossed_jax.models.collapsed.mixture import effect_quantiles
 from crossed_jax.models.collapsed.modes import describe, find_modes, start_in
 from crossed_jax.models.offset import add_offset, offset_of, subtract_offset
-from crossed_jax.models.parameterization import CENTERING_EVIDENCE, Form, Quantities, problem_of
+from crossed_jax.models.parameterization import (
+    CENTERING_EVIDENCE,
+    Parameterization,
+    Quantities,
+    model_data_of,
+)
 from crossed_jax.models.priors import PriorName, Priors, describe_priors, resolve_priors, within
 from crossed_jax.sampling.cache_directory import describe_cache
 from crossed_jax.sampling.checkpoint import Checkpoint, Commanded, open_checkpoint
@@ -54,7 +59,7 @@ if TYPE_CHECKING:
 Parameterization = Literal["auto", "original", "design_matrix", "sum_to_zero", "collapsed"]
 KeepEffects = Literal["draws", "summary"]
 
-FORMS: dict[str, Form] = {
+FORMS: dict[str, Parameterization] = {
     form.name: form for form in (original.FORM, design_matrix.FORM, sum_to_zero.FORM)
 }
 
@@ -319,7 +324,7 @@ def import_beside(names: tuple[str, ...]) -> None:
 
 def _sample_form(
     draw: Callable[..., Run],
-    form: Form,
+    form: Parameterization,
     cells: Cells,
     priors: Priors,
     point: Estimate,
@@ -327,11 +332,11 @@ def _sample_form(
     data: CrossedData,
 ) -> Sampled:
     point, effect_sds = effects_at(cells, priors, point)
-    problem = problem_of(cells, priors, point, effect_sds, centering)
-    run = draw(form, problem)
+    model_data = model_data_of(cells, priors, point, effect_sds, centering)
+    run = draw(form, model_data)
     centered = {
         factor.name: bool(weight)
-        for factor, weight in zip(data.factors, problem.centering, strict=True)
+        for factor, weight in zip(data.factors, model_data.centering, strict=True)
     }
     funnels = [
         of_factor(name, "sd")
@@ -367,18 +372,18 @@ def _sample_collapsed(
     for attempt in range(MOST_RUNS):
         lengths = lengths_of(kept)
         clock = time.perf_counter()
-        modes = find_modes(collapsed.form, collapsed.problem)
+        modes = find_modes(collapsed.form, collapsed.model_data)
         shifts = None
         if modes is not None:
-            problem, shifts = start_in(modes, collapsed.problem, num_chains)
-            collapsed = dataclasses.replace(collapsed, problem=problem)
+            model_data, shifts = start_in(modes, collapsed.model_data, num_chains)
+            collapsed = dataclasses.replace(collapsed, model_data=model_data)
         seconds["collapse"] += time.perf_counter() - clock
         try:
             # where an extension leaves the box, what was given out in it is drawn anew
             for length in lengths:
                 run = draw(
                     collapsed.form,
-                    collapsed.problem,
+                    collapsed.model_data,
                     checkpoint=kept,
                     shifts=shifts,
                     num_draws=length,
@@ -454,7 +459,7 @@ def describe_freedom(decomposition: Decomposition) -> tuple[str, ...]:
     )
 
 
-def _form(parameterization: str) -> Form:
+def _form(parameterization: str) -> Parameterization:
     if parameterization not in tuple(FORMS):
         raise InputError(
             f"unknown parameterization {told(parameterization)}: choose one of auto, "
@@ -547,7 +552,7 @@ def _check_noise(decomposition: Decomposition) -> None:
 
 
 def _centering(
-    centered: Mapping[str, bool] | None, form: Form | None, data: CrossedData
+    centered: Mapping[str, bool] | None, form: Parameterization | None, data: CrossedData
 ) -> dict[str, bool]:
     """Check which factors are to be centred, or not to be."""
     if centered is None:
@@ -572,6 +577,8 @@ def _centering(
     return {str(name): bool(wanted) for name, wanted in centered.items()}
 
 
-def _weights(form: Form, data: CrossedData, centered: dict[str, bool]) -> tuple[bool | None, ...]:
+def _weights(
+    form: Parameterization, data: CrossedData, centered: dict[str, bool]
+) -> tuple[bool | None, ...]:
     default = True if form.name == "original" else None
     return tuple(centered.get(name, default) for name in data.factor_names)

@@ -91,7 +91,7 @@ def test_quadrature_knows_its_error_and_has_the_data_in_it(folder, truth, spec):
     assert len(truth.names) == 2 + 2 + sum(spec["num_levels"])
 
 
-def test_quadrature_agrees_with_the_collapsed_form(folder, truth, spec):
+def test_quadrature_agrees_with_the_collapsed_parameterization(folder, truth, spec):
     data = cj.read_table(folder / "table.csv", response="logfc", factors=("gene", "cell_line"))
     tree = cj.fit(data, seed=4, num_draws=2000)
     posterior = tree["posterior"]

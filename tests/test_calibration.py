@@ -98,7 +98,7 @@ def draws_of_sum_to_zero(tables):
 def draws_of_collapsed(tables, collapse):
     cells = [cells_of(table) for table in tables]
     forms = [collapse(c, PRIORS, estimate(c)) for c in cells]
-    scales = batched_draws(forms[0].form, stacked([form.problem for form in forms]))
+    scales = batched_draws(forms[0].form, stacked([form.model_data for form in forms]))
     drawn = []
     for index, form in enumerate(forms):
         given = form.given(jax.tree.map(lambda x, i=index: x[i][None], scales))

@@ -43,7 +43,7 @@ def test_sum_to_zero_and_the_recovered_original_coordinates(case):
     assert max(errors.values()) < MAX_ERROR, errors
 
 
-def test_collapsed_form_and_the_recovered_original_coordinates(case):
+def test_collapsed_parameterization_and_the_recovered_original_coordinates(case):
     _, data, truth = case
     tree = fit(data, parameterization="collapsed", num_chains=16, num_draws=4_000, seed=1)
     errors = standardized_errors(original_coordinates(tree, seed=2), truth)

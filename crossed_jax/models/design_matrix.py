@@ -15,8 +15,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from crossed_jax.models.parameterization import (
-    Form,
-    Problem,
+    ModelData,
+    Parameterization,
     Quantities,
     log_sd_scales,
     scatter,
@@ -34,15 +34,15 @@ class Position(NamedTuple):
     log_sigma: Array
 
 
-def log_density(position: Position, problem: Problem) -> Array:
+def log_density(position: Position, data: ModelData) -> Array:
     """Log posterior density of the module's model, up to a constant."""
-    priors = problem.priors
+    priors = data.priors
     log_prior = log_density_of_log_sd(priors.sigma, position.log_sigma)
     log_prior += priors.sum_of_means.log_prob(position.intercept)
     for mean, coefficients in zip(priors.factor_means, position.coefficients, strict=True):
         log_prior += Normal(jnp.asarray(0.0), mean.scale).log_prob(coefficients).sum()
     return log_prior + gaussian_log_likelihood(
-        problem.table, position.intercept, _indicators(position), jnp.exp(position.log_sigma)
+        data.table, position.intercept, _indicators(position), jnp.exp(position.log_sigma)
     )
 
 
@@ -50,7 +50,7 @@ def _indicators(position: Position) -> tuple[Array, ...]:
     return tuple(jnp.concatenate([jnp.zeros(1), b]) for b in position.coefficients)
 
 
-def quantities(position: Position, problem: Problem) -> Quantities:
+def quantities(position: Position, data: ModelData) -> Quantities:
     """Grand mean, centred effects and residual SD of a position."""
     levels = _indicators(position)
     return Quantities(
@@ -60,9 +60,9 @@ def quantities(position: Position, problem: Problem) -> Quantities:
     )
 
 
-def start(key: Array, problem: Problem) -> Position:
+def start(key: Array, data: ModelData) -> Position:
     """Draw a position about the estimate."""
-    point = problem.estimate
+    point = data.estimate
     first = [jnp.asarray(effects)[0] for effects in point.effects]
     center = Position(
         intercept=point.intercept + sum(first),
@@ -71,16 +71,16 @@ def start(key: Array, problem: Problem) -> Position:
         ),
         log_sigma=jnp.log(point.sigma),
     )
-    return scatter(key, center, scale(problem))
+    return scatter(key, center, scale(data))
 
 
-def scale(problem: Problem) -> Position:
+def scale(data: ModelData) -> Position:
     """Rough posterior SDs of the coordinates, each given the others."""
     return Position(
-        intercept=jnp.sqrt(sum(sds[0] ** 2 for sds in problem.effect_sds)),
-        coefficients=tuple(sds[1:] for sds in problem.effect_sds),
-        log_sigma=log_sd_scales(problem.num_levels, problem.table.num_rows)[1],
+        intercept=jnp.sqrt(sum(sds[0] ** 2 for sds in data.effect_sds)),
+        coefficients=tuple(sds[1:] for sds in data.effect_sds),
+        log_sigma=log_sd_scales(data.num_levels, data.table.num_rows)[1],
     )
 
 
-FORM = Form("design_matrix", log_density, start, scale, quantities)
+FORM = Parameterization("design_matrix", log_density, start, scale, quantities)

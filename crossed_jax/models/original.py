@@ -14,8 +14,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from crossed_jax.models.parameterization import (
-    Form,
-    Problem,
+    ModelData,
+    Parameterization,
     Quantities,
     centered_prior,
     log_sd_scales,
@@ -35,40 +35,40 @@ class Position(NamedTuple):
     log_sigma: Array
 
 
-def log_density(position: Position, problem: Problem) -> Array:
+def log_density(position: Position, data: ModelData) -> Array:
     """Log posterior density of the module's model, up to a constant."""
-    priors = problem.priors
+    priors = data.priors
     log_prior = priors.log_scales(position.log_factor_sds, position.log_sigma)
     for prior, mean in zip(priors.factor_means, position.factor_means, strict=True):
         log_prior += prior.log_prob(mean)
-    for z, mean, log_sd, weight in _by_factor(position, problem):
+    for z, mean, log_sd, weight in _by_factor(position, data):
         log_prior += centered_prior(log_sd, weight).log_prob(z - weight * mean).sum()
     return log_prior + gaussian_log_likelihood(
-        problem.table, jnp.asarray(0.0), _intercepts(position, problem), jnp.exp(position.log_sigma)
+        data.table, jnp.asarray(0.0), _intercepts(position, data), jnp.exp(position.log_sigma)
     )
 
 
-def _by_factor(position: Position, problem: Problem) -> zip:
+def _by_factor(position: Position, data: ModelData) -> zip:
     return zip(
         position.deviations,
         position.factor_means,
         position.log_factor_sds,
-        problem.centering,
+        data.centering,
         strict=True,
     )
 
 
-def _intercepts(position: Position, problem: Problem) -> tuple[Array, ...]:
+def _intercepts(position: Position, data: ModelData) -> tuple[Array, ...]:
     """The levels' intercepts: z itself where centred, mean + sd z where not."""
     return tuple(
         mean + (z - weight * mean) * uncentered_factor(log_sd, weight)
-        for z, mean, log_sd, weight in _by_factor(position, problem)
+        for z, mean, log_sd, weight in _by_factor(position, data)
     )
 
 
-def quantities(position: Position, problem: Problem) -> Quantities:
+def quantities(position: Position, data: ModelData) -> Quantities:
     """All quantities of a position, the group means and levels' intercepts among them."""
-    intercepts = _intercepts(position, problem)
+    intercepts = _intercepts(position, data)
     return Quantities(
         intercept=jnp.stack([a.mean() for a in intercepts]).sum(),
         effects=tuple(a - a.mean() for a in intercepts),
@@ -79,35 +79,33 @@ def quantities(position: Position, problem: Problem) -> Quantities:
     )
 
 
-def start(key: Array, problem: Problem) -> Position:
+def start(key: Array, data: ModelData) -> Position:
     """Draw a position about the estimate, its intercept shared out equally among the factors."""
-    point = problem.estimate
+    point = data.estimate
     log_sds = jnp.log(point.factor_sds)
     share = point.intercept / len(point.effects)
     center = Position(
         factor_means=jnp.full(len(point.effects), share),
         deviations=tuple(
             weight * share + effects / uncentered_factor(log_sd, weight)
-            for effects, log_sd, weight in zip(
-                point.effects, log_sds, problem.centering, strict=True
-            )
+            for effects, log_sd, weight in zip(point.effects, log_sds, data.centering, strict=True)
         ),
         log_factor_sds=log_sds,
         log_sigma=jnp.log(point.sigma),
     )
-    return scatter(key, center, scale(problem))
+    return scatter(key, center, scale(data))
 
 
-def scale(problem: Problem) -> Position:
+def scale(data: ModelData) -> Position:
     """Rough posterior SDs of the coordinates given the others; the ridge is left to warm-up."""
-    point = problem.estimate
-    log_factor_sd_scale, log_sigma_scale = log_sd_scales(problem.num_levels, problem.table.num_rows)
+    point = data.estimate
+    log_factor_sd_scale, log_sigma_scale = log_sd_scales(data.num_levels, data.table.num_rows)
     return Position(
-        factor_means=jnp.asarray(point.factor_sds) / jnp.sqrt(jnp.asarray(problem.num_levels)),
+        factor_means=jnp.asarray(point.factor_sds) / jnp.sqrt(jnp.asarray(data.num_levels)),
         deviations=tuple(
             sds / uncentered_factor(jnp.log(sd), weight)
             for sds, sd, weight in zip(
-                problem.effect_sds, point.factor_sds, problem.centering, strict=True
+                data.effect_sds, point.factor_sds, data.centering, strict=True
             )
         ),
         log_factor_sds=log_factor_sd_scale,
@@ -115,4 +113,4 @@ def scale(problem: Problem) -> Position:
     )
 
 
-FORM = Form("original", log_density, start, scale, quantities)
+FORM = Parameterization("original", log_density, start, scale, quantities)

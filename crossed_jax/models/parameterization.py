@@ -16,7 +16,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from crossed_jax.models.priors import Normal, Priors
-from crossed_jax.models.sd_coordinate import coordinates, log_sds, wall_positions
+from crossed_jax.models.sd_coordinate import anchor_positions, coordinates, log_sds
 from crossed_jax.statistics.cells import Cells
 from crossed_jax.statistics.cross_products import CrossProducts, cross_products
 from crossed_jax.statistics.point_estimate import Estimate
@@ -27,7 +27,7 @@ from crossed_jax.types import Array
 CENTERING_EVIDENCE = 5.0
 
 
-class Problem(NamedTuple):
+class ModelData(NamedTuple):
     """A table and priors, as the compiled functions take them: arrays only, no labels.
 
     Attributes
@@ -41,7 +41,7 @@ class Problem(NamedTuple):
     effect_sds
         For each factor, the SDs of its effects given the estimate's SDs, shape (levels,): how
         widely chains start, and the first metric.
-    walls
+    anchors
         For the coordinates of the factors' SDs, shape (factors,); see `sd_coordinate`.
     centering
         For each factor, 1 for the centred and 0 for the non-centred parameterization,
@@ -52,7 +52,7 @@ class Problem(NamedTuple):
     priors: Priors
     estimate: Estimate
     effect_sds: tuple[Array, ...]
-    walls: Array
+    anchors: Array
     centering: Array
 
     @property
@@ -87,22 +87,22 @@ class Quantities(NamedTuple):
     factor_intercepts: tuple[Array, ...] | None = None
 
 
-class Form[Position, Data](NamedTuple):
-    """One form of the model. `Position` and `Data`, the problem, are any pytrees of arrays.
+class Parameterization[Position, Data](NamedTuple):
+    """One form of the model. `Position` and `Data`, the data, are any pytrees of arrays.
 
     Attributes
     ----------
     name
         As in ``--parameterization``.
     log_density
-        (position, problem) -> log posterior density in the position's coordinates, up to a
+        (position, data) -> log posterior density in the position's coordinates, up to a
         constant.
     start
-        (key, problem) -> a random position as wide about the estimate as the posterior may be.
+        (key, data) -> a random position as wide about the estimate as the posterior may be.
     scale
-        (problem) -> a position that holds the rough posterior SD of each coordinate.
+        (data) -> a position that holds the rough posterior SD of each coordinate.
     quantities
-        (position, problem) -> the quantities with names.
+        (position, data) -> the quantities with names.
     """
 
     name: str
@@ -112,13 +112,13 @@ class Form[Position, Data](NamedTuple):
     quantities: Callable[[Position, Data], Quantities]
 
 
-def problem_of(
+def model_data_of(
     cells: Cells,
     priors: Priors,
     point: Estimate,
     effect_sds: tuple[Array, ...],
     centering: tuple[bool | None, ...] | None = None,
-) -> Problem:
+) -> ModelData:
     """Gather what the forms need from a table.
 
     Parameters
@@ -140,8 +140,8 @@ def problem_of(
         float(centred if wanted is None else wanted)
         for wanted, centred in zip(chosen, informed, strict=True)
     ]
-    walls = wall_positions(np.array(cells.num_levels), cells.counts.sum(), point)
-    return Problem(table, priors, point, effect_sds, walls, np.asarray(weights))
+    anchors = anchor_positions(np.array(cells.num_levels), cells.counts.sum(), point)
+    return ModelData(table, priors, point, effect_sds, anchors, np.asarray(weights))
 
 
 def reliability(table: CrossProducts, point: Estimate) -> np.ndarray:
@@ -193,32 +193,34 @@ class SDPosition(NamedTuple):
     log_sigma: Array
 
 
-def collapsed_form(log_density: Callable[[LogSDs, Any], Array]) -> Form[SDPosition, Any]:
+def collapsed_parameterization(
+    log_density: Callable[[LogSDs, Any], Array],
+) -> Parameterization[SDPosition, Any]:
     """Make a form of a log-density of the log SDs.
 
     Parameters
     ----------
     log_density
-        (log SDs, problem) -> log posterior density. The problem has the attributes `walls`,
+        (log SDs, data) -> log posterior density. The data has the attributes `anchors`,
         `estimate`, `num_levels` and `num_rows`.
     """
 
-    def density(position: SDPosition, problem: Any) -> Array:
-        log_factor_sds, log_jacobian = log_sds(position.factor_sds, problem.walls)
-        return log_density(LogSDs(log_factor_sds, position.log_sigma), problem) + log_jacobian
+    def density(position: SDPosition, data: Any) -> Array:
+        log_factor_sds, log_jacobian = log_sds(position.factor_sds, data.anchors)
+        return log_density(LogSDs(log_factor_sds, position.log_sigma), data) + log_jacobian
 
-    def start(key: jax.Array, problem: Any) -> SDPosition:
-        point = problem.estimate
+    def start(key: jax.Array, data: Any) -> SDPosition:
+        point = data.estimate
         center = SDPosition(
-            coordinates(jnp.log(point.factor_sds), problem.walls), jnp.log(point.sigma)
+            coordinates(jnp.log(point.factor_sds), data.anchors), jnp.log(point.sigma)
         )
-        return scatter(key, center, scale(problem))
+        return scatter(key, center, scale(data))
 
-    def scale(problem: Any) -> SDPosition:
-        return SDPosition(*log_sd_scales(problem.num_levels, problem.num_rows))
+    def scale(data: Any) -> SDPosition:
+        return SDPosition(*log_sd_scales(data.num_levels, data.num_rows))
 
-    def quantities(position: SDPosition, problem: Any) -> Quantities:
-        log_factor_sds, _ = log_sds(position.factor_sds, problem.walls)
+    def quantities(position: SDPosition, data: Any) -> Quantities:
+        log_factor_sds, _ = log_sds(position.factor_sds, data.anchors)
         return Quantities(factor_sds=jnp.exp(log_factor_sds), sigma=jnp.exp(position.log_sigma))
 
-    return Form("collapsed", density, start, scale, quantities)
+    return Parameterization("collapsed", density, start, scale, quantities)

@@ -32,7 +32,7 @@ WALL_EVIDENCE = 10.0
 FAR_LEFT = -40.0
 
 
-def wall_positions(num_levels: Array, num_rows: Array, point: Estimate) -> np.ndarray:
+def anchor_positions(num_levels: Array, num_rows: Array, point: Estimate) -> np.ndarray:
     """Place the wall of each factor: at its estimated log SD, or far left of it if there is none.
 
     Parameters
@@ -50,21 +50,21 @@ def wall_positions(num_levels: Array, num_rows: Array, point: Estimate) -> np.nd
     return np.log(point.factor_sds) + np.where(wall, 0.0, FAR_LEFT)
 
 
-def log_sds(coordinates: Array, walls: Array) -> tuple[Array, Array]:
+def log_sds(coordinates: Array, anchors: Array) -> tuple[Array, Array]:
     """Turn coordinates into log SDs, and give the log of the Jacobian's determinant.
 
     Parameters
     ----------
-    coordinates, walls
+    coordinates, anchors
         Shape (factors,). A coordinate is the z of the module's formula plus the wall's position,
         so that on its right it is the log SD.
     """
-    z = coordinates - walls
+    z = coordinates - anchors
     t = -jnp.log(jax.nn.softplus(-z))
-    return walls + t, jnp.sum(jax.nn.log_sigmoid(-z) + t)
+    return anchors + t, jnp.sum(jax.nn.log_sigmoid(-z) + t)
 
 
-def coordinates(log_sds: Array, walls: Array) -> Array:
+def coordinates(log_sds: Array, anchors: Array) -> Array:
     """Invert :func:`log_sds`."""
-    inverse = jnp.exp(walls - log_sds)
-    return walls - inverse - jnp.log(-jnp.expm1(-inverse))
+    inverse = jnp.exp(anchors - log_sds)
+    return anchors - inverse - jnp.log(-jnp.expm1(-inverse))

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 
 from crossed_jax.models import sd_coordinate
 from crossed_jax.models.parameterization import (
-    Form,
-    Problem,
+    ModelData,
+    Parameterization,
     Quantities,
     centered_prior,
     log_sd_scales,
@@ -44,27 +44,27 @@ class Position(NamedTuple):
     log_sigma: Array
 
 
-def log_density(position: Position, problem: Problem) -> Array:
+def log_density(position: Position, data: ModelData) -> Array:
     """Log posterior density of the module's model, up to a constant."""
-    log_sds, log_jacobian = sd_coordinate.log_sds(position.factor_sds, problem.walls)
-    log_prior = problem.priors.log_scales(log_sds, position.log_sigma)
-    intercept = problem.priors.intercept(jnp.exp(log_sds), problem.num_levels)
+    log_sds, log_jacobian = sd_coordinate.log_sds(position.factor_sds, data.anchors)
+    log_prior = data.priors.log_scales(log_sds, position.log_sigma)
+    intercept = data.priors.intercept(jnp.exp(log_sds), data.num_levels)
     log_prior += intercept.log_prob(position.intercept)
-    for z, log_sd, weight in zip(position.contrasts, log_sds, problem.centering, strict=True):
+    for z, log_sd, weight in zip(position.contrasts, log_sds, data.centering, strict=True):
         log_prior += centered_prior(log_sd, weight).log_prob(z).sum()
-    drawn = quantities(position, problem)
+    drawn = quantities(position, data)
     log_likelihood = gaussian_log_likelihood(
-        problem.table, position.intercept, drawn.effects, drawn.sigma
+        data.table, position.intercept, drawn.effects, drawn.sigma
     )
     return log_prior + log_likelihood + log_jacobian
 
 
-def quantities(position: Position, problem: Problem) -> Quantities:
+def quantities(position: Position, data: ModelData) -> Quantities:
     """Intercept, zero-sum effects and SDs of a position."""
-    log_sds, _ = sd_coordinate.log_sds(position.factor_sds, problem.walls)
+    log_sds, _ = sd_coordinate.log_sds(position.factor_sds, data.anchors)
     effects = tuple(
         zero_sum(z * uncentered_factor(log_sd, weight))
-        for z, log_sd, weight in zip(position.contrasts, log_sds, problem.centering, strict=True)
+        for z, log_sd, weight in zip(position.contrasts, log_sds, data.centering, strict=True)
     )
     return Quantities(
         intercept=position.intercept,
@@ -74,34 +74,32 @@ def quantities(position: Position, problem: Problem) -> Quantities:
     )
 
 
-def start(key: Array, problem: Problem) -> Position:
+def start(key: Array, data: ModelData) -> Position:
     """Draw a position about the estimate."""
-    point = problem.estimate
+    point = data.estimate
     log_sds = jnp.log(point.factor_sds)
     center = Position(
         intercept=point.intercept,
         contrasts=tuple(
             contrasts(effects) / uncentered_factor(log_sd, weight)
-            for effects, log_sd, weight in zip(
-                point.effects, log_sds, problem.centering, strict=True
-            )
+            for effects, log_sd, weight in zip(point.effects, log_sds, data.centering, strict=True)
         ),
-        factor_sds=sd_coordinate.coordinates(log_sds, problem.walls),
+        factor_sds=sd_coordinate.coordinates(log_sds, data.anchors),
         log_sigma=jnp.log(point.sigma),
     )
-    return scatter(key, center, scale(problem))
+    return scatter(key, center, scale(data))
 
 
-def scale(problem: Problem) -> Position:
+def scale(data: ModelData) -> Position:
     """Rough posterior SDs: the effects' given the estimated SDs, and well-informed SDs'."""
-    point = problem.estimate
-    factor_sd_scale, log_sigma_scale = log_sd_scales(problem.num_levels, problem.table.num_rows)
+    point = data.estimate
+    factor_sd_scale, log_sigma_scale = log_sd_scales(data.num_levels, data.table.num_rows)
     return Position(
-        intercept=point.sigma / jnp.sqrt(problem.table.num_rows),
+        intercept=point.sigma / jnp.sqrt(data.table.num_rows),
         contrasts=tuple(
             sds[:-1] / uncentered_factor(jnp.log(sd), weight)
             for sds, sd, weight in zip(
-                problem.effect_sds, point.factor_sds, problem.centering, strict=True
+                data.effect_sds, point.factor_sds, data.centering, strict=True
             )
         ),
         factor_sds=factor_sd_scale,
@@ -109,4 +107,4 @@ def scale(problem: Problem) -> Position:
     )
 
 
-FORM = Form("sum_to_zero", log_density, start, scale, quantities)
+FORM = Parameterization("sum_to_zero", log_density, start, scale, quantities)

@@ -1,7 +1,7 @@
 """A run on disk: killed at any moment, it goes on where it was, to the same draws.
 
 A directory of the run's own, marked as such and locked while the run goes on, holds what the run is
-(`identity.json`), what the command line was asked for, and a file for each stretch of the run: the
+(`identity.json`), what the command line was asked for, and a file for each segment of the run: the
 draws of those steps and the sampler's state after them, NumPy's archive without pickle. Each file
 is written aside, flushed and renamed, so that it is whole or not there. Its name says how many
 steps were done after it and of how many asked for, and it starts with the digest
@@ -35,7 +35,7 @@ from crossed_jax.files.whole import locked, reason, whose_part, write_whole
 
 IDENTITY = "identity.json"
 COMMAND = "command.json"
-STRETCH = re.compile(r"\d{2}-\d{12}-\d{12}\.draws", re.ASCII)
+SEGMENT = re.compile(r"\d{2}-\d{12}-\d{12}\.draws", re.ASCII)
 MOST_JSON = 2**20
 
 
@@ -66,7 +66,7 @@ class Commanded(NamedTuple):
     command: Command
 
 
-class Stretch(NamedTuple):
+class Segment(NamedTuple):
     """Steps done of those asked for; leaves of the state after them, and of what was drawn."""
 
     done: int
@@ -92,7 +92,7 @@ class Checkpoint:
         self.folder = folder
         self.identity = identity
         self.attempt = attempt
-        self.last = identity  # digest of what the next stretch goes on from
+        self.last = identity  # digest of what the next segment goes on from
 
     def again(self, attempt: int, differing_in: bytes) -> "Checkpoint":
         """Give the place of another of the fit's runs, and tell what sets it apart."""
@@ -101,10 +101,10 @@ class Checkpoint:
 
     def ends(self) -> list[int]:
         """Steps after which the run was as long as it had been asked to be, in order."""
-        found = [_place(path) for path in _stretches(self.folder)]
+        found = [_place(path) for path in _segments(self.folder)]
         return [done for attempt, done, asked in found if attempt == self.attempt and done == asked]
 
-    def load(self) -> Iterator[Stretch]:
+    def load(self) -> Iterator[Segment]:
         """Read all that was saved, in order, one at a time.
 
         Raises
@@ -113,19 +113,19 @@ class Checkpoint:
             If a file is damaged, or not the one that belongs there.
         """
         self.last = self.identity
-        for path in _stretches(self.folder):
+        for path in _segments(self.folder):
             attempt, done, asked = _place(path)
             if attempt == self.attempt:
                 leaves = self._read(path).items()
                 state = [leaf for name, leaf in leaves if name.startswith("state_")]
                 drawn = [leaf for name, leaf in leaves if name.startswith("drawn_")]
-                yield Stretch(done, asked, state, drawn)
+                yield Segment(done, asked, state, drawn)
 
-    def save(self, stretch: Stretch) -> None:
-        """Add a stretch of the run."""
-        path = self.folder / f"{self.attempt:02d}-{stretch.done:012d}-{stretch.asked:012d}.draws"
-        arrays = {f"state_{i:03d}": leaf for i, leaf in enumerate(stretch.state)}
-        arrays |= {f"drawn_{i:03d}": leaf for i, leaf in enumerate(stretch.drawn)}
+    def save(self, segment: Segment) -> None:
+        """Add a segment of the run."""
+        path = self.folder / f"{self.attempt:02d}-{segment.done:012d}-{segment.asked:012d}.draws"
+        arrays = {f"state_{i:03d}": leaf for i, leaf in enumerate(segment.state)}
+        arrays |= {f"drawn_{i:03d}": leaf for i, leaf in enumerate(segment.drawn)}
         file = io.BytesIO()
         np.savez(file, allow_pickle=False, **arrays)
         archive = file.getvalue()
@@ -157,8 +157,8 @@ def _digest(before: bytes, name: str, archive: bytes | memoryview) -> bytes:
     return digest.digest()
 
 
-def _stretches(folder: Path) -> list[Path]:
-    """Files of stretches, in the order that they were written in."""
+def _segments(folder: Path) -> list[Path]:
+    """Files of segments, in the order that they were written in."""
 
     def order(path: Path) -> tuple[int, int, int]:
         attempt, done, asked = _place(path)
@@ -169,11 +169,11 @@ def _stretches(folder: Path) -> list[Path]:
 
 
 def _is_stretch(path: Path) -> bool:
-    return STRETCH.fullmatch(path.name) is not None
+    return SEGMENT.fullmatch(path.name) is not None
 
 
 def _place(path: Path) -> tuple[int, int, int]:
-    """Attempt, steps done and steps asked for, of a stretch's file."""
+    """Attempt, steps done and steps asked for, of a segment's file."""
     attempt, done, asked = map(int, path.stem.split("-"))
     return attempt, done, asked
 
@@ -217,7 +217,7 @@ def open_checkpoint(
                         "end, or name another directory."
                     )
                 _claim(folder)
-                found = _stretches(folder)
+                found = _segments(folder)
                 if found:
                     _compare(folder, _load(folder / IDENTITY), wanted)
                     longest = max(done for _, done, _ in map(_place, found))
@@ -249,7 +249,7 @@ def _claim(folder: Path) -> None:
 
 def _is_ours(name: str | None) -> bool:
     return name is not None and (
-        name in (MARKER, IDENTITY, COMMAND) or STRETCH.fullmatch(name) is not None
+        name in (MARKER, IDENTITY, COMMAND) or SEGMENT.fullmatch(name) is not None
     )
 
 

@@ -15,8 +15,8 @@ import jax
 import numpy as np
 
 from crossed_jax.errors import InputError
-from crossed_jax.models.parameterization import Form
-from crossed_jax.sampling.checkpoint import Checkpoint, Stretch, deferred_interrupt
+from crossed_jax.models.parameterization import Parameterization
+from crossed_jax.sampling.checkpoint import Checkpoint, Segment, deferred_interrupt
 from crossed_jax.sampling.devices import ChainMethod, in_first_process, on_host, placed_like, spread
 from crossed_jax.sampling.kept_programs import compilation_cache, kept_program
 from crossed_jax.sampling.nuts import (
@@ -62,8 +62,8 @@ class Run(NamedTuple):
 
 def sample(
     key: jax.Array,
-    form: Form,
-    problem: Any,
+    form: Parameterization,
+    model_data: Any,
     *,
     num_chains: int,
     num_warmup: int,
@@ -83,8 +83,8 @@ def sample(
     key
         A JAX random key. The same key gives the same draws.
     form
-        What to sample. Compiled once for each form, number of chains and shapes of `problem`.
-    problem
+        What to sample. Compiled once for each form, number of chains and shapes of `model_data`.
+    model_data
         Any pytree of arrays, an argument of the compiled function.
     num_chains
         Chains, advanced side by side.
@@ -118,7 +118,7 @@ def sample(
     program, state, structure, most_steps = _compile(
         key,
         form,
-        problem,
+        model_data,
         num_chains=num_chains,
         num_warmup=num_warmup,
         target_accept=target_accept,
@@ -126,7 +126,7 @@ def sample(
         chain_method=chain_method,
         shifts=shifts,
     )
-    _check_start(state, form, problem)
+    _check_start(state, form, model_data)
     seconds = {"compile": time.perf_counter() - clock, "warmup": 0.0, "sample": 0.0}
 
     total = num_warmup + num_draws
@@ -167,7 +167,7 @@ def sample(
             if checkpoint is not None and (due or done == total or interrupted()):
                 leaves = [on_host(leaf) for leaf in jax.tree.leaves(state)]
                 drawn = jax.tree.leaves(_joined(unsaved)) if unsaved else []
-                in_first_process(partial(checkpoint.save, Stretch(done, total, leaves, drawn)))
+                in_first_process(partial(checkpoint.save, Segment(done, total, leaves, drawn)))
                 unsaved, saved_at = [], time.perf_counter()
             if interrupted():
                 raise KeyboardInterrupt
@@ -183,25 +183,25 @@ def _restore(
     keep: Callable[[int, Any], Any],
 ) -> tuple[int, State, list]:
     """Go back to where a run was saved: steps done, the state after them, what was kept."""
-    loaded, pieces, last = 0, [], Stretch(0, total, [], [])
+    loaded, pieces, last = 0, [], Segment(0, total, [], [])
     saved = checkpoint.load()
-    for stretch in iter(lambda: in_first_process(lambda: next(saved, None)), None):
-        if stretch.done > total:
+    for segment in iter(lambda: in_first_process(lambda: next(saved, None)), None):
+        if segment.done > total:
             break
-        last = stretch
-        if stretch.drawn:
-            drawn, statistics = jax.tree.unflatten(structure, stretch.drawn)
+        last = segment
+        if segment.drawn:
+            drawn, statistics = jax.tree.unflatten(structure, segment.drawn)
             pieces.append((keep(loaded, drawn), statistics))
             loaded += len(statistics.lp)
     if last.done == total < last.asked:  # for its draws are given out
-        in_first_process(partial(checkpoint.save, Stretch(total, total, last.state, [])))
+        in_first_process(partial(checkpoint.save, Segment(total, total, last.state, [])))
     return last.done, placed_like(state, last.state) if last.state else state, pieces
 
 
 def _compile(
     key: jax.Array,
-    form: Form,
-    problem: Any,
+    form: Parameterization,
+    model_data: Any,
     *,
     num_chains: int,
     num_warmup: int,
@@ -223,11 +223,11 @@ def _compile(
     most_steps
         That one call can take.
     """
-    size, drawn = shape_of_draws(form, problem)
-    leaves, problem_structure = jax.tree.flatten(problem)
+    size, drawn = shape_of_draws(form, model_data)
+    leaves, structure_of_data = jax.tree.flatten(model_data)
     mesh, vectorized = spread(chain_method, num_chains)
     most_steps = max(1, min(MOST_BUFFER_STEPS, BUFFER_NUMBERS // (num_chains * size)))
-    settings = Settings(form, problem_structure, max_tree_depth, most_steps, mesh, vectorized)
+    settings = Settings(form, structure_of_data, max_tree_depth, most_steps, mesh, vectorized)
     state = blank_state(num_chains, size, mesh)
     plan = Plan(
         np.asarray(jax.random.key_data(key)),
@@ -250,13 +250,13 @@ def _compile(
     return program, state, jax.tree.structure(kept), most_steps
 
 
-def _check_start(state: State, form: Form, problem: Any) -> None:
+def _check_start(state: State, form: Parameterization, model_data: Any) -> None:
     """Refuse chains that start where density or gradient are not a number, and say in what."""
     wrong = ~np.isfinite(on_host(state.chains.gradient))
     wrong |= ~np.isfinite(on_host(state.chains.position))
     if not np.isnan(on_host(state.chains.log_density)).any() and not wrong.any():
         return
-    paths = jax.tree.leaves_with_path(jax.eval_shape(form.scale, problem))
+    paths = jax.tree.leaves_with_path(jax.eval_shape(form.scale, model_data))
     sizes = [int(np.prod(leaf.shape)) for _, leaf in paths]
     owner = np.repeat(np.arange(len(paths)), sizes)
     names = {jax.tree_util.keystr(paths[i][0]).lstrip(".") for i in owner[wrong.any(0)]}

@@ -28,7 +28,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from crossed_jax.models.parameterization import Form
+from crossed_jax.models.parameterization import Parameterization
 from crossed_jax.sampling.warmup import SAMPLE, Tuning, first_tuning, tune
 from crossed_jax.types import Array
 
@@ -87,7 +87,7 @@ class Plan(NamedTuple):
         From where the form would start a chain to where it starts, shape (chains, coordinates);
         None for none.
     leaves
-        Of the problem.
+        Of the model_data.
     """
 
     key: Array
@@ -105,8 +105,8 @@ class Settings(NamedTuple):
     ----------
     form
         What to sample.
-    problem
-        Structure of the problem, whose leaves are arguments.
+    model_data
+        Structure of the model_data, whose leaves are arguments.
     max_tree_depth
         NUTS doubles a trajectory at most this often.
     buffer_steps
@@ -117,8 +117,8 @@ class Settings(NamedTuple):
         Whether the chains of a device move side by side.
     """
 
-    form: Form
-    problem: Any
+    form: Parameterization
+    model_data: Any
     max_tree_depth: int
     buffer_steps: int
     mesh: Mesh | None
@@ -184,18 +184,18 @@ def _advance(
     state: State, num_steps: Array, plan: Plan, *, settings: Settings
 ) -> tuple[State, tuple[Any, Statistics]]:
     form = settings.form
-    problem = jax.tree.unflatten(settings.problem, plan.leaves)
+    model_data = jax.tree.unflatten(settings.model_data, plan.leaves)
     run_key = jax.random.wrap_key_data(jnp.asarray(plan.key), impl=KEY_KIND)
     chain_keys = jax.vmap(jax.random.fold_in, (None, 0))(run_key, plan.chain_numbers)
-    scale, unravel = ravel_pytree(form.scale(problem))
+    scale, unravel = ravel_pytree(form.scale(model_data))
     num_chains = len(plan.chain_numbers)
 
     def log_density(position: jax.Array) -> Array:
-        return form.log_density(unravel(position), problem)
+        return form.log_density(unravel(position), model_data)
 
     def start(state: State) -> State:
         def attempt(key: jax.Array, shift: jax.Array | None, number: Array) -> Chains:
-            begin = form.start(jax.random.fold_in(key, START - number), problem)
+            begin = form.start(jax.random.fold_in(key, START - number), model_data)
             position, _ = ravel_pytree(begin)
             if shift is not None:
                 position += shift
@@ -239,7 +239,7 @@ def _advance(
     state, (positions, statistics) = jax.lax.fori_loop(
         0, num_steps, body, (state, (positions, statistics))
     )
-    quantities = jax.vmap(jax.vmap(lambda q: form.quantities(unravel(q), problem)))(positions)
+    quantities = jax.vmap(jax.vmap(lambda q: form.quantities(unravel(q), model_data)))(positions)
     return state, (quantities, statistics)
 
 
@@ -286,8 +286,8 @@ def _tune_together(
     return jax.lax.cond(stage == SAMPLE, lambda t: t, gathered, tuning)
 
 
-def shape_of_draws(form: Form, problem: Any) -> tuple[int, Any]:
+def shape_of_draws(form: Parameterization, model_data: Any) -> tuple[int, Any]:
     """Size of a position, and a blank of its quantities, without compiling anything."""
-    position = jax.eval_shape(form.scale, problem)
+    position = jax.eval_shape(form.scale, model_data)
     size = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(position))
-    return size, jax.eval_shape(form.quantities, position, problem)
+    return size, jax.eval_shape(form.quantities, position, model_data)

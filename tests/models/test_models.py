@@ -34,10 +34,10 @@ def a_problem(name, centering=True):
 
 @pytest.mark.parametrize("name", TABLES)
 def test_original_is_the_model_as_posted(name):
-    data, problem = a_problem(name)
-    position = original.start(jax.random.key(1), problem)
+    data, model_data = a_problem(name)
+    position = original.start(jax.random.key(1), model_data)
     design, slices = dense_design(data)
-    priors = problem.priors
+    priors = model_data.priors
     sds, sigma = jnp.exp(position.log_factor_sds), jnp.exp(position.log_sigma)
     expected = priors.sigma.log_prob(sigma) + position.log_sigma
     for k in range(len(slices)):
@@ -47,17 +47,17 @@ def test_original_is_the_model_as_posted(name):
         expected += levels.log_prob(position.deviations[k]).sum()
     mean = design @ jnp.concatenate(position.deviations)
     expected += dist.Normal(mean, sigma).log_prob(data.response).sum()
-    assert float(original.log_density(position, problem)) == pytest.approx(float(expected))
+    assert float(original.log_density(position, model_data)) == pytest.approx(float(expected))
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_sum_to_zero_is_the_original_with_its_means_integrated_out(name):
     """Given m, contrasts and SDs the original is Gaussian in its means: Laplace is exact."""
-    _, problem = a_problem(name)
+    _, model_data = a_problem(name)
 
     def integrated(position):
         num_factors = len(position.contrasts)
-        log_sds, log_jacobian = sd_coordinate.log_sds(position.factor_sds, problem.walls)
+        log_sds, log_jacobian = sd_coordinate.log_sds(position.factor_sds, model_data.anchors)
 
         def joint(latent):
             mu, free = latent[:num_factors], latent[num_factors:]
@@ -69,7 +69,7 @@ def test_sum_to_zero_is_the_original_with_its_means_integrated_out(name):
                     log_sds,
                     position.log_sigma,
                 ),
-                problem,
+                model_data,
             )
 
         zero = jnp.zeros(2 * num_factors - 1)
@@ -77,8 +77,8 @@ def test_sum_to_zero_is_the_original_with_its_means_integrated_out(name):
         best = -jnp.linalg.solve(hessian, gradient)
         return joint(best) - 0.5 * jnp.linalg.slogdet(-hessian)[1] + log_jacobian
 
-    positions = [sum_to_zero.start(jax.random.key(i), problem) for i in range(4)]
-    found = np.array([sum_to_zero.log_density(p, problem) for p in positions])
+    positions = [sum_to_zero.start(jax.random.key(i), model_data) for i in range(4)]
+    found = np.array([sum_to_zero.log_density(p, model_data) for p in positions])
     expected = np.array([integrated(p) for p in positions])
     assert np.ptp(expected) > 0.1
     np.testing.assert_allclose(found - found[0], expected - expected[0], atol=1e-9)
@@ -86,20 +86,20 @@ def test_sum_to_zero_is_the_original_with_its_means_integrated_out(name):
 
 @pytest.mark.parametrize("name", TABLES)
 def test_design_matrix_is_a_flat_regression(name):
-    data, problem = a_problem(name)
-    position = design_matrix.start(jax.random.key(1), problem)
+    data, model_data = a_problem(name)
+    position = design_matrix.start(jax.random.key(1), model_data)
     design, slices = dense_design(data)
     columns = np.concatenate([design[:, s][:, 1:] for s in slices], axis=1)
     sigma = jnp.exp(position.log_sigma)
-    means = problem.priors.factor_means
-    expected = problem.priors.sigma.log_prob(sigma) + position.log_sigma
+    means = model_data.priors.factor_means
+    expected = model_data.priors.sigma.log_prob(sigma) + position.log_sigma
     scale = np.sqrt(sum(float(p.scale) ** 2 for p in means))
     expected += dist.Normal(sum(p.loc for p in means), scale).log_prob(position.intercept)
     for prior, b in zip(means, position.coefficients, strict=True):
         expected += dist.Normal(0.0, prior.scale).log_prob(b).sum()
     mean = position.intercept + columns @ jnp.concatenate(position.coefficients)
     expected += dist.Normal(mean, sigma).log_prob(data.response).sum()
-    assert float(design_matrix.log_density(position, problem)) == pytest.approx(float(expected))
+    assert float(design_matrix.log_density(position, model_data)) == pytest.approx(float(expected))
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -133,8 +133,10 @@ def test_centering_changes_coordinates_and_not_the_model(name):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", TABLES)
 def test_quantities_are_consistent(name, form):
-    data, problem = a_problem(name, centering=None)
-    quantities = FORMS[form].quantities(FORMS[form].start(jax.random.key(3), problem), problem)
+    data, model_data = a_problem(name, centering=None)
+    quantities = FORMS[form].quantities(
+        FORMS[form].start(jax.random.key(3), model_data), model_data
+    )
     for effects, factor in zip(quantities.effects, data.factors, strict=True):
         assert effects.shape == (len(factor.levels),)
         assert abs(float(effects.sum())) < 1e-12
@@ -145,11 +147,11 @@ def test_quantities_are_consistent(name, form):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_start_scatters_about_the_estimate_as_widely_as_scale_says(form):
-    _, problem = a_problem("unbalanced", centering=None)
+    _, model_data = a_problem("unbalanced", centering=None)
     starts = jax.vmap(FORMS[form].start, (0, None))(
-        jax.random.split(jax.random.key(0), 20_000), problem
+        jax.random.split(jax.random.key(0), 20_000), model_data
     )
-    scale = FORMS[form].scale(problem)
+    scale = FORMS[form].scale(model_data)
     for found, expected in zip(jax.tree.leaves(starts), jax.tree.leaves(scale), strict=True):
         np.testing.assert_allclose(found.std(0), expected, rtol=0.03)
 
@@ -164,10 +166,10 @@ def test_the_data_choose_the_centering():
 
 
 def test_contrasts_of_start_recover_the_estimated_effects():
-    _, problem = a_problem("balanced", centering=True)
-    still = problem._replace(
-        effect_sds=tuple(np.zeros_like(sds) for sds in problem.effect_sds),
+    _, model_data = a_problem("balanced", centering=True)
+    still = model_data._replace(
+        effect_sds=tuple(np.zeros_like(sds) for sds in model_data.effect_sds),
     )
     position = sum_to_zero.start(jax.random.key(0), still)
-    for z, effects in zip(position.contrasts, problem.estimate.effects, strict=True):
+    for z, effects in zip(position.contrasts, model_data.estimate.effects, strict=True):
         np.testing.assert_allclose(z, contrasts(jnp.asarray(effects)), atol=1e-9)

@@ -88,7 +88,7 @@ def test_fewer_draws_than_were_made_are_refused(tmp_path):
         fit(tmp_path, num_draws=20)
 
 
-def test_the_collapsed_form_goes_on_to_the_same_effects(tmp_path):
+def test_the_collapsed_parameterization_goes_on_to_the_same_effects(tmp_path):
     settings = {"parameterization": "collapsed", "num_draws": 60}
     expected = fit(**settings)
 
@@ -102,7 +102,7 @@ def test_the_collapsed_form_goes_on_to_the_same_effects(tmp_path):
     assert_same(fit(tmp_path, **settings), expected)
 
 
-def test_extending_the_collapsed_form_keeps_the_effects_it_gave(tmp_path):
+def test_extending_the_collapsed_parameterization_keeps_the_effects_it_gave(tmp_path):
     fits = partial(fit, tmp_path / "run", parameterization="collapsed")
     given = [fits(num_draws=number) for number in (60, 90, 95)]
     assert json.loads(given[-1].attrs["effects_drawn_to"]) == [60, 90, 95]
@@ -254,7 +254,7 @@ def test_a_run_that_drew_nothing_binds_to_nothing(tmp_path, monkeypatch):
     fit(tmp_path, num_draws=4)
 
 
-def stretches(folder):
+def segments(folder):
     return sorted(folder.glob("*.draws"))
 
 
@@ -265,7 +265,7 @@ def in_stretches(tmp_path, monkeypatch):
     for name, seed in (("run", 0), ("other", 1)):
         for number in (10, 20, 30):
             fit(tmp_path / name, num_draws=number, seed=seed)
-    return stretches(tmp_path / "run"), stretches(tmp_path / "other")
+    return segments(tmp_path / "run"), segments(tmp_path / "other")
 
 
 @pytest.mark.parametrize(
@@ -347,7 +347,7 @@ def test_a_damaged_identity_is_named(tmp_path, what):
 @pytest.mark.parametrize("what", HOSTILE)
 def test_what_is_no_file_of_draws_is_named(tmp_path, what):
     fit(tmp_path, num_draws=4)
-    (path,) = stretches(tmp_path)[-1:]
+    (path,) = segments(tmp_path)[-1:]
     put_nothing_of_a_file(path, what)
     with pytest.raises(InputError, match=f"{path.name}' is damaged"):
         fit(tmp_path)

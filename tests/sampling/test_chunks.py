@@ -7,7 +7,7 @@ import pytest
 from arviz_stats.base import array_stats
 
 from crossed_jax.errors import InputError
-from crossed_jax.models.parameterization import Form
+from crossed_jax.models.parameterization import Parameterization
 from crossed_jax.sampling import chunks as sampler
 from crossed_jax.sampling.chunks import sample
 from crossed_jax.sampling.devices import spread
@@ -16,26 +16,28 @@ from crossed_jax.sampling.ess import rank_diagnostics
 COVARIANCE = np.array([[4.0, 1.2, 0.0], [1.2, 1.0, -0.05], [0.0, -0.05, 0.01]])
 
 
-def gaussian(position, problem):
-    deviation = position - problem["mean"]
-    return -0.5 * deviation @ problem["precision"] @ deviation
+def gaussian(position, model_data):
+    deviation = position - model_data["mean"]
+    return -0.5 * deviation @ model_data["precision"] @ deviation
 
 
-def start(key, problem):
-    return problem["mean"] + jax.random.normal(key, (3,))
+def start(key, model_data):
+    return model_data["mean"] + jax.random.normal(key, (3,))
 
 
 def form_of(log_density):
-    return Form("test", log_density, start, lambda problem: jnp.ones(3), lambda q, _: q)
+    return Parameterization(
+        "test", log_density, start, lambda model_data: jnp.ones(3), lambda q, _: q
+    )
 
 
 GAUSSIAN = form_of(gaussian)
 
 
 def run(seed=0, form=GAUSSIAN, mean=0.0, **settings):
-    problem = {"mean": jnp.full(3, mean), "precision": jnp.asarray(np.linalg.inv(COVARIANCE))}
+    model_data = {"mean": jnp.full(3, mean), "precision": jnp.asarray(np.linalg.inv(COVARIANCE))}
     settings = {"num_chains": 4, "num_warmup": 500, "num_draws": 1000} | settings
-    return sample(jax.random.key(seed), form, problem, **settings)
+    return sample(jax.random.key(seed), form, model_data, **settings)
 
 
 def test_moments_of_a_gaussian_within_monte_carlo_error():
@@ -153,7 +155,7 @@ def test_a_density_that_is_not_a_number_is_refused_by_name():
     def broken(position, data):
         return jnp.sqrt(-jnp.abs(position["slope"])) - position["mean"] ** 2
 
-    form = Form(
+    form = Parameterization(
         "broken",
         broken,
         lambda key, data: {"mean": jax.random.normal(key), "slope": jnp.asarray(1.0)},

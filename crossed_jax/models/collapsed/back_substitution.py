@@ -22,9 +22,9 @@ from crossed_jax.errors import InputError
 from crossed_jax.models.collapsed import density as collapsed
 from crossed_jax.models.collapsed import moments as effect_moments
 from crossed_jax.models.collapsed.conditional import Conditional
-from crossed_jax.models.collapsed.density import Problem, Table
+from crossed_jax.models.collapsed.density import ModelData, Table
 from crossed_jax.models.collapsed.interpolation_error import interpolation_error
-from crossed_jax.models.parameterization import Form, Quantities
+from crossed_jax.models.parameterization import Parameterization, Quantities
 from crossed_jax.models.priors import Priors
 from crossed_jax.models.random import fill_standard_normal
 from crossed_jax.statistics.cells import Cells
@@ -47,8 +47,8 @@ class Collapsed:
     """A table with its effects integrated out."""
 
     table: Table
-    problem: Problem
-    form: Form = collapsed.FORM
+    model_data: ModelData
+    form: Parameterization = collapsed.FORM
 
     def given(self, scales: Quantities) -> "EffectsGivenSDs":
         """Condition on draws of the SDs, leading dimensions (chains, draws).
@@ -61,9 +61,9 @@ class Collapsed:
             If they have so little noise that the log-density had no digits left.
         """
         require_digits(self.table, float(np.median(scales.sigma)))
-        effects = EffectsGivenSDs(self.table, self.problem, scales)
-        if isinstance(self.problem.condensed, collapsed.Series):
-            box = np.asarray(self.problem.condensed.box)
+        effects = EffectsGivenSDs(self.table, self.model_data, scales)
+        if isinstance(self.model_data.condensed, collapsed.Series):
+            box = np.asarray(self.model_data.condensed.box)
             low, high = effects.x.min(0), effects.x.max(0)
             if np.any(low < box[:, 0]) or np.any(high > box[:, 1]):
                 room = 0.5 * (high - low)
@@ -221,9 +221,9 @@ def effects_at(
     eliminated = collapsed.eliminate(table, ratios[table.eliminated])
     exact = collapsed.condense(table, eliminated, ratios[list(table.core)])
     one = collapsed.Condensed(np.asarray(exact.log_det)[None], exact.gram[None])
-    problem = collapsed.problem_of(table, collapsed.Fixed(one), priors, point)
+    model_data = collapsed.model_data_of(table, collapsed.Fixed(one), priors, point)
     scales = Quantities(sigma=point.sigma[None], factor_sds=point.factor_sds[None])
-    moments = EffectsGivenSDs(table, problem, scales).moments()
+    moments = EffectsGivenSDs(table, model_data, scales).moments()
     means, sds = zip(*moments, strict=True)
     return point._replace(effects=means), sds
 
@@ -254,4 +254,4 @@ def collapse(
         )
     else:
         condensed = collapsed.by_count(table)
-    return Collapsed(table, collapsed.problem_of(table, condensed, priors, point))
+    return Collapsed(table, collapsed.model_data_of(table, condensed, priors, point))

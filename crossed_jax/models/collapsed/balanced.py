@@ -23,10 +23,15 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from crossed_jax.models.parameterization import Form, LogSDs, Quantities, collapsed_form
+from crossed_jax.models.parameterization import (
+    LogSDs,
+    Parameterization,
+    Quantities,
+    collapsed_parameterization,
+)
 from crossed_jax.models.priors import Priors
 from crossed_jax.models.random import fill_standard_normal
-from crossed_jax.models.sd_coordinate import wall_positions
+from crossed_jax.models.sd_coordinate import anchor_positions
 from crossed_jax.statistics.cells import Cells
 from crossed_jax.statistics.point_estimate import Estimate
 from crossed_jax.types import Array
@@ -34,7 +39,7 @@ from crossed_jax.types import Array
 NUMBERS_AT_ONCE = 2**21
 
 
-class Problem(NamedTuple):
+class ModelData(NamedTuple):
     """Sufficient statistics and priors; the size of the table does not appear.
 
     Attributes
@@ -45,7 +50,7 @@ class Problem(NamedTuple):
         Sum of squares of each factor, shape (factors,).
     num_levels
         Shape (factors,), as floats.
-    priors, estimate, walls
+    priors, estimate, anchors
         As for the other forms; the estimate's effects are left out.
     """
 
@@ -56,52 +61,52 @@ class Problem(NamedTuple):
     num_levels: Array
     priors: Priors
     estimate: Estimate
-    walls: Array
+    anchors: Array
 
 
-def log_density(position: LogSDs, problem: Problem) -> Array:
+def log_density(position: LogSDs, model_data: ModelData) -> Array:
     """Log posterior density of the log SDs, all effects integrated out, up to a constant."""
     variance = jnp.exp(2.0 * position.log_sigma)
-    between = problem.num_rows / problem.num_levels * jnp.exp(2.0 * position.log_factor_sds)
-    sum_of_means = problem.priors.sum_of_means
-    contrasts = problem.num_levels - 1.0
+    between = model_data.num_rows / model_data.num_levels * jnp.exp(2.0 * position.log_factor_sds)
+    sum_of_means = model_data.priors.sum_of_means
+    contrasts = model_data.num_levels - 1.0
 
     def minus_twice(freedom: Array, total: Array, squares: Array) -> Array:
         return freedom * jnp.log(total) + squares / total
 
     log_likelihood = -0.5 * (
-        minus_twice(problem.num_rows - 1.0 - contrasts.sum(), variance, problem.residual)
-        + minus_twice(contrasts, variance + between, problem.squares).sum()
+        minus_twice(model_data.num_rows - 1.0 - contrasts.sum(), variance, model_data.residual)
+        + minus_twice(contrasts, variance + between, model_data.squares).sum()
         + minus_twice(
             jnp.asarray(1.0),
-            variance + problem.num_rows * sum_of_means.scale**2 + between.sum(),
-            problem.num_rows * (problem.mean - sum_of_means.loc) ** 2,
+            variance + model_data.num_rows * sum_of_means.scale**2 + between.sum(),
+            model_data.num_rows * (model_data.mean - sum_of_means.loc) ** 2,
         )
     )
-    return log_likelihood + problem.priors.log_scales(*position)
+    return log_likelihood + model_data.priors.log_scales(*position)
 
 
-FORM = collapsed_form(log_density)
+FORM = collapsed_parameterization(log_density)
 
 
 @dataclass(frozen=True)
 class Balanced:
     """A balanced table with its effects integrated out."""
 
-    problem: Problem
+    model_data: ModelData
     deviations: tuple[np.ndarray, ...]
-    form: Form = FORM
+    form: Parameterization = FORM
 
     def given(self, scales: Quantities) -> "EffectsGivenSDs":
         """Condition on draws of the SDs, leading dimensions (chains, draws)."""
-        return EffectsGivenSDs(self.problem, self.deviations, scales)
+        return EffectsGivenSDs(self.model_data, self.deviations, scales)
 
 
 @dataclass(frozen=True)
 class EffectsGivenSDs:
     """The effects' conditional posterior given each of many draws of the SDs."""
 
-    problem: Problem
+    model_data: ModelData
     deviations: tuple[np.ndarray, ...]
     scales: Quantities
 
@@ -122,10 +127,10 @@ class EffectsGivenSDs:
             The intercept, shape (S,).
         """
         sigma2, sd2 = self._variances()
-        prior = self.problem.priors.sum_of_means
-        precision = 1.0 / (float(prior.scale) ** 2 + (sd2 / self.problem.num_levels).sum(-1))
-        weight = self.problem.num_rows / sigma2
-        mean = (weight * self.problem.mean + precision * float(prior.loc)) / (weight + precision)
+        prior = self.model_data.priors.sum_of_means
+        precision = 1.0 / (float(prior.scale) ** 2 + (sd2 / self.model_data.num_levels).sum(-1))
+        weight = self.model_data.num_rows / sigma2
+        mean = (weight * self.model_data.mean + precision * float(prior.loc)) / (weight + precision)
 
         intercept_seed, *seeds = seed.spawn(1 + len(self.deviations))
         intercept = fill_standard_normal(intercept_seed, np.empty(sigma2.shape))
@@ -189,7 +194,7 @@ class EffectsGivenSDs:
     def _shrinkage(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """h_k, and the variance of a contrast's noise, of each draw."""
         sigma2, sd2 = self._variances()
-        between = float(self.problem.num_rows) / len(self.deviations[k]) * sd2[..., k]
+        between = float(self.model_data.num_rows) / len(self.deviations[k]) * sd2[..., k]
         return between / (sigma2 + between), sigma2 * sd2[..., k] / (sigma2 + between)
 
 
@@ -212,7 +217,7 @@ def collapse(cells: Cells, priors: Priors, point: Estimate) -> Balanced:
         deviations.append(deviation)
     residual = cells.residuals(mean, deviations)
     squares = [num_rows / len(d) * (d @ d) for d in deviations]
-    problem = Problem(
+    model_data = ModelData(
         num_rows=num_rows,
         mean=mean,
         residual=cells.sum_squares_within + cells.counts @ residual**2,
@@ -220,6 +225,6 @@ def collapse(cells: Cells, priors: Priors, point: Estimate) -> Balanced:
         num_levels=np.array(cells.num_levels, float),
         priors=priors,
         estimate=point._replace(effects=()),
-        walls=wall_positions(np.array(cells.num_levels), num_rows, point),
+        anchors=anchor_positions(np.array(cells.num_levels), num_rows, point),
     )
-    return Balanced(problem, tuple(deviations))
+    return Balanced(model_data, tuple(deviations))

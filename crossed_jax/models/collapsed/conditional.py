@@ -25,7 +25,7 @@ from scipy import linalg
 
 from crossed_jax.models.collapsed import chebyshev
 from crossed_jax.models.collapsed import density as collapsed
-from crossed_jax.models.collapsed.density import Problem, Table
+from crossed_jax.models.collapsed.density import ModelData, Table
 from crossed_jax.models.parameterization import Quantities
 
 CORE_TOLERANCE = 3e-5
@@ -63,7 +63,7 @@ class Conditional:
     """The effects' conditional posterior given each of many draws of the SDs."""
 
     table: Table
-    problem: Problem
+    model_data: ModelData
     scales: Quantities
 
     @cached_property
@@ -125,7 +125,7 @@ class Conditional:
     @cached_property
     def border(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean of the border's coefficients, shape (S, B), and E L^-T, shape (S, B, B)."""
-        condensed, _ = self.problem.condensed.at(np.log(self.ratios[:, self.table.gridded]))
+        condensed, _ = self.model_data.condensed.at(np.log(self.ratios[:, self.table.gridded]))
         gram = np.asarray(condensed.gram)
         scale = self.border_scale
         inner = scale[:, :, None] * gram[:, :-1, :-1] * scale[:, None]
@@ -139,12 +139,12 @@ class Conditional:
     @property
     def shift(self) -> float:
         """How far the intercept's prior mean lies from the response's."""
-        return float(self.problem.priors.sum_of_means.loc) - self.table.mean
+        return float(self.model_data.priors.sum_of_means.loc) - self.table.mean
 
     @cached_property
     def border_scale(self) -> np.ndarray:
         """E of each draw, shape (S, B)."""
-        intercept = float(self.problem.priors.sum_of_means.scale) / self.sigma
+        intercept = float(self.model_data.priors.sum_of_means.scale) / self.sigma
         return np.column_stack([intercept, np.sqrt(self.ratios[:, self.table.border_owner])])
 
     @property

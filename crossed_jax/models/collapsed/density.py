@@ -42,9 +42,9 @@ from scipy import linalg, sparse
 
 from crossed_jax.errors import InputError
 from crossed_jax.models.collapsed import chebyshev
-from crossed_jax.models.parameterization import LogSDs, collapsed_form
+from crossed_jax.models.parameterization import LogSDs, collapsed_parameterization
 from crossed_jax.models.priors import Priors
-from crossed_jax.models.sd_coordinate import wall_positions
+from crossed_jax.models.sd_coordinate import anchor_positions
 from crossed_jax.statistics.cells import Cells, crosstab, to_dense
 from crossed_jax.statistics.point_estimate import Estimate
 from crossed_jax.types import Array
@@ -329,7 +329,7 @@ class Fixed(NamedTuple):
         return self.condensed, jnp.asarray(0.0)
 
 
-class Problem(NamedTuple):
+class ModelData(NamedTuple):
     """What the compiled log-density needs.
 
     Attributes
@@ -343,7 +343,7 @@ class Problem(NamedTuple):
     mean, num_rows, num_levels
         What the response is measured from, N, and the levels of each factor as floats, shape
         (factors,).
-    priors, estimate, walls
+    priors, estimate, anchors
         As for the other forms; the estimate's effects are left out.
     """
 
@@ -355,24 +355,24 @@ class Problem(NamedTuple):
     num_levels: Array
     priors: Priors
     estimate: Estimate
-    walls: Array
+    anchors: Array
 
 
-def border_scale(problem: Problem, log_factor_sds: Array, log_sigma: Array) -> Array:
+def border_scale(model_data: ModelData, log_factor_sds: Array, log_sigma: Array) -> Array:
     """E, the prior SDs of the border's coefficients over sigma, shape (B,)."""
-    intercept = jnp.asarray(problem.priors.sum_of_means.scale, float).reshape(1)
-    sds = jnp.exp(log_factor_sds[problem.border_owner])
+    intercept = jnp.asarray(model_data.priors.sum_of_means.scale, float).reshape(1)
+    sds = jnp.exp(log_factor_sds[model_data.border_owner])
     return jnp.concatenate([intercept, sds]) * jnp.exp(-log_sigma)
 
 
-def log_density(position: LogSDs, problem: Problem) -> Array:
+def log_density(position: LogSDs, model_data: ModelData) -> Array:
     """Log posterior density of the log SDs, all effects integrated out, up to a constant."""
     log_sds, log_sigma = position
-    condensed, outside = problem.condensed.at(2.0 * (log_sds[problem.gridded] - log_sigma))
-    scale = border_scale(problem, log_sds, log_sigma)
+    condensed, outside = model_data.condensed.at(2.0 * (log_sds[model_data.gridded] - log_sigma))
+    scale = border_scale(model_data, log_sds, log_sigma)
     inner = jnp.eye(len(scale)) + scale[:, None] * condensed.gram[:-1, :-1] * scale
     score, squares = border_score(
-        condensed.gram, scale, problem.priors.sum_of_means.loc - problem.mean
+        condensed.gram, scale, model_data.priors.sum_of_means.loc - model_data.mean
     )
     if len(scale) == 1:
         log_det, explained = jnp.log(inner[0, 0]), score[0] ** 2 / inner[0, 0]
@@ -381,12 +381,12 @@ def log_density(position: LogSDs, problem: Problem) -> Array:
         log_det = 2.0 * jnp.log(jnp.diagonal(factor)).sum()
         explained = jnp.sum(solve_lower(factor, score) ** 2)
     log_likelihood = -0.5 * (
-        2.0 * problem.num_rows * log_sigma
+        2.0 * model_data.num_rows * log_sigma
         + condensed.log_det
         + log_det
         + (squares - explained) * jnp.exp(-2.0 * log_sigma)
     )
-    return log_likelihood + problem.priors.log_scales(*position) - 1e4 * outside
+    return log_likelihood + model_data.priors.log_scales(*position) - 1e4 * outside
 
 
 def border_score(gram: Array, scale: Array, shift: Array | float) -> tuple[Array, Array]:
@@ -402,7 +402,7 @@ def solve_lower(factor: Array, right: Array) -> Array:
     return jax.scipy.linalg.solve_triangular(factor, right, lower=True)
 
 
-FORM = collapsed_form(log_density)
+FORM = collapsed_parameterization(log_density)
 
 
 def by_count(table: Table) -> ByCount:
@@ -543,21 +543,21 @@ def interpolate(table: Table, box: np.ndarray) -> Series:
     )
 
 
-def problem_of(
+def model_data_of(
     table: Table,
     condensed: ByCount | Series | Fixed,
     priors: Priors,
     point: Estimate,
-) -> Problem:
+) -> ModelData:
     """Gather what the compiled log-density needs."""
-    return Problem(
+    return ModelData(
         condensed=condensed,
         gridded=np.array(table.gridded),
         border_owner=table.border_owner,
         mean=np.asarray(table.mean),
         num_rows=table.rows.sum(),
         num_levels=np.array(table.num_levels, float),
-        walls=wall_positions(np.array(table.num_levels), table.rows.sum(), point),
+        anchors=anchor_positions(np.array(table.num_levels), table.rows.sum(), point),
         priors=priors,
         estimate=point._replace(effects=()),
     )

@@ -22,7 +22,7 @@ def interpolation_error(
         Largest error of the log-density (but for a constant), of the effects' means given the
         SDs, and of the core's effects' SDs given the SDs. Empty where nothing is interpolated.
     """
-    table, problem = given.table, given.problem
+    table, model_data = given.table, given.model_data
     if not table.core:
         return {}
     density_errors, mean_errors, sd_errors = [], [], []
@@ -31,7 +31,7 @@ def interpolation_error(
         eliminated = collapsed.eliminate(table, ratios[table.eliminated])
         core_ratios = ratios[list(table.core)]
         exact = collapsed.condense(table, eliminated, core_ratios)
-        interpolated, _ = problem.condensed.at(np.log(ratios[table.gridded]))
+        interpolated, _ = model_data.condensed.at(np.log(ratios[table.gridded]))
         density_errors.append(
             _log_likelihood(given, interpolated, index) - _log_likelihood(given, exact, index)
         )

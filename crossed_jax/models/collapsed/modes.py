@@ -20,7 +20,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from scipy import ndimage, optimize
 
-from crossed_jax.models.parameterization import Form
+from crossed_jax.models.parameterization import Parameterization
 from crossed_jax.models.sd_coordinate import FAR_LEFT, coordinates
 from crossed_jax.sampling.kept_programs import compilation_cache, kept_program
 from crossed_jax.tables.names import of_factor
@@ -52,26 +52,26 @@ class Modes(NamedTuple):
     shares: np.ndarray
 
 
-def find_modes(form: Form, problem: Any) -> Modes | None:
+def find_modes(form: Parameterization, model_data: Any) -> Modes | None:
     """Look for the modes of the posterior; None if there is but one.
 
     Parameters
     ----------
-    form, problem
+    form, model_data
         As the collapsed form of a table gives them.
     """
-    point = problem.estimate
-    # with all walls out of the way the coordinates are the log SDs
-    problem = problem._replace(walls=np.log(point.factor_sds) + 2.0 * FAR_LEFT)
-    grids = _grids(problem)
+    point = model_data.estimate
+    # with all anchors out of the way the coordinates are the log SDs
+    model_data = model_data._replace(anchors=np.log(point.factor_sds) + 2.0 * FAR_LEFT)
+    grids = _grids(model_data)
     nodes = np.stack(np.meshgrid(*grids, indexing="ij"), axis=-1)
-    values = _evaluate(form, problem, nodes.reshape(-1, len(grids))).reshape(nodes.shape[:-1])
-    values = np.where(np.isnan(values) | _outside(problem, nodes), -np.inf, values)
+    values = _evaluate(form, model_data, nodes.reshape(-1, len(grids))).reshape(nodes.shape[:-1])
+    values = np.where(np.isnan(values) | _outside(model_data, nodes), -np.inf, values)
     peaks = (values == ndimage.maximum_filter(values, size=3)) & np.isfinite(values)
     if np.count_nonzero(peaks) < 2:
         return None
     highest = np.argsort(-values[peaks])[:MOST_CLIMBS]
-    density = _LogDensity(form, problem, [(grid[0], grid[-1]) for grid in grids])
+    density = _LogDensity(form, model_data, [(grid[0], grid[-1]) for grid in grids])
     tops = sorted(
         (density.climb(place) for place in nodes[peaks][highest]), key=lambda top: -top[1]
     )
@@ -89,13 +89,13 @@ def find_modes(form: Form, problem: Any) -> Modes | None:
     return Modes(np.array([modes[i][0] for i in order]), shares[order] / shares[order].sum())
 
 
-def start_in(modes: Modes, problem: Any, num_chains: int) -> tuple[Any, np.ndarray]:
+def start_in(modes: Modes, model_data: Any, num_chains: int) -> tuple[Any, np.ndarray]:
     """Share the chains out among the modes, by their mass but at least one to each while they last.
 
     Returns
     -------
-    problem
-        Without the walls (:mod:`crossed_jax.models.sd_coordinate`) that a mode lies behind.
+    model_data
+        Without the anchors (:mod:`crossed_jax.models.sd_coordinate`) that a mode lies behind.
     shifts
         From the estimate to the mode in which each chain starts, shape (chains, coordinates).
     """
@@ -103,12 +103,12 @@ def start_in(modes: Modes, problem: Any, num_chains: int) -> tuple[Any, np.ndarr
     for number in range(num_chains):
         chains[np.argmax(modes.shares / (chains + 1)) if chains.all() else number] += 1
     log_sds = np.repeat(modes.log_sds, chains, axis=0)
-    point, walls = problem.estimate, problem.walls
-    behind = modes.log_sds[:, :-1].min(0) < walls - 1.0
-    walls = np.where(behind, np.log(point.factor_sds) + FAR_LEFT, walls)
-    start = np.append(coordinates(np.log(point.factor_sds), walls), np.log(point.sigma))
-    ends = np.column_stack([coordinates(log_sds[:, :-1], walls), log_sds[:, -1]])
-    return problem._replace(walls=walls), ends - start
+    point, anchors = model_data.estimate, model_data.anchors
+    behind = modes.log_sds[:, :-1].min(0) < anchors - 1.0
+    anchors = np.where(behind, np.log(point.factor_sds) + FAR_LEFT, anchors)
+    start = np.append(coordinates(np.log(point.factor_sds), anchors), np.log(point.sigma))
+    ends = np.column_stack([coordinates(log_sds[:, :-1], anchors), log_sds[:, -1]])
+    return model_data._replace(anchors=anchors), ends - start
 
 
 def describe(modes: Modes, factor_names: Sequence[str]) -> list[dict[str, float]]:
@@ -120,28 +120,28 @@ def describe(modes: Modes, factor_names: Sequence[str]) -> list[dict[str, float]
     ]
 
 
-def _outside(problem: Any, log_sds: np.ndarray) -> np.ndarray:
+def _outside(model_data: Any, log_sds: np.ndarray) -> np.ndarray:
     """Whether log SDs, shape (..., factors + 1), lie where a table with a core is not known.
 
     What lies by an edge counts: a density that rises beyond is at its highest there.
     """
-    box = getattr(getattr(problem, "condensed", None), "box", None)
+    box = getattr(getattr(model_data, "condensed", None), "box", None)
     if box is None:
         return np.zeros(log_sds.shape[:-1], bool)
-    log_ratios = 2.0 * (log_sds[..., problem.gridded] - log_sds[..., -1:])
-    x = np.logaddexp(0.0, np.log(problem.condensed.kappa) + log_ratios)
+    log_ratios = 2.0 * (log_sds[..., model_data.gridded] - log_sds[..., -1:])
+    x = np.logaddexp(0.0, np.log(model_data.condensed.kappa) + log_ratios)
     low, high = box[:, 0], box[:, 1]
     room = EDGE * (high - low)
     return np.any((x < low + np.where(low > 0.0, room, 0.0)) | (x > high - room), axis=-1)
 
 
-def _grids(problem: Any) -> list[np.ndarray]:
+def _grids(model_data: Any) -> list[np.ndarray]:
     """A grid of each log SD, from far below the estimate to where it would explain any offset."""
-    point = problem.estimate
+    point = model_data.estimate
     log_sds = np.log(np.append(point.factor_sds, point.sigma))
-    offset = abs(float(problem.mean) - float(problem.priors.sum_of_means.loc))
+    offset = abs(float(model_data.mean) - float(model_data.priors.sum_of_means.loc))
     widest = np.log(np.exp(log_sds.max()) + offset)
-    top = widest + 0.5 * np.log(np.max(problem.num_levels)) + ABOVE
+    top = widest + 0.5 * np.log(np.max(model_data.num_levels)) + ABOVE
     below = np.append(np.full(len(log_sds) - 1, BELOW), BELOW_SIGMA)
     number = int(GRID_POINTS ** (1.0 / len(log_sds)))
     return [np.linspace(low, top, number) for low in log_sds - below]
@@ -149,18 +149,20 @@ def _grids(problem: Any) -> list[np.ndarray]:
 
 @partial(jax.jit, static_argnames=("form", "structure"))
 def log_densities(
-    points: Array, leaves: tuple[Array, ...], *, form: Form, structure: Any
+    points: Array, leaves: tuple[Array, ...], *, form: Parameterization, structure: Any
 ) -> jax.Array:
     """Evaluate a log-density at many flat positions, shape (points, coordinates)."""
-    problem = jax.tree.unflatten(structure, leaves)
-    _, unravel = ravel_pytree(form.scale(problem))
+    model_data = jax.tree.unflatten(structure, leaves)
+    _, unravel = ravel_pytree(form.scale(model_data))
     return jax.lax.map(
-        lambda point: form.log_density(unravel(point), problem), points, batch_size=POINTS_AT_ONCE
+        lambda point: form.log_density(unravel(point), model_data),
+        points,
+        batch_size=POINTS_AT_ONCE,
     )
 
 
-def _evaluate(form: Form, problem: Any, points: np.ndarray) -> np.ndarray:
-    leaves, structure = jax.tree.flatten(problem)
+def _evaluate(form: Parameterization, model_data: Any, points: np.ndarray) -> np.ndarray:
+    leaves, structure = jax.tree.flatten(model_data)
     arguments = (points, tuple(np.asarray(leaf) for leaf in leaves))
     static = {"form": form, "structure": structure}
     with compilation_cache():
@@ -171,12 +173,14 @@ def _evaluate(form: Form, problem: Any, points: np.ndarray) -> np.ndarray:
 class _LogDensity:
     """The log-density at single points, and what is asked of its modes."""
 
-    def __init__(self, form: Form, problem: Any, bounds: list[tuple[float, float]]) -> None:
-        _, unravel = ravel_pytree(form.scale(problem))
+    def __init__(
+        self, form: Parameterization, model_data: Any, bounds: list[tuple[float, float]]
+    ) -> None:
+        _, unravel = ravel_pytree(form.scale(model_data))
         self.bounds = bounds
-        self.value = jax.jit(jax.vmap(lambda x: form.log_density(unravel(x), problem)))
+        self.value = jax.jit(jax.vmap(lambda x: form.log_density(unravel(x), model_data)))
         self.gradient = jax.jit(
-            jax.value_and_grad(lambda x: -form.log_density(unravel(x), problem))
+            jax.value_and_grad(lambda x: -form.log_density(unravel(x), model_data))
         )
 
     def climb(self, place: np.ndarray) -> tuple[np.ndarray, float]:

@@ -84,8 +84,8 @@ def test_exact_condensation_is_the_dense_density(name):
         ratios = np.exp(2 * (position.log_factor_sds - position.log_sigma))
         eliminated = collapsed.eliminate(form.table, ratios[form.table.eliminated])
         exact = collapsed.condense(form.table, eliminated, ratios[list(form.table.core)])
-        problem = form.problem._replace(condensed=collapsed.Fixed(exact))
-        found = float(collapsed.log_density(position, problem))
+        model_data = form.model_data._replace(condensed=collapsed.Fixed(exact))
+        found = float(collapsed.log_density(position, model_data))
         expected = constant(data, dense_log_density(data, priors, position))
         assert found == pytest.approx(expected, rel=1e-9, abs=1e-9 * len(data.response))
 
@@ -94,7 +94,7 @@ def test_exact_condensation_is_the_dense_density(name):
 def test_without_a_core_the_compiled_density_is_exact_everywhere(name):
     data, form = collapse(name)
     for position in random_positions(data, 4, spread=3.0):
-        found = float(collapsed.log_density(position, form.problem))
+        found = float(collapsed.log_density(position, form.model_data))
         expected = constant(data, dense_log_density(data, priors_for(data), position))
         assert found == pytest.approx(expected, rel=1e-9, abs=1e-9 * len(data.response))
 
@@ -109,7 +109,7 @@ def test_an_offset_of_the_response_costs_no_digits(name):
         cells = cells_of(data)
         form = back_substitution.collapse(cells, wide, estimate(cells))
         positions = random_positions(TABLES[name], 4)
-        found = np.array([collapsed.log_density(p, form.problem) for p in positions])
+        found = np.array([collapsed.log_density(p, form.model_data) for p in positions])
         densities.append(found - found[0])
     np.testing.assert_allclose(densities[1], densities[0], atol=1e-5)
 
@@ -120,7 +120,7 @@ def test_the_closed_form_of_balanced_tables_is_exact(name):
     cells = cells_of(data)
     form = balanced_form.collapse(cells, priors_for(data), estimate(cells))
     for position in random_positions(data, 4, spread=3.0):
-        found = float(balanced_form.log_density(position, form.problem))
+        found = float(balanced_form.log_density(position, form.model_data))
         expected = constant(data, dense_log_density(data, priors_for(data), position))
         assert found == pytest.approx(expected, rel=1e-9)
 
@@ -130,7 +130,7 @@ def test_interpolation_errs_far_below_monte_carlo(name):
     """Points within six posterior SDs, by the width that the first box is made of."""
     data, form = collapse(name)
     priors = priors_for(data)
-    series = form.problem.condensed
+    series = form.model_data.condensed
     rng = np.random.default_rng(1)
     errors = []
     for _ in range(6):
@@ -139,7 +139,7 @@ def test_interpolation_errs_far_below_monte_carlo(name):
         sds = estimate(cells_of(data)).factor_sds.copy()
         sds[form.table.gridded] = sigma * np.sqrt(np.expm1(x) / form.table.kappa)
         position = LogSDs(np.log(sds), np.log(sigma))
-        found = float(collapsed.log_density(position, form.problem))
+        found = float(collapsed.log_density(position, form.model_data))
         errors.append(found - constant(data, dense_log_density(data, priors, position)))
     assert np.max(np.abs(errors)) < 1e-3
 

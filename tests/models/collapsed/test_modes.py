@@ -25,7 +25,7 @@ def modes_of(data, priors):
     cells = cells_of(data)
     form = balanced_form if cells.balanced else back_substitution
     collapsed = form.collapse(cells, priors, estimate(cells))
-    return find_modes(collapsed.form, collapsed.problem), collapsed.problem
+    return find_modes(collapsed.form, collapsed.model_data), collapsed.model_data
 
 
 @pytest.mark.parametrize(
@@ -81,11 +81,11 @@ def test_modes_between_which_no_chain_walks_are_told():
 
 
 def test_chains_are_shared_out_by_mass_and_each_mode_has_one():
-    _, problem = modes_of(POST, post_priors(2))
-    center = np.log([*problem.estimate.factor_sds, problem.estimate.sigma])
+    _, model_data = modes_of(POST, post_priors(2))
+    center = np.log([*model_data.estimate.factor_sds, model_data.estimate.sigma])
     modes = Modes(np.stack([center, center + 1.0, center - 9.0]), np.array([0.7, 0.28, 0.02]))
-    started, shifts = start_in(modes, problem, 10)
+    started, shifts = start_in(modes, model_data, 10)
     np.testing.assert_allclose(shifts[:, -1], [0.0] * 7 + [1.0] * 2 + [-9.0])
     np.testing.assert_allclose(shifts[:7], 0.0, atol=1e-9)
-    assert np.all(started.walls < problem.walls - 10)  # a mode lay behind them
-    assert len(start_in(modes, problem, 2)[1]) == 2
+    assert np.all(started.anchors < model_data.anchors - 10)  # a mode lay behind them
+    assert len(start_in(modes, model_data, 2)[1]) == 2
