@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import xarray as xr
 
-from crossed_jax.fitting import Parameterization, fit
+from crossed_jax.fitting import ParameterizationName, fit
 from crossed_jax.results.diagnostics import convergence
 from crossed_jax.results.tree import factor_names
 from crossed_jax.tables.data import CrossedData
@@ -21,7 +21,7 @@ from crossed_jax.tables.data import CrossedData
 # what the post tells: 557 s, and "fewer than 10% effective" of 8,000 draws
 POST_SECONDS, POST_ESS = 557.0, 800.0
 SAMPLING = ("collapse", "warmup", "sample", "effects")
-FORMS: tuple[Parameterization, ...] = ("collapsed", "sum_to_zero", "design_matrix", "original")
+FORMS: tuple[ParameterizationName, ...] = ("collapsed", "sum_to_zero", "design_matrix", "original")
 
 
 def fit_forms(

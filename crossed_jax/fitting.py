@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
     from crossed_jax.results.draws_file import DrawsFile
 
-Parameterization = Literal["auto", "original", "design_matrix", "sum_to_zero", "collapsed"]
+ParameterizationName = Literal["auto", "original", "design_matrix", "sum_to_zero", "collapsed"]
 KeepEffects = Literal["draws", "summary"]
 
 FORMS: dict[str, Parameterization] = {
@@ -83,7 +83,7 @@ class Sampled(NamedTuple):
 def fit(
     data: CrossedData,
     *,
-    parameterization: Parameterization = "auto",
+    parameterization: ParameterizationName = "auto",
     priors: PriorName | Priors = "post",
     num_chains: int = 4,
     num_warmup: int = 1000,

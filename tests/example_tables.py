@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from crossed_jax.models.collapsed.back_substitution import effects_at
-from crossed_jax.models.parameterization import Problem, problem_of
+from crossed_jax.models.parameterization import ModelData, model_data_of
 from crossed_jax.models.priors import Priors
 from crossed_jax.statistics.cells import cells_of
 from crossed_jax.statistics.point_estimate import estimate
@@ -72,10 +72,10 @@ def _simulate(
     return table(response, *codes)
 
 
-def problem_for(
+def model_data_for(
     data: CrossedData, priors: Priors, centering: tuple[bool | None, ...] | None = None
-) -> Problem:
+) -> ModelData:
     """Give what the forms that sample effects are given."""
     cells = cells_of(data)
     point, effect_sds = effects_at(cells, priors, estimate(cells))
-    return problem_of(cells, priors, point, effect_sds, centering)
+    return model_data_of(cells, priors, point, effect_sds, centering)

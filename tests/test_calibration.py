@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-from example_tables import problem_for, table
+from example_tables import model_data_for, table
 from scipy import stats
 
 from crossed_jax.fitting import draw_effects
@@ -92,7 +92,7 @@ def stacked(problems):
 
 
 def draws_of_sum_to_zero(tables):
-    return batched_draws(sum_to_zero.FORM, stacked([problem_for(t, PRIORS) for t in tables]))
+    return batched_draws(sum_to_zero.FORM, stacked([model_data_for(t, PRIORS) for t in tables]))
 
 
 def draws_of_collapsed(tables, collapse):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-from example_tables import balanced, problem_for, unbalanced
+from example_tables import balanced, model_data_for, unbalanced
 from truth import dense_design
 
 from crossed_jax.models import design_matrix, original, sd_coordinate, sum_to_zero
@@ -29,7 +29,7 @@ def a_priors(num_factors):
 def a_problem(name, centering=True):
     data = TABLES[name]
     num_factors = len(data.factors)
-    return data, problem_for(data, a_priors(num_factors), (centering,) * num_factors)
+    return data, model_data_for(data, a_priors(num_factors), (centering,) * num_factors)
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -158,10 +158,10 @@ def test_start_scatters_about_the_estimate_as_widely_as_scale_says(form):
 
 def test_the_data_choose_the_centering():
     informative = balanced((4, 5), 50, sds=(1.0, 1.0), sigma=0.1)
-    assert problem_for(informative, post_priors(2)).centering.tolist() == [1.0, 1.0]
+    assert model_data_for(informative, post_priors(2)).centering.tolist() == [1.0, 1.0]
     one_flat = balanced((10, 20), 1, sds=(1.0, 0.0), sigma=0.5, seed=1)
-    assert problem_for(one_flat, post_priors(2)).centering.tolist() == [1.0, 0.0]
-    forced = problem_for(one_flat, post_priors(2), (False, True))
+    assert model_data_for(one_flat, post_priors(2)).centering.tolist() == [1.0, 0.0]
+    forced = model_data_for(one_flat, post_priors(2), (False, True))
     assert forced.centering.tolist() == [0.0, 1.0]
 
 

@@ -181,7 +181,7 @@ def test_two_processes_draw_what_one_does_and_go_on_with_a_checkpoint(tmp_path):
 def test_a_kind_of_device_that_is_not_there_is_told_in_one_line(tmp_path, platforms, told):
     if platforms == "cuda" and any(device.platform == "gpu" for device in jax.devices()):
         pytest.skip("there is a GPU")
-    table = resources.files("crossed_jax") / "examples" / "penicillin.csv"
+    table = resources.files("crossed_jax") / "tables" / "examples" / "penicillin.csv"
     given = ["--response", "diameter", "--factors", "plate,sample", "--out", tmp_path / "out"]
     run = subprocess.run(
         [sys.executable, "-c", MAIN, "fit", table, *given],
