@@ -10,19 +10,16 @@ nothing is shrunk and nothing is learned about the next level. It is another mod
 comparison.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from crossed_jax.models.parameterization import (
     ModelData,
-    Parameterization,
-    Quantities,
     log_sd_scales,
-    scatter,
 )
-from crossed_jax.models.priors import Normal, log_density_of_log_sd
-from crossed_jax.statistics.cross_products import gaussian_log_likelihood
+from crossed_jax.models.parts import Terms
+from crossed_jax.models.priors import Normal
 from crossed_jax.types import Array
 
 
@@ -31,56 +28,50 @@ class Position(NamedTuple):
 
     intercept: Array
     coefficients: tuple[Array, ...]
-    log_sigma: Array
 
 
-def log_density(position: Position, data: ModelData) -> Array:
-    """Log posterior density of the module's model, up to a constant."""
-    priors = data.priors
-    log_prior = log_density_of_log_sd(priors.sigma, position.log_sigma)
-    log_prior += priors.sum_of_means.log_prob(position.intercept)
-    for mean, coefficients in zip(priors.factor_means, position.coefficients, strict=True):
-        log_prior += Normal(jnp.asarray(0.0), mean.scale).log_prob(coefficients).sum()
-    return log_prior + gaussian_log_likelihood(
-        data.table, position.intercept, _indicators(position), jnp.exp(position.log_sigma)
-    )
+def log_prior(position: Position, data: ModelData) -> Array:
+    """Log prior density of the module's coordinates."""
+    log_density = data.priors.sum_of_means.log_prob(position.intercept)
+    for mean, coefficients in zip(data.priors.factor_means, position.coefficients, strict=True):
+        log_density += Normal(jnp.asarray(0.0), mean.scale).log_prob(coefficients).sum()
+    return log_density
 
 
-def _indicators(position: Position) -> tuple[Array, ...]:
-    return tuple(jnp.concatenate([jnp.zeros(1), b]) for b in position.coefficients)
+def expectation(position: Position, data: ModelData) -> tuple[Array, tuple[Array, ...]]:
+    """Intercept and coefficients, the first level's being zero."""
+    del data
+    indicators = tuple(jnp.concatenate([jnp.zeros(1), b]) for b in position.coefficients)
+    return position.intercept, indicators
 
 
-def quantities(position: Position, data: ModelData) -> Quantities:
-    """Grand mean, centred effects and residual SD of a position."""
-    levels = _indicators(position)
-    return Quantities(
-        intercept=position.intercept + sum(b.mean() for b in levels),
-        effects=tuple(b - b.mean() for b in levels),
-        sigma=jnp.exp(position.log_sigma),
-    )
+def quantities(position: Position, data: ModelData) -> dict[str, Any]:
+    """Grand mean and centred effects of a position."""
+    intercept, levels = expectation(position, data)
+    return {
+        "intercept": intercept + sum(b.mean() for b in levels),
+        "{factor}_effect": tuple(b - b.mean() for b in levels),
+    }
 
 
-def start(key: Array, data: ModelData) -> Position:
-    """Draw a position about the estimate."""
+def center(data: ModelData) -> Position:
+    """Give the estimate's position."""
     point = data.estimate
     first = [jnp.asarray(effects)[0] for effects in point.effects]
-    center = Position(
+    return Position(
         intercept=point.intercept + sum(first),
         coefficients=tuple(
             effects[1:] - base for effects, base in zip(point.effects, first, strict=True)
         ),
-        log_sigma=jnp.log(point.sigma),
     )
-    return scatter(key, center, scale(data))
 
 
 def scale(data: ModelData) -> Position:
     """Rough posterior SDs of the coordinates, each given the others."""
     return Position(
-        intercept=jnp.sqrt(sum(sds[0] ** 2 for sds in data.effect_sds)),
-        coefficients=tuple(sds[1:] for sds in data.effect_sds),
-        log_sigma=log_sd_scales(data.num_levels, data.table.num_rows)[1],
+        intercept=jnp.sqrt(sum(sds[0] ** 2 for sds in data.conditional_sds)),
+        coefficients=tuple(sds[1:] for sds in data.conditional_sds),
     )
 
 
-FORM = Parameterization("design_matrix", log_density, start, scale, quantities)
+TERMS = Terms("design_matrix", log_prior, expectation, center, scale, quantities)

@@ -9,20 +9,17 @@ unchanged, so the posterior is as long as the prior in that direction and as thi
 across it. The form is here to show that, and to check the others against.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from crossed_jax.models.parameterization import (
     ModelData,
-    Parameterization,
-    Quantities,
     centered_prior,
     log_sd_scales,
-    scatter,
     uncentered_factor,
 )
-from crossed_jax.statistics.cross_products import gaussian_log_likelihood
+from crossed_jax.models.parts import Terms
 from crossed_jax.types import Array
 
 
@@ -32,20 +29,16 @@ class Position(NamedTuple):
     factor_means: Array
     deviations: tuple[Array, ...]
     log_factor_sds: Array
-    log_sigma: Array
 
 
-def log_density(position: Position, data: ModelData) -> Array:
-    """Log posterior density of the module's model, up to a constant."""
-    priors = data.priors
-    log_prior = priors.log_scales(position.log_factor_sds, position.log_sigma)
-    for prior, mean in zip(priors.factor_means, position.factor_means, strict=True):
-        log_prior += prior.log_prob(mean)
+def log_prior(position: Position, data: ModelData) -> Array:
+    """Log prior density of the module's coordinates."""
+    log_density = data.priors.log_factor_sds(position.log_factor_sds)
+    for prior, mean in zip(data.priors.factor_means, position.factor_means, strict=True):
+        log_density += prior.log_prob(mean)
     for z, mean, log_sd, weight in _by_factor(position, data):
-        log_prior += centered_prior(log_sd, weight).log_prob(z - weight * mean).sum()
-    return log_prior + gaussian_log_likelihood(
-        data.table, jnp.asarray(0.0), _intercepts(position, data), jnp.exp(position.log_sigma)
-    )
+        log_density += centered_prior(log_sd, weight).log_prob(z - weight * mean).sum()
+    return log_density
 
 
 def _by_factor(position: Position, data: ModelData) -> zip:
@@ -58,59 +51,54 @@ def _by_factor(position: Position, data: ModelData) -> zip:
     )
 
 
-def _intercepts(position: Position, data: ModelData) -> tuple[Array, ...]:
-    """The levels' intercepts: z itself where centred, mean + sd z where not."""
-    return tuple(
+def expectation(position: Position, data: ModelData) -> tuple[Array, tuple[Array, ...]]:
+    """No intercept, and the levels' intercepts: z itself where centred, mean + sd z where not."""
+    return jnp.asarray(0.0), tuple(
         mean + (z - weight * mean) * uncentered_factor(log_sd, weight)
         for z, mean, log_sd, weight in _by_factor(position, data)
     )
 
 
-def quantities(position: Position, data: ModelData) -> Quantities:
+def quantities(position: Position, data: ModelData) -> dict[str, Any]:
     """All quantities of a position, the group means and levels' intercepts among them."""
-    intercepts = _intercepts(position, data)
-    return Quantities(
-        intercept=jnp.stack([a.mean() for a in intercepts]).sum(),
-        effects=tuple(a - a.mean() for a in intercepts),
-        sigma=jnp.exp(position.log_sigma),
-        factor_sds=jnp.exp(position.log_factor_sds),
-        factor_means=position.factor_means,
-        factor_intercepts=intercepts,
-    )
+    _, intercepts = expectation(position, data)
+    return {
+        "intercept": jnp.stack([a.mean() for a in intercepts]).sum(),
+        "{factor}_effect": tuple(a - a.mean() for a in intercepts),
+        "{factor}_sd": tuple(jnp.exp(position.log_factor_sds)),
+        "{factor}_mean": tuple(position.factor_means),
+        "{factor}_intercept": intercepts,
+    }
 
 
-def start(key: Array, data: ModelData) -> Position:
-    """Draw a position about the estimate, its intercept shared out equally among the factors."""
+def center(data: ModelData) -> Position:
+    """Give the estimate's position, its intercept shared out equally among the factors."""
     point = data.estimate
     log_sds = jnp.log(point.factor_sds)
     share = point.intercept / len(point.effects)
-    center = Position(
+    return Position(
         factor_means=jnp.full(len(point.effects), share),
         deviations=tuple(
             weight * share + effects / uncentered_factor(log_sd, weight)
             for effects, log_sd, weight in zip(point.effects, log_sds, data.centering, strict=True)
         ),
         log_factor_sds=log_sds,
-        log_sigma=jnp.log(point.sigma),
     )
-    return scatter(key, center, scale(data))
 
 
 def scale(data: ModelData) -> Position:
     """Rough posterior SDs of the coordinates given the others; the ridge is left to warm-up."""
     point = data.estimate
-    log_factor_sd_scale, log_sigma_scale = log_sd_scales(data.num_levels, data.table.num_rows)
     return Position(
         factor_means=jnp.asarray(point.factor_sds) / jnp.sqrt(jnp.asarray(data.num_levels)),
         deviations=tuple(
             sds / uncentered_factor(jnp.log(sd), weight)
             for sds, sd, weight in zip(
-                data.effect_sds, point.factor_sds, data.centering, strict=True
+                data.conditional_sds, point.factor_sds, data.centering, strict=True
             )
         ),
-        log_factor_sds=log_factor_sd_scale,
-        log_sigma=log_sigma_scale,
+        log_factor_sds=log_sd_scales(data.num_levels, data.statistics.num_rows)[0],
     )
 
 
-FORM = Parameterization("original", log_density, start, scale, quantities)
+TERMS = Terms("original", log_prior, expectation, center, scale, quantities)

@@ -1,4 +1,4 @@
-r"""What every form of the model is given, and what it must answer.
+r"""What a log-density must answer to be sampled, and what the models' are given.
 
 A factor `k` may be centred (:math:`z = u`) or not (:math:`z = u / \sigma_k`). Both are one
 expression, the partial centering of Papaspiliopoulos, Roberts and Sköld (2007, *Statistical
@@ -7,7 +7,7 @@ Science* 22:59) with weight :math:`w_k`, an argument of the compiled log-density
 .. math:: u = \sigma_k^{1 - w_k} z, \qquad z \sim \mathrm{Normal}(0, \sigma_k^{w_k}).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +18,6 @@ from jax.flatten_util import ravel_pytree
 from crossed_jax.models.priors import Normal, Priors
 from crossed_jax.models.sd_coordinate import anchor_positions, coordinates, log_sds
 from crossed_jax.statistics.cells import Cells
-from crossed_jax.statistics.cross_products import CrossProducts, cross_products
 from crossed_jax.statistics.point_estimate import Estimate
 from crossed_jax.types import Array
 
@@ -32,13 +31,13 @@ class ModelData(NamedTuple):
 
     Attributes
     ----------
-    table
-        The table's cross-products about the point estimate.
+    statistics
+        What the noise needs of the table.
     priors
         The priors.
     estimate
         A point estimate of everything, from which chains start.
-    effect_sds
+    conditional_sds
         For each factor, the SDs of its effects given the estimate's SDs, shape (levels,): how
         widely chains start, and the first metric.
     anchors
@@ -48,52 +47,25 @@ class ModelData(NamedTuple):
         shape (factors,).
     """
 
-    table: CrossProducts
+    statistics: Any
     priors: Priors
     estimate: Estimate
-    effect_sds: tuple[Array, ...]
+    conditional_sds: tuple[Array, ...]
     anchors: Array
     centering: Array
 
     @property
     def num_levels(self) -> tuple[int, ...]:
-        return tuple(counts.shape[0] for counts in self.table.level_counts)
-
-
-class Quantities(NamedTuple):
-    """What a position stands for, whatever the form; None where a form does not have it.
-
-    Attributes
-    ----------
-    sigma
-        Residual SD.
-    intercept
-        The grand mean: the sum over factors of the mean of their levels' intercepts.
-    effects
-        For each factor, its levels' deviations, which sum to zero, shape (levels,).
-    factor_sds
-        SDs of the factors' levels, shape (factors,).
-    factor_means
-        The factors' population means, mu, shape (factors,).
-    factor_intercepts
-        For each factor, its levels' intercepts, alpha, shape (levels,).
-    """
-
-    sigma: Array
-    intercept: Array | None = None
-    effects: tuple[Array, ...] = ()
-    factor_sds: Array | None = None
-    factor_means: Array | None = None
-    factor_intercepts: tuple[Array, ...] | None = None
+        return tuple(effects.shape[0] for effects in self.estimate.effects)
 
 
 class Parameterization[Position, Data](NamedTuple):
-    """One form of the model. `Position` and `Data`, the data, are any pytrees of arrays.
+    """A log-density to sample. `Position` and `Data` are any pytrees of arrays.
 
     Attributes
     ----------
     name
-        As in ``--parameterization``.
+        In the results.
     log_density
         (position, data) -> log posterior density in the position's coordinates, up to a
         constant.
@@ -102,49 +74,51 @@ class Parameterization[Position, Data](NamedTuple):
     scale
         (data) -> a position that holds the rough posterior SD of each coordinate.
     quantities
-        (position, data) -> the quantities with names.
+        (position, data) -> the quantities with names that a position stands for: arrays by name.
+        A name with `{factor}` in it stands for a tuple, with what each factor has: a number, or an
+        array of its levels.
     """
 
     name: str
     log_density: Callable[[Position, Data], Array]
     start: Callable[[jax.Array, Data], Position]
     scale: Callable[[Data], Position]
-    quantities: Callable[[Position, Data], Quantities]
+    quantities: Callable[[Position, Data], Mapping[str, Any]]
 
 
 def model_data_of(
     cells: Cells,
+    statistics: Any,
     priors: Priors,
     point: Estimate,
-    effect_sds: tuple[Array, ...],
+    conditional_sds: tuple[Array, ...],
     centering: tuple[bool | None, ...] | None = None,
 ) -> ModelData:
-    """Gather what the forms need from a table.
+    """Gather what the log-densities of :mod:`crossed_jax.models.parts` need.
 
     Parameters
     ----------
-    cells
-        The table.
+    cells, statistics
+        The table, and what the noise needs of it.
     priors
         The priors.
-    point, effect_sds
+    point, conditional_sds
         An estimate, from which chains start, and the SDs of the effects about it.
     centering
         For each factor, whether to centre it; None (as a whole, or for a factor) to let the data
         choose.
     """
-    table = cross_products(cells, point.intercept, point.effects)
     chosen = centering or (None,) * len(cells.num_levels)
-    informed = (reliability(table, point) > 0.5) & (point.evidence >= CENTERING_EVIDENCE)
+    informed = (reliability(cells, point) > 0.5) & (point.evidence >= CENTERING_EVIDENCE)
     weights = [
         float(centred if wanted is None else wanted)
         for wanted, centred in zip(chosen, informed, strict=True)
     ]
     anchors = anchor_positions(np.array(cells.num_levels), cells.counts.sum(), point)
-    return ModelData(table, priors, point, effect_sds, anchors, np.asarray(weights))
+    return ModelData(statistics, priors, point, conditional_sds, anchors, np.asarray(weights))
 
 
-def reliability(table: CrossProducts, point: Estimate) -> np.ndarray:
+def reliability(cells: Cells, point: Estimate) -> np.ndarray:
     """How much a typical level's data says against its prior, per factor, from 0 to 1.
 
     It is n / (n + sigma^2 / sd^2) for the factor's mean n rows per level: the weight that the
@@ -152,7 +126,7 @@ def reliability(table: CrossProducts, point: Estimate) -> np.ndarray:
     the milder posterior, below it the non-centred one (Papaspiliopoulos, Roberts and Sköld, 2007),
     unless the SD may be zero.
     """
-    rows = np.array([np.mean(counts) for counts in table.level_counts])
+    rows = np.array([np.mean(cells.level_sums(k, cells.counts)) for k in range(len(point.effects))])
     return rows / (rows + (point.sigma / point.factor_sds) ** 2)
 
 
@@ -219,8 +193,8 @@ def collapsed_parameterization(
     def scale(data: Any) -> SDPosition:
         return SDPosition(*log_sd_scales(data.num_levels, data.num_rows))
 
-    def quantities(position: SDPosition, data: Any) -> Quantities:
+    def quantities(position: SDPosition, data: Any) -> SDs:
         log_factor_sds, _ = log_sds(position.factor_sds, data.anchors)
-        return Quantities(factor_sds=jnp.exp(log_factor_sds), sigma=jnp.exp(position.log_sigma))
+        return SDs(factor_sds=jnp.exp(log_factor_sds), sigma=jnp.exp(position.log_sigma))
 
     return Parameterization("collapsed", density, start, scale, quantities)

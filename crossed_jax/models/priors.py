@@ -97,12 +97,14 @@ class Priors(NamedTuple):
         variance = sum(mean.scale**2 for mean in self.factor_means)
         return Normal(sum(mean.loc for mean in self.factor_means), variance**0.5)
 
+    def log_factor_sds(self, log_sds: Array) -> Array:
+        """Log-density of the logarithms of the factors' SDs, the Jacobian included."""
+        log_densities = map(log_density_of_log_sd, self.factor_sds, log_sds)
+        return sum(log_densities, start=jnp.asarray(0.0))
+
     def log_scales(self, log_factor_sds: Array, log_sigma: Array) -> Array:
         """Log-density of the logarithms of all SDs, the Jacobian included."""
-        log_density = log_density_of_log_sd(self.sigma, log_sigma)
-        for prior, log_sd in zip(self.factor_sds, log_factor_sds, strict=True):
-            log_density += log_density_of_log_sd(prior, log_sd)
-        return log_density
+        return log_density_of_log_sd(self.sigma, log_sigma) + self.log_factor_sds(log_factor_sds)
 
 
 def within(prior: Any, sd: float) -> float:

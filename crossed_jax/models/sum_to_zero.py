@@ -13,22 +13,19 @@ with the flat direction integrated out. What it leaves out, the factors' own mea
 afterwards: :func:`crossed_jax.results.tree.original_coordinates`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from crossed_jax.models import sd_coordinate
 from crossed_jax.models.parameterization import (
     ModelData,
-    Parameterization,
-    Quantities,
     centered_prior,
     log_sd_scales,
-    scatter,
     uncentered_factor,
 )
+from crossed_jax.models.parts import Terms
 from crossed_jax.models.zero_sum import contrasts, zero_sum
-from crossed_jax.statistics.cross_products import gaussian_log_likelihood
 from crossed_jax.types import Array
 
 
@@ -41,70 +38,62 @@ class Position(NamedTuple):
     intercept: Array
     contrasts: tuple[Array, ...]
     factor_sds: Array
-    log_sigma: Array
 
 
-def log_density(position: Position, data: ModelData) -> Array:
-    """Log posterior density of the module's model, up to a constant."""
+def log_prior(position: Position, data: ModelData) -> Array:
+    """Log prior density of the module's coordinates."""
     log_sds, log_jacobian = sd_coordinate.log_sds(position.factor_sds, data.anchors)
-    log_prior = data.priors.log_scales(log_sds, position.log_sigma)
     intercept = data.priors.intercept(jnp.exp(log_sds), data.num_levels)
-    log_prior += intercept.log_prob(position.intercept)
+    log_density = data.priors.log_factor_sds(log_sds) + intercept.log_prob(position.intercept)
     for z, log_sd, weight in zip(position.contrasts, log_sds, data.centering, strict=True):
-        log_prior += centered_prior(log_sd, weight).log_prob(z).sum()
-    drawn = quantities(position, data)
-    log_likelihood = gaussian_log_likelihood(
-        data.table, position.intercept, drawn.effects, drawn.sigma
-    )
-    return log_prior + log_likelihood + log_jacobian
+        log_density += centered_prior(log_sd, weight).log_prob(z).sum()
+    return log_density + log_jacobian
 
 
-def quantities(position: Position, data: ModelData) -> Quantities:
-    """Intercept, zero-sum effects and SDs of a position."""
+def expectation(position: Position, data: ModelData) -> tuple[Array, tuple[Array, ...]]:
+    """Intercept and zero-sum effects of a position."""
     log_sds, _ = sd_coordinate.log_sds(position.factor_sds, data.anchors)
     effects = tuple(
         zero_sum(z * uncentered_factor(log_sd, weight))
         for z, log_sd, weight in zip(position.contrasts, log_sds, data.centering, strict=True)
     )
-    return Quantities(
-        intercept=position.intercept,
-        effects=effects,
-        sigma=jnp.exp(position.log_sigma),
-        factor_sds=jnp.exp(log_sds),
-    )
+    return position.intercept, effects
 
 
-def start(key: Array, data: ModelData) -> Position:
-    """Draw a position about the estimate."""
+def quantities(position: Position, data: ModelData) -> dict[str, Any]:
+    """Intercept, zero-sum effects and SDs of a position."""
+    log_sds, _ = sd_coordinate.log_sds(position.factor_sds, data.anchors)
+    intercept, effects = expectation(position, data)
+    return {"intercept": intercept, "{factor}_effect": effects, "{factor}_sd": tuple(jnp.exp(log_sds))}
+
+
+def center(data: ModelData) -> Position:
+    """Give the estimate's position."""
     point = data.estimate
     log_sds = jnp.log(point.factor_sds)
-    center = Position(
-        intercept=point.intercept,
+    return Position(
+        intercept=jnp.asarray(point.intercept),
         contrasts=tuple(
             contrasts(effects) / uncentered_factor(log_sd, weight)
             for effects, log_sd, weight in zip(point.effects, log_sds, data.centering, strict=True)
         ),
         factor_sds=sd_coordinate.coordinates(log_sds, data.anchors),
-        log_sigma=jnp.log(point.sigma),
     )
-    return scatter(key, center, scale(data))
 
 
 def scale(data: ModelData) -> Position:
     """Rough posterior SDs: the effects' given the estimated SDs, and well-informed SDs'."""
     point = data.estimate
-    factor_sd_scale, log_sigma_scale = log_sd_scales(data.num_levels, data.table.num_rows)
     return Position(
-        intercept=point.sigma / jnp.sqrt(data.table.num_rows),
+        intercept=point.sigma / jnp.sqrt(data.statistics.num_rows),
         contrasts=tuple(
             sds[:-1] / uncentered_factor(jnp.log(sd), weight)
             for sds, sd, weight in zip(
-                data.effect_sds, point.factor_sds, data.centering, strict=True
+                data.conditional_sds, point.factor_sds, data.centering, strict=True
             )
         ),
-        factor_sds=factor_sd_scale,
-        log_sigma=log_sigma_scale,
+        factor_sds=log_sd_scales(data.num_levels, data.statistics.num_rows)[0],
     )
 
 
-FORM = Parameterization("sum_to_zero", log_density, start, scale, quantities)
+TERMS = Terms("sum_to_zero", log_prior, expectation, center, scale, quantities)

@@ -1,0 +1,152 @@
+r"""What a model is put together from: terms say what is expected, noise how a response strays.
+
+A part owns its coordinates: their log prior, where chains start and how widely, and the quantities
+with names that they stand for. Parts know nothing of each other. With the coordinates :math:`\theta`
+of the terms and :math:`\phi` of the noise, a model's log posterior density is
+
+.. math::
+    \log p(\theta) + \log p(\phi) + \sum_i \log p\big(y_i \mid \mu_i(\theta), \phi\big) + \text{const},
+
+where the likelihood reads of the table what its noise needs, its *statistics*: cross-products for
+Gaussian noise, rows for Student-t.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import numpy as np
+
+from crossed_jax.models.parameterization import ModelData, Parameterization, scatter
+from crossed_jax.types import Array
+
+if TYPE_CHECKING:
+    from crossed_jax.models.priors import Priors
+    from crossed_jax.statistics.cells import Cells
+    from crossed_jax.statistics.point_estimate import Estimate
+    from crossed_jax.tables.data import CrossedData
+
+
+class Quantity(NamedTuple):
+    """A number with a name that a part draws.
+
+    Attributes
+    ----------
+    name
+        In the results.
+    title
+        In figures.
+    in_unit
+        Whether it is an SD or scale in the response's unit.
+    prior
+        By default; None for what :class:`~crossed_jax.models.priors.Priors` has a field for.
+    """
+
+    name: str
+    title: str
+    in_unit: bool
+    prior: Any = None
+
+
+class Terms[Position](NamedTuple):
+    """An intercept and effects in one of their parameterizations.
+
+    Attributes
+    ----------
+    name
+        Of the parameterization.
+    log_prior
+        (position, data) -> log prior density of the coordinates, Jacobians included.
+    expectation
+        (position, data) -> the intercept and each factor's effects; the expectation of a row is
+        the sum of those of its levels.
+    center, scale
+        (data) -> a position at the estimate, and the rough posterior SD of each coordinate.
+    quantities
+        (position, data) -> the quantities with names, as in `Parameterization`.
+    """
+
+    name: str
+    log_prior: Callable[[Position, ModelData], Array]
+    expectation: Callable[[Position, ModelData], tuple[Array, tuple[Array, ...]]]
+    center: Callable[[ModelData], Position]
+    scale: Callable[[ModelData], Position]
+    quantities: Callable[[Position, ModelData], dict[str, Any]]
+
+
+class Noise[Position](NamedTuple):
+    """How the responses are distributed about their expectation.
+
+    Attributes
+    ----------
+    name
+        As in ``noise=``.
+    parameterizations
+        Those that it can be had with.
+    quantities
+        What it draws.
+    statistics
+        (table, cells, estimate) -> what its likelihood needs of a table: any pytree of arrays with
+        an attribute `num_rows`.
+    estimate
+        (table, cells, priors, rough estimate) -> an estimate of everything, and the SDs of each
+        factor's effects given its SDs.
+    log_prior
+        (position, data) -> log prior density of the coordinates, Jacobians included.
+    log_likelihood
+        (position, data, intercept, effects) -> log-density of all responses.
+    center, scale
+        As of the terms.
+    values
+        (position) -> the quantities by name.
+    variance
+        (quantities by name) -> the variance of a response about its expectation.
+    simulate
+        (generator, quantities by name, shape) -> noise; the quantities broadcast against the shape.
+    """
+
+    name: str
+    parameterizations: tuple[str, ...]
+    quantities: tuple[Quantity, ...]
+    statistics: Callable[["CrossedData", "Cells", "Estimate"], Any]
+    estimate: Callable[
+        ["CrossedData", "Cells", "Priors", "Estimate"], tuple["Estimate", tuple[np.ndarray, ...]]
+    ]
+    log_prior: Callable[[Position, ModelData], Array]
+    log_likelihood: Callable[[Position, ModelData, Array, tuple[Array, ...]], Array]
+    center: Callable[[ModelData], Position]
+    scale: Callable[[ModelData], Position]
+    values: Callable[[Position], dict[str, Array]]
+    variance: Callable[[Mapping[str, np.ndarray]], np.ndarray]
+    simulate: Callable[
+        [np.random.Generator, Mapping[str, np.ndarray], tuple[int, ...]], np.ndarray
+    ]
+
+
+class Position(NamedTuple):
+    """Coordinates of a model, by the part that owns them."""
+
+    terms: Any
+    noise: Any
+
+
+@cache
+def parameterization(terms: Terms, noise: Noise) -> Parameterization[Position, ModelData]:
+    """Put a model together; the same parts give the same object, which is compiled once."""
+
+    def log_density(position: Position, data: ModelData) -> Array:
+        log_prior = noise.log_prior(position.noise, data) + terms.log_prior(position.terms, data)
+        intercept, effects = terms.expectation(position.terms, data)
+        return log_prior + noise.log_likelihood(position.noise, data, intercept, effects)
+
+    def start(key: jax.Array, data: ModelData) -> Position:
+        return scatter(key, Position(terms.center(data), noise.center(data)), scale(data))
+
+    def scale(data: ModelData) -> Position:
+        return Position(terms.scale(data), noise.scale(data))
+
+    def quantities(position: Position, data: ModelData) -> dict[str, Any]:
+        return terms.quantities(position.terms, data) | noise.values(position.noise)
+
+    return Parameterization(terms.name, log_density, start, scale, quantities)
