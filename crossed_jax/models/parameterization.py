@@ -16,7 +16,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from crossed_jax.models.priors import Normal, Priors
-from crossed_jax.models.sd_coordinate import anchor_positions, coordinates, log_sds
+from crossed_jax.models.sd_coordinate import anchor_positions
 from crossed_jax.statistics.cells import Cells
 from crossed_jax.statistics.point_estimate import Estimate
 from crossed_jax.types import Array
@@ -57,6 +57,13 @@ class ModelData(NamedTuple):
     @property
     def num_levels(self) -> tuple[int, ...]:
         return tuple(effects.shape[0] for effects in self.estimate.effects)
+
+
+class Quantities(NamedTuple):
+    sigma: Array
+    intercept: Array | None = None
+    effects: tuple[Array, ...] = ()
+    factor_sds: Array | None = None
 
 
 class Parameterization[Position, Data](NamedTuple):
@@ -151,50 +158,3 @@ def uncentered_factor(log_sd: Array, weight: Array) -> Array:
 def centered_prior(log_sd: Array, weight: Array) -> Normal:
     """The prior Normal(0, sd^weight) of a partially centred coordinate."""
     return Normal(jnp.asarray(0.0), jnp.exp(weight * log_sd))
-
-
-class LogSDs(NamedTuple):
-    """What the posterior depends on once the effects are integrated out; (factors,) and scalar."""
-
-    log_factor_sds: Array
-    log_sigma: Array
-
-
-class SDPosition(NamedTuple):
-    """A position of the forms that have integrated the effects out; see `sd_coordinate`."""
-
-    factor_sds: Array
-    log_sigma: Array
-
-
-def collapsed_parameterization(
-    log_density: Callable[[LogSDs, Any], Array],
-) -> Parameterization[SDPosition, Any]:
-    """Make a form of a log-density of the log SDs.
-
-    Parameters
-    ----------
-    log_density
-        (log SDs, data) -> log posterior density. The data has the attributes `anchors`,
-        `estimate`, `num_levels` and `num_rows`.
-    """
-
-    def density(position: SDPosition, data: Any) -> Array:
-        log_factor_sds, log_jacobian = log_sds(position.factor_sds, data.anchors)
-        return log_density(LogSDs(log_factor_sds, position.log_sigma), data) + log_jacobian
-
-    def start(key: jax.Array, data: Any) -> SDPosition:
-        point = data.estimate
-        center = SDPosition(
-            coordinates(jnp.log(point.factor_sds), data.anchors), jnp.log(point.sigma)
-        )
-        return scatter(key, center, scale(data))
-
-    def scale(data: Any) -> SDPosition:
-        return SDPosition(*log_sd_scales(data.num_levels, data.num_rows))
-
-    def quantities(position: SDPosition, data: Any) -> SDs:
-        log_factor_sds, _ = log_sds(position.factor_sds, data.anchors)
-        return SDs(factor_sds=jnp.exp(log_factor_sds), sigma=jnp.exp(position.log_sigma))
-
-    return Parameterization("collapsed", density, start, scale, quantities)

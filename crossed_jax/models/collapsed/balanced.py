@@ -23,12 +23,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from crossed_jax.models.parameterization import (
-    LogSDs,
-    Parameterization,
-    Quantities,
-    collapsed_parameterization,
-)
+from crossed_jax.models.collapsed.parameterization import LogSDs, collapsed_parameterization
+from crossed_jax.models.parameterization import Parameterization, Quantities
 from crossed_jax.models.priors import Priors
 from crossed_jax.models.random import fill_standard_normal
 from crossed_jax.models.sd_coordinate import anchor_positions

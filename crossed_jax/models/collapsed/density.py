@@ -42,7 +42,7 @@ from scipy import linalg, sparse
 
 from crossed_jax.errors import InputError
 from crossed_jax.models.collapsed import chebyshev
-from crossed_jax.models.parameterization import LogSDs, collapsed_parameterization
+from crossed_jax.models.collapsed.parameterization import LogSDs, collapsed_parameterization
 from crossed_jax.models.priors import Priors
 from crossed_jax.models.sd_coordinate import anchor_positions
 from crossed_jax.statistics.cells import Cells, crosstab, to_dense

@@ -18,7 +18,8 @@ from crossed_jax.models.collapsed import balanced as balanced_form
 from crossed_jax.models.collapsed import density as collapsed
 from crossed_jax.models.collapsed.effect_draws import draw_effects, split
 from crossed_jax.models.collapsed.mixture import PROBABILITIES, effect_quantiles, mixture_quantiles
-from crossed_jax.models.parameterization import LogSDs, Quantities
+from crossed_jax.models.collapsed.parameterization import LogSDs
+from crossed_jax.models.parameterization import Quantities
 from crossed_jax.models.priors import Priors
 from crossed_jax.statistics.cells import cells_of
 from crossed_jax.statistics.point_estimate import estimate
