@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     from crossed_jax.fitting import fit
     from crossed_jax.models.priors import Priors
     from crossed_jax.results.diagnostics import diagnose
+    from crossed_jax.results.original_coordinates import original_coordinates
     from crossed_jax.results.predict import posterior_predictive, prior_predictive
     from crossed_jax.results.summaries import effects, variance_components
-    from crossed_jax.results.tree import original_coordinates
     from crossed_jax.tables.data import CrossedData, read_table
     from crossed_jax.tables.examples import penicillin
     from crossed_jax.tables.simulate import simulate_screen
@@ -38,7 +38,7 @@ _HOMES = {
     "diagnose": "results.diagnostics",
     "effects": "results.summaries",
     "fit": "fitting",
-    "original_coordinates": "results.tree",
+    "original_coordinates": "results.original_coordinates",
     "penicillin": "tables.examples",
     "posterior_predictive": "results.predict",
     "prior_predictive": "results.predict",

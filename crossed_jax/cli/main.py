@@ -350,9 +350,9 @@ def demo(
     with _interruptible(None), staged_directory(out) as folder:
         from crossed_jax.demo import compare, explain, fit_forms
         from crossed_jax.results import plots
+        from crossed_jax.results.original_coordinates import original_coordinates
         from crossed_jax.results.output import write_csv, write_tree
         from crossed_jax.results.predict import posterior_predictive
-        from crossed_jax.results.tree import original_coordinates
         from crossed_jax.tables.simulate import screen_frame, simulate_screen, write_table
 
         simulation = simulate_screen(seed=0)

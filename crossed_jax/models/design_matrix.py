@@ -10,16 +10,16 @@ nothing is shrunk and nothing is learned about the next level. It is another mod
 comparison.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from crossed_jax.models.distributions import Normal
 from crossed_jax.models.parameterization import (
     ModelData,
-    log_sd_scales,
 )
 from crossed_jax.models.parts import Terms
-from crossed_jax.models.priors import Normal
 from crossed_jax.types import Array
 
 
@@ -30,12 +30,11 @@ class Position(NamedTuple):
     coefficients: tuple[Array, ...]
 
 
-def log_prior(position: Position, data: ModelData) -> Array:
-    """Log prior density of the module's coordinates."""
-    log_density = data.priors.sum_of_means.log_prob(position.intercept)
+def log_priors(position: Position, data: ModelData) -> Iterator[Array]:
+    """Log prior densities of the module's coordinates."""
+    yield data.priors.sum_of_means.log_prob(position.intercept)
     for mean, coefficients in zip(data.priors.factor_means, position.coefficients, strict=True):
-        log_density += Normal(jnp.asarray(0.0), mean.scale).log_prob(coefficients).sum()
-    return log_density
+        yield Normal(jnp.asarray(0.0), mean.scale).log_prob(coefficients).sum()
 
 
 def expectation(position: Position, data: ModelData) -> tuple[Array, tuple[Array, ...]]:
@@ -74,4 +73,4 @@ def scale(data: ModelData) -> Position:
     )
 
 
-TERMS = Terms("design_matrix", log_prior, expectation, center, scale, quantities)
+TERMS = Terms("design_matrix", log_priors, expectation, center, scale, quantities)

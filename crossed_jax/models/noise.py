@@ -11,6 +11,6 @@ NoiseName = Literal["normal"]
 NOISES: dict[str, Noise] = {noise.name: noise for noise in (normal.NOISE,)}
 
 
-def noise_of(attributes: Mapping[str, Any]) -> Noise:
-    """Give the noise of a fit from the attributes of its tree; a fit that names none was Gaussian."""
+def noise_of(attributes: Mapping[Any, Any]) -> Noise:
+    """Give the noise of a fit from its tree's attributes; where none is named it was Gaussian."""
     return NOISES[attributes.get("noise", "normal")]

@@ -5,16 +5,17 @@ The likelihood reads of the table its cross-products alone
 conditional means and SDs of the effects.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from crossed_jax.models.collapsed.back_substitution import effects_at
+from crossed_jax.models.distributions import log_density_of_log
 from crossed_jax.models.parameterization import ModelData, log_sd_scales
 from crossed_jax.models.parts import Noise, Quantity
-from crossed_jax.models.priors import Priors, log_density_of_log_sd
+from crossed_jax.models.priors import Priors
 from crossed_jax.statistics.cells import Cells
 from crossed_jax.statistics.cross_products import (
     CrossProducts,
@@ -46,18 +47,16 @@ def estimate(
     return effects_at(cells, priors, rough)
 
 
-def log_prior(position: Position, data: ModelData) -> Array:
+def log_priors(position: Position, data: ModelData) -> Iterator[Array]:
     """Log-density of the logarithm of sigma."""
-    return log_density_of_log_sd(data.priors.sigma, position.log_sigma)
+    yield log_density_of_log(data.priors.sigma, position.log_sigma)
 
 
 def log_likelihood(
     position: Position, data: ModelData, intercept: Array, effects: tuple[Array, ...]
 ) -> Array:
     """Log-density of all responses."""
-    return gaussian_log_likelihood(
-        data.statistics, intercept, effects, jnp.exp(position.log_sigma)
-    )
+    return gaussian_log_likelihood(data.statistics, intercept, effects, jnp.exp(position.log_sigma))
 
 
 def center(data: ModelData) -> Position:
@@ -95,7 +94,7 @@ NOISE = Noise(
     quantities=(Quantity("sigma", "residual SD", in_unit=True),),
     statistics=statistics,
     estimate=estimate,
-    log_prior=log_prior,
+    log_priors=log_priors,
     log_likelihood=log_likelihood,
     center=center,
     scale=scale,

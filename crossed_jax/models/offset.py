@@ -6,12 +6,13 @@ gets it back once everything is drawn.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from crossed_jax.errors import InputError
-from crossed_jax.models.parameterization import Quantities
-from crossed_jax.models.priors import Normal, Priors
+from crossed_jax.models.distributions import Normal
+from crossed_jax.models.priors import Priors
 from crossed_jax.tables.data import CrossedData
 
 FAR = 1000.0  # SDs from zero
@@ -52,15 +53,21 @@ def subtract_offset(data: CrossedData, priors: Priors, offset: float) -> tuple[C
     )
 
 
-def add_offset(draws: Quantities, offset: float) -> Quantities:
-    """Give what was drawn for a response less an offset in the response's own unit."""
-    if not offset or draws.intercept is None:
+def add_offset(draws: dict[str, Any], offset: float) -> dict[str, Any]:
+    """Give what was drawn for a response less an offset in the response's own unit.
+
+    Parameters
+    ----------
+    draws
+        By name, as :class:`~crossed_jax.models.parameterization.Parameterization` has them.
+    offset
+        As `offset_of` gave it.
+    """
+    if not offset:
         return draws
-    restored = draws._replace(intercept=np.asarray(draws.intercept) + offset)
-    if draws.factor_means is None or draws.factor_intercepts is None:
-        return restored
-    share = offset / len(draws.factor_intercepts)
-    return restored._replace(
-        factor_means=draws.factor_means + share,
-        factor_intercepts=tuple(intercepts + share for intercepts in draws.factor_intercepts),
-    )
+    restored = draws | {"intercept": draws["intercept"] + offset}
+    for name in ("{factor}_mean", "{factor}_intercept"):
+        if name in draws:
+            share = offset / len(draws[name])
+            restored[name] = tuple(values + share for values in draws[name])
+    return restored

@@ -9,15 +9,15 @@ unchanged, so the posterior is as long as the prior in that direction and as thi
 across it. The form is here to show that, and to check the others against.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
+from crossed_jax.models.centering import centered_prior, uncentered_factor
 from crossed_jax.models.parameterization import (
     ModelData,
-    centered_prior,
     log_sd_scales,
-    uncentered_factor,
 )
 from crossed_jax.models.parts import Terms
 from crossed_jax.types import Array
@@ -31,14 +31,13 @@ class Position(NamedTuple):
     log_factor_sds: Array
 
 
-def log_prior(position: Position, data: ModelData) -> Array:
-    """Log prior density of the module's coordinates."""
-    log_density = data.priors.log_factor_sds(position.log_factor_sds)
+def log_priors(position: Position, data: ModelData) -> Iterator[Array]:
+    """Log prior densities of the module's coordinates."""
+    yield from data.priors.log_factor_sds(position.log_factor_sds)
     for prior, mean in zip(data.priors.factor_means, position.factor_means, strict=True):
-        log_density += prior.log_prob(mean)
+        yield prior.log_prob(mean)
     for z, mean, log_sd, weight in _by_factor(position, data):
-        log_density += centered_prior(log_sd, weight).log_prob(z - weight * mean).sum()
-    return log_density
+        yield centered_prior(log_sd, weight).log_prob(z - weight * mean).sum()
 
 
 def _by_factor(position: Position, data: ModelData) -> zip:
@@ -101,4 +100,4 @@ def scale(data: ModelData) -> Position:
     )
 
 
-TERMS = Terms("original", log_prior, expectation, center, scale, quantities)
+TERMS = Terms("original", log_priors, expectation, center, scale, quantities)

@@ -1,29 +1,15 @@
-r"""What a log-density must answer to be sampled, and what the models' are given.
+"""What a log-density must answer to be sampled, and what those of the models are given."""
 
-A factor `k` may be centred (:math:`z = u`) or not (:math:`z = u / \sigma_k`). Both are one
-expression, the partial centering of Papaspiliopoulos, Roberts and Sköld (2007, *Statistical
-Science* 22:59) with weight :math:`w_k`, an argument of the compiled log-density:
-
-.. math:: u = \sigma_k^{1 - w_k} z, \qquad z \sim \mathrm{Normal}(0, \sigma_k^{w_k}).
-"""
-
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from crossed_jax.models.priors import Normal, Priors
-from crossed_jax.models.sd_coordinate import anchor_positions
-from crossed_jax.statistics.cells import Cells
+from crossed_jax.models.priors import Priors
 from crossed_jax.statistics.point_estimate import Estimate
 from crossed_jax.types import Array
-
-# With less, log-density falls too little towards an SD of zero for the draws to stay out of the
-# funnel that the centred parameterization has there.
-CENTERING_EVIDENCE = 5.0
 
 
 class ModelData(NamedTuple):
@@ -44,7 +30,7 @@ class ModelData(NamedTuple):
         For the coordinates of the factors' SDs, shape (factors,); see `sd_coordinate`.
     centering
         For each factor, 1 for the centred and 0 for the non-centred parameterization,
-        shape (factors,).
+        shape (factors,); see `centering`.
     """
 
     statistics: Any
@@ -90,51 +76,7 @@ class Parameterization[Position, Data](NamedTuple):
     log_density: Callable[[Position, Data], Array]
     start: Callable[[jax.Array, Data], Position]
     scale: Callable[[Data], Position]
-    quantities: Callable[[Position, Data], Mapping[str, Any]]
-
-
-def model_data_of(
-    cells: Cells,
-    statistics: Any,
-    priors: Priors,
-    point: Estimate,
-    conditional_sds: tuple[Array, ...],
-    centering: tuple[bool | None, ...] | None = None,
-) -> ModelData:
-    """Gather what the log-densities of :mod:`crossed_jax.models.parts` need.
-
-    Parameters
-    ----------
-    cells, statistics
-        The table, and what the noise needs of it.
-    priors
-        The priors.
-    point, conditional_sds
-        An estimate, from which chains start, and the SDs of the effects about it.
-    centering
-        For each factor, whether to centre it; None (as a whole, or for a factor) to let the data
-        choose.
-    """
-    chosen = centering or (None,) * len(cells.num_levels)
-    informed = (reliability(cells, point) > 0.5) & (point.evidence >= CENTERING_EVIDENCE)
-    weights = [
-        float(centred if wanted is None else wanted)
-        for wanted, centred in zip(chosen, informed, strict=True)
-    ]
-    anchors = anchor_positions(np.array(cells.num_levels), cells.counts.sum(), point)
-    return ModelData(statistics, priors, point, conditional_sds, anchors, np.asarray(weights))
-
-
-def reliability(cells: Cells, point: Estimate) -> np.ndarray:
-    """How much a typical level's data says against its prior, per factor, from 0 to 1.
-
-    It is n / (n + sigma^2 / sd^2) for the factor's mean n rows per level: the weight that the
-    level's own data has in its conditional mean. Above one half the centred parameterization has
-    the milder posterior, below it the non-centred one (Papaspiliopoulos, Roberts and Sköld, 2007),
-    unless the SD may be zero.
-    """
-    rows = np.array([np.mean(cells.level_sums(k, cells.counts)) for k in range(len(point.effects))])
-    return rows / (rows + (point.sigma / point.factor_sds) ** 2)
+    quantities: Callable[[Position, Data], Any]
 
 
 def log_sd_scales(num_levels: tuple[int, ...] | Array, num_rows: Array) -> tuple[Array, Array]:
@@ -148,13 +90,3 @@ def scatter[Position](key: Array, center: Position, scale: Position) -> Position
     """Draw a position about a centre, each coordinate Normal with its scale."""
     flat, unravel = ravel_pytree(center)
     return unravel(flat + ravel_pytree(scale)[0] * jax.random.normal(key, flat.shape, flat.dtype))
-
-
-def uncentered_factor(log_sd: Array, weight: Array) -> Array:
-    """The factor sd^(1 - weight) that takes a partially centred coordinate to an effect."""
-    return jnp.exp((1.0 - weight) * log_sd)
-
-
-def centered_prior(log_sd: Array, weight: Array) -> Normal:
-    """The prior Normal(0, sd^weight) of a partially centred coordinate."""
-    return Normal(jnp.asarray(0.0), jnp.exp(weight * log_sd))

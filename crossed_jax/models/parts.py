@@ -1,24 +1,28 @@
 r"""What a model is put together from: terms say what is expected, noise how a response strays.
 
 A part owns its coordinates: their log prior, where chains start and how widely, and the quantities
-with names that they stand for. Parts know nothing of each other. With the coordinates :math:`\theta`
-of the terms and :math:`\phi` of the noise, a model's log posterior density is
+with names that they stand for. Parts know nothing of each other. With coordinates :math:`\theta` of
+the terms and :math:`\phi` of the noise, a model's log posterior density is, but for a constant,
 
 .. math::
-    \log p(\theta) + \log p(\phi) + \sum_i \log p\big(y_i \mid \mu_i(\theta), \phi\big) + \text{const},
+    \log p(\theta) + \log p(\phi) + \sum_i \log p\big(y_i \mid \mu_i(\theta), \phi\big),
 
 where the likelihood reads of the table what its noise needs, its *statistics*: cross-products for
 Gaussian noise, rows for Student-t.
 """
 
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, reduce
+from itertools import chain
+from operator import add
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
 
+from crossed_jax.models.centering import centering_weights
 from crossed_jax.models.parameterization import ModelData, Parameterization, scatter
+from crossed_jax.models.sd_coordinate import anchor_positions
 from crossed_jax.types import Array
 
 if TYPE_CHECKING:
@@ -56,8 +60,9 @@ class Terms[Position](NamedTuple):
     ----------
     name
         Of the parameterization.
-    log_prior
-        (position, data) -> log prior density of the coordinates, Jacobians included.
+    log_priors
+        (position, data) -> log prior densities of the coordinates, each given those before it,
+        Jacobians included: their sum counts.
     expectation
         (position, data) -> the intercept and each factor's effects; the expectation of a row is
         the sum of those of its levels.
@@ -68,7 +73,7 @@ class Terms[Position](NamedTuple):
     """
 
     name: str
-    log_prior: Callable[[Position, ModelData], Array]
+    log_priors: Callable[[Position, ModelData], Iterator[Array]]
     expectation: Callable[[Position, ModelData], tuple[Array, tuple[Array, ...]]]
     center: Callable[[ModelData], Position]
     scale: Callable[[ModelData], Position]
@@ -92,8 +97,8 @@ class Noise[Position](NamedTuple):
     estimate
         (table, cells, priors, rough estimate) -> an estimate of everything, and the SDs of each
         factor's effects given its SDs.
-    log_prior
-        (position, data) -> log prior density of the coordinates, Jacobians included.
+    log_priors
+        As of the terms.
     log_likelihood
         (position, data, intercept, effects) -> log-density of all responses.
     center, scale
@@ -113,15 +118,23 @@ class Noise[Position](NamedTuple):
     estimate: Callable[
         ["CrossedData", "Cells", "Priors", "Estimate"], tuple["Estimate", tuple[np.ndarray, ...]]
     ]
-    log_prior: Callable[[Position, ModelData], Array]
+    log_priors: Callable[[Position, ModelData], Iterator[Array]]
     log_likelihood: Callable[[Position, ModelData, Array, tuple[Array, ...]], Array]
     center: Callable[[ModelData], Position]
     scale: Callable[[ModelData], Position]
     values: Callable[[Position], dict[str, Array]]
     variance: Callable[[Mapping[str, np.ndarray]], np.ndarray]
-    simulate: Callable[
-        [np.random.Generator, Mapping[str, np.ndarray], tuple[int, ...]], np.ndarray
-    ]
+    simulate: Callable[[np.random.Generator, Mapping[str, np.ndarray], tuple[int, ...]], np.ndarray]
+
+    @property
+    def names(self) -> list[str]:
+        """Of its quantities."""
+        return [quantity.name for quantity in self.quantities]
+
+    @property
+    def priors(self) -> dict[str, Any]:
+        """Its own priors by name."""
+        return {q.name: q.prior for q in self.quantities if q.prior is not None}
 
 
 class Position(NamedTuple):
@@ -131,12 +144,49 @@ class Position(NamedTuple):
     noise: Any
 
 
+def model_data_of(
+    table: "CrossedData",
+    cells: "Cells",
+    priors: "Priors",
+    rough: "Estimate",
+    noise: Noise,
+    centering: Sequence[bool | None],
+) -> ModelData:
+    """Gather what a model's log-density is given.
+
+    Parameters
+    ----------
+    table, cells
+        The table, and its cells.
+    priors
+        The priors.
+    rough
+        A first estimate, which the noise improves.
+    noise
+        Says what else is needed of the table.
+    centering
+        For each factor whether to centre it, or None to let the data choose.
+    """
+    point, conditional_sds = noise.estimate(table, cells, priors, rough)
+    return ModelData(
+        statistics=noise.statistics(table, cells, point),
+        priors=priors,
+        estimate=point,
+        conditional_sds=conditional_sds,
+        anchors=anchor_positions(np.array(cells.num_levels), cells.counts.sum(), point),
+        centering=centering_weights(centering, cells, point),
+    )
+
+
 @cache
-def parameterization(terms: Terms, noise: Noise) -> Parameterization[Position, ModelData]:
+def parameterization_of(terms: Terms, noise: Noise) -> Parameterization[Position, ModelData]:
     """Put a model together; the same parts give the same object, which is compiled once."""
 
     def log_density(position: Position, data: ModelData) -> Array:
-        log_prior = noise.log_prior(position.noise, data) + terms.log_prior(position.terms, data)
+        log_prior = reduce(
+            add,
+            chain(noise.log_priors(position.noise, data), terms.log_priors(position.terms, data)),
+        )
         intercept, effects = terms.expectation(position.terms, data)
         return log_prior + noise.log_likelihood(position.noise, data, intercept, effects)
 

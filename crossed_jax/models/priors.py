@@ -10,64 +10,28 @@ millimetres, seconds or dollars alike. Levels' intercepts are Normal with mean :
 :math:`\sigma_k`, so the overall intercept :math:`m = \sum_k \bar\alpha_k` has the prior
 
 .. math:: m \sim \mathrm{Normal}\Big(\sum_k m_k,\ \sqrt{\sum_k s_k^2 + \sigma_k^2 / L_k}\Big).
-
-The two distributions that the named priors need are written here: importing NumPyro takes longer
-than sampling a small table, and is left to those who bring its distributions.
 """
 
-import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from crossed_jax.arguments import real_number
 from crossed_jax.errors import InputError, told
+from crossed_jax.models.distributions import Exponential, Normal, log_density_of_log
+from crossed_jax.models.prior_checks import checked_mean_prior, checked_positive_prior
 from crossed_jax.models.spelling import spell
-from crossed_jax.tables.data import LARGEST_RESPONSE, CrossedData
+from crossed_jax.tables.data import CrossedData
 from crossed_jax.tables.names import of_factor
 from crossed_jax.types import Array
 
 PriorName = Literal["post", "scaled"]
 
 
-class Normal(NamedTuple):
-    """Normal(loc, scale)."""
-
-    loc: Array | float
-    scale: Array | float
-
-    def log_prob(self, value: Array) -> Array:
-        """Log-density."""
-        constant = 0.5 * math.log(2.0 * math.pi)
-        return -0.5 * ((value - self.loc) / self.scale) ** 2 - jnp.log(self.scale) - constant
-
-    def sample(self, key: jax.Array, shape: tuple[int, ...]) -> Array:
-        """Independent draws."""
-        return self.loc + self.scale * jax.random.normal(key, shape)
-
-
-class Exponential(NamedTuple):
-    """Exponential(rate)."""
-
-    rate: Array | float
-
-    def log_prob(self, value: Array) -> Array:
-        """Log-density of a positive value."""
-        return jnp.log(self.rate) - self.rate * value
-
-    def sample(self, key: jax.Array, shape: tuple[int, ...]) -> Array:
-        """Independent draws."""
-        return jax.random.exponential(key, shape) / self.rate
-
-    def icdf(self, probability: float) -> float:
-        """Quantile."""
-        return -math.log1p(-probability) / float(self.rate)
-
-
 class Priors(NamedTuple):
-    """Priors of the factor means, the factors' SDs and the residual SD.
+    """Priors of the factor means, the factors' SDs, the residual SD and what else a model has.
 
     Attributes
     ----------
@@ -79,11 +43,22 @@ class Priors(NamedTuple):
         distribution.
     sigma
         The prior of the residual SD, likewise.
+    others
+        Priors of what a model has besides, by name: `nu` of Student-t noise. What is not named
+        has the prior that the model gives it.
     """
 
     factor_means: tuple[Normal, ...]
     factor_sds: tuple[Any, ...]
     sigma: Any
+    others: Mapping[str, Any] = {}  # noqa: RUF012: nobody writes to it
+
+    def by_name(self, factor_names: Sequence[str]) -> dict[str, Any]:
+        """All priors under the names that the results have for what they are priors of."""
+        means = [of_factor(name, "mean") for name in factor_names]
+        sds = [of_factor(name, "sd") for name in factor_names]
+        named = zip([*means, *sds], [*self.factor_means, *self.factor_sds], strict=True)
+        return dict(named) | {"sigma": self.sigma} | dict(self.others)
 
     def intercept(self, factor_sds: Array, num_levels: tuple[int, ...]) -> Normal:
         """Prior of the intercept, the sum of the factors' level means, given the factors' SDs."""
@@ -97,43 +72,14 @@ class Priors(NamedTuple):
         variance = sum(mean.scale**2 for mean in self.factor_means)
         return Normal(sum(mean.loc for mean in self.factor_means), variance**0.5)
 
-    def log_factor_sds(self, log_sds: Array) -> Array:
-        """Log-density of the logarithms of the factors' SDs, the Jacobian included."""
-        log_densities = map(log_density_of_log_sd, self.factor_sds, log_sds)
-        return sum(log_densities, start=jnp.asarray(0.0))
+    def log_factor_sds(self, log_sds: Array) -> Iterator[Array]:
+        """Log-densities of the logarithms of the factors' SDs, the Jacobians included."""
+        yield from map(log_density_of_log, self.factor_sds, log_sds)
 
     def log_scales(self, log_factor_sds: Array, log_sigma: Array) -> Array:
         """Log-density of the logarithms of all SDs, the Jacobian included."""
-        return log_density_of_log_sd(self.sigma, log_sigma) + self.log_factor_sds(log_factor_sds)
-
-
-def within(prior: Any, sd: float) -> float:
-    """Give the SD nearest to one that lies well inside a prior's support."""
-    support = getattr(prior, "support", None)
-    if support is None or _begins_at_zero(support):
-        return sd
-    low, high = float(support.lower_bound), float(getattr(support, "upper_bound", np.inf))
-    width = high - low
-    highest = high - 0.05 * width if np.isfinite(high) else high
-    return float(np.clip(sd, low + 0.05 * min(low, width), highest))
-
-
-def log_density_of_log_sd(prior: Any, log_sd: Array) -> Array:
-    """Log-density of the logarithm of an SD, the Jacobian included.
-
-    It is minus infinity where the SD lies outside the prior's support; NumPyro's formulas go on.
-    """
-    sd = jnp.exp(log_sd)
-    support = getattr(prior, "support", None)
-    if support is None or _begins_at_zero(support):
-        return prior.log_prob(sd) + log_sd
-    return jnp.where(support(sd), prior.log_prob(sd), -jnp.inf) + log_sd
-
-
-def _begins_at_zero(support: Any) -> bool:
-    from numpyro.distributions import constraints
-
-    return support in (constraints.positive, constraints.nonnegative)
+        log_density = log_density_of_log(self.sigma, log_sigma)
+        return sum(self.log_factor_sds(log_factor_sds), start=log_density)
 
 
 def post_priors(num_factors: int) -> Priors:
@@ -156,8 +102,19 @@ def _priors(num_factors: int, location: float, scale: float) -> Priors:
     return Priors((Normal(location, 5.0 * scale),) * num_factors, (sd,) * num_factors, sd)
 
 
-def resolve_priors(priors: PriorName | Priors, data: CrossedData) -> Priors:
+def resolve_priors(
+    priors: PriorName | Priors, data: CrossedData, defaults: Mapping[str, Any]
+) -> Priors:
     """Turn a name into priors for a table, or check priors that were given.
+
+    Parameters
+    ----------
+    priors
+        As given.
+    data
+        The table.
+    defaults
+        Priors of what the model has besides means and SDs, by name.
 
     Raises
     ------
@@ -166,15 +123,15 @@ def resolve_priors(priors: PriorName | Priors, data: CrossedData) -> Priors:
         not Normal, an SD's prior can be negative, or a parameter makes no sense.
     """
     if isinstance(priors, Priors):
-        return _checked(priors, data)
+        return _checked(priors, data, defaults)
     if isinstance(priors, str) and priors == "post":
-        return post_priors(len(data.factors))
+        return post_priors(len(data.factors))._replace(others=dict(defaults))
     if isinstance(priors, str) and priors == "scaled":
-        return scaled_priors(data)
+        return scaled_priors(data)._replace(others=dict(defaults))
     raise InputError(f"unknown priors {told(priors)}: choose 'post' or 'scaled', or give a Priors.")
 
 
-def _checked(priors: Priors, data: CrossedData) -> Priors:
+def _checked(priors: Priors, data: CrossedData, defaults: Mapping[str, Any]) -> Priors:
     """Refuse priors that make no sense, and make the numbers of the others plain."""
     for part in ("factor_means", "factor_sds"):
         given = getattr(priors, part)
@@ -187,102 +144,31 @@ def _checked(priors: Priors, data: CrossedData) -> Priors:
                 f"priors.{part} has {len(given)} distributions for {len(data.factors)} factors: "
                 "give one for each factor."
             )
+    if not isinstance(priors.others, Mapping):
+        raise InputError(
+            f"priors.others is {told(priors.others)}: give priors by name, such as "
+            "others={'nu': Gamma(2, 0.1)}."
+        )
+    for name in priors.others:
+        if name not in defaults:
+            known = f"it has {', '.join(defaults)}" if defaults else "leave it out"
+            raise InputError(f"priors.others has {told(name)}, which this model has not: {known}.")
     names = data.factor_names
     return Priors(
         tuple(
-            _mean_prior(of_factor(name, "mean"), prior)
+            checked_mean_prior(of_factor(name, "mean"), prior)
             for name, prior in zip(names, priors.factor_means, strict=True)
         ),
         tuple(
-            _sd_prior(of_factor(name, "sd"), prior)
+            checked_positive_prior(of_factor(name, "sd"), prior)
             for name, prior in zip(names, priors.factor_sds, strict=True)
         ),
-        _sd_prior("sigma", priors.sigma),
+        checked_positive_prior("sigma", priors.sigma),
+        {
+            name: checked_positive_prior(name, prior)
+            for name, prior in {**defaults, **priors.others}.items()
+        },
     )
-
-
-def _mean_prior(name: str, prior: Any) -> Normal:
-    if not _is_normal(prior):
-        raise InputError(
-            f"the prior of {name} is {told(prior)}, and must be Normal: give a Normal of a number."
-        )
-    loc = real_number(f"loc of the prior of {name}", prior.loc)
-    scale = real_number(f"scale of the prior of {name}", prior.scale)
-    if not abs(loc) <= LARGEST_RESPONSE or not _is_size(scale):
-        raise InputError(
-            f"the prior of {name} is Normal({loc:g}, {scale:g}): give a finite loc and a positive "
-            "scale, of a size that a response can have."
-        )
-    return Normal(loc, scale)
-
-
-def _is_normal(prior: Any) -> bool:
-    if isinstance(prior, Normal):
-        return True
-    import numpyro.distributions as dist
-
-    return type(prior) is dist.Normal and prior.batch_shape == ()
-
-
-def _is_size(scale: float) -> bool:
-    return 1 / LARGEST_RESPONSE <= scale <= LARGEST_RESPONSE
-
-
-def _sd_prior(name: str, prior: Any) -> Any:
-    if isinstance(prior, Exponential):
-        rate = real_number(f"rate of the prior of {name}", prior.rate)
-        if not _is_size(rate):
-            raise InputError(
-                f"the prior of {name} is Exponential({rate:g}): give a positive rate, of one over "
-                "a size that a response can have."
-            )
-        return Exponential(rate)
-    from numpyro.distributions import Distribution
-
-    if not isinstance(prior, Distribution):
-        raise InputError(
-            f"the prior of {name} is {told(prior)}, not a distribution of numpyro: "
-            "give an Exponential, HalfNormal, Gamma or another positive distribution."
-        )
-    if prior.batch_shape != () or prior.event_shape != ():
-        raise InputError(f"the prior of {name} is of several numbers: give one of a single SD.")
-    kind = type(prior).__name__
-    try:
-        if not _is_positive(prior.support):
-            raise InputError(
-                f"the prior of {name} is {kind}, which is not confined to positive numbers: "
-                "give an Exponential, HalfNormal, Gamma or another positive distribution."
-            )
-        if not _has_density(prior):
-            raise InputError(
-                f"the prior of {name} is {kind}, whose density with these parameters is zero or "
-                "not a number everywhere: look at them."
-            )
-    except TypeError:  # what jax traces is not yet a number
-        raise InputError(
-            f"the prior of {name} is {kind} with parameters that are not numbers: give numbers, "
-            "and call fit outside of jax.jit."
-        ) from None
-    return prior
-
-
-def _is_positive(support: Any) -> bool:
-    from numpyro.distributions import constraints
-
-    bounded = isinstance(support, constraints.greater_than | constraints.interval)
-    return bounded and bool(support.lower_bound >= 0)
-
-
-def _has_density(prior: Any) -> bool:
-    """Whether a prior has a density at any of many SDs, of all sizes and all over its support."""
-    support = prior.support
-    low, high = support.lower_bound, getattr(support, "upper_bound", LARGEST_RESPONSE)
-    sds = np.concatenate(
-        [np.geomspace(1 / LARGEST_RESPONSE, LARGEST_RESPONSE, 281), np.linspace(low, high, 101)]
-    )
-    with jax.enable_x64(True):
-        log_densities = np.asarray(prior.log_prob(jnp.asarray(sds[np.asarray(support(sds))])))
-    return bool(np.isfinite(log_densities).any())
 
 
 def describe_priors(priors: Priors, data: CrossedData, name: str) -> dict:
@@ -302,6 +188,7 @@ def describe_priors(priors: Priors, data: CrossedData, name: str) -> dict:
         "sigma_median": _median(priors.sigma),
         "intercept_loc": sum(float(mean.loc) for mean in means),
         "intercept_scale": float(np.sqrt(sum(float(mean.scale) ** 2 for mean in means))),
+        **{name: spell(prior) for name, prior in priors.others.items()},
     }
 
 

@@ -13,16 +13,16 @@ with the flat direction integrated out. What it leaves out, the factors' own mea
 afterwards: :func:`crossed_jax.results.tree.original_coordinates`.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from crossed_jax.models import sd_coordinate
+from crossed_jax.models.centering import centered_prior, uncentered_factor
 from crossed_jax.models.parameterization import (
     ModelData,
-    centered_prior,
     log_sd_scales,
-    uncentered_factor,
 )
 from crossed_jax.models.parts import Terms
 from crossed_jax.models.zero_sum import contrasts, zero_sum
@@ -40,14 +40,14 @@ class Position(NamedTuple):
     factor_sds: Array
 
 
-def log_prior(position: Position, data: ModelData) -> Array:
-    """Log prior density of the module's coordinates."""
+def log_priors(position: Position, data: ModelData) -> Iterator[Array]:
+    """Log prior densities of the module's coordinates."""
     log_sds, log_jacobian = sd_coordinate.log_sds(position.factor_sds, data.anchors)
-    intercept = data.priors.intercept(jnp.exp(log_sds), data.num_levels)
-    log_density = data.priors.log_factor_sds(log_sds) + intercept.log_prob(position.intercept)
+    yield from data.priors.log_factor_sds(log_sds)
+    yield data.priors.intercept(jnp.exp(log_sds), data.num_levels).log_prob(position.intercept)
     for z, log_sd, weight in zip(position.contrasts, log_sds, data.centering, strict=True):
-        log_density += centered_prior(log_sd, weight).log_prob(z).sum()
-    return log_density + log_jacobian
+        yield centered_prior(log_sd, weight).log_prob(z).sum()
+    yield log_jacobian
 
 
 def expectation(position: Position, data: ModelData) -> tuple[Array, tuple[Array, ...]]:
@@ -64,7 +64,11 @@ def quantities(position: Position, data: ModelData) -> dict[str, Any]:
     """Intercept, zero-sum effects and SDs of a position."""
     log_sds, _ = sd_coordinate.log_sds(position.factor_sds, data.anchors)
     intercept, effects = expectation(position, data)
-    return {"intercept": intercept, "{factor}_effect": effects, "{factor}_sd": tuple(jnp.exp(log_sds))}
+    return {
+        "intercept": intercept,
+        "{factor}_effect": effects,
+        "{factor}_sd": tuple(jnp.exp(log_sds)),
+    }
 
 
 def center(data: ModelData) -> Position:
@@ -96,4 +100,4 @@ def scale(data: ModelData) -> Position:
     )
 
 
-TERMS = Terms("sum_to_zero", log_prior, expectation, center, scale, quantities)
+TERMS = Terms("sum_to_zero", log_priors, expectation, center, scale, quantities)

@@ -22,7 +22,6 @@ from crossed_jax.errors import InputError
 from crossed_jax.files.hdf5_file import HDF5File
 from crossed_jax.files.staging import staging
 from crossed_jax.files.whole import reason
-from crossed_jax.models.parameterization import Quantities
 from crossed_jax.sampling.ess import quantities_at_once
 from crossed_jax.tables.data import CrossedData
 from crossed_jax.tables.names import of_factor
@@ -101,12 +100,12 @@ class DrawsFile:
         with _told_of(self.path):
             self._opened.close()
 
-    def keep(self, before: int, drawn: Quantities) -> Quantities:
+    def keep(self, before: int, drawn: dict[str, Any]) -> dict[str, Any]:
         """Write the effects of some draws, leading dimensions (draws, chains); return the rest."""
-        for put, effects in zip(self.effects, drawn.effects, strict=True):
+        for put, effects in zip(self.effects, drawn[of_factor("{factor}", "effect")], strict=True):
             for chain in range(effects.shape[1]):
                 put[chain, before : before + len(effects)] = np.asarray(effects)[:, chain]
-        return drawn._replace(effects=())
+        return {name: values for name, values in drawn.items() if name != "{factor}_effect"}
 
     def finish(self, tree: xr.DataTree) -> None:
         """Write all else that a fit consists of."""
@@ -137,6 +136,43 @@ def _reserve(path: Path) -> None:
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+def check_streaming(path: Path, keep_effects: str, parameterization: str) -> None:
+    """Refuse to stream to where no file of draws can be, or what has no draws of effects.
+
+    Raises
+    ------
+    InputError
+        If so.
+    """
+    from h5py import is_hdf5
+
+    if keep_effects == "summary":
+        raise InputError(
+            "a summary of the effects leaves no draws to stream: leave out one of the two."
+        )
+    if parameterization == "original":
+        raise InputError(
+            "the original form cannot stream its draws: choose another, from which "
+            "original_coordinates recovers this one's."
+        )
+    try:
+        if not path.parent.is_dir():
+            raise InputError(
+                f"cannot write {str(path)!r}: {str(path.parent)!r} is not a directory, and must be."
+            )
+        if path.is_dir():
+            raise InputError(f"cannot write {str(path)!r}: it is a directory; name a file.")
+        if path.exists() and not is_hdf5(path):
+            raise InputError(
+                f"cannot write {str(path)!r}: a file that holds no draws is in its place; name "
+                "another file."
+            )
+    except OSError as error:
+        raise InputError(
+            f"cannot write {str(path)!r} ({reason(error)}): name a file in another directory."
+        ) from None
 
 
 @contextmanager

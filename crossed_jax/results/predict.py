@@ -6,6 +6,7 @@ draws x rows numbers, which is why they are asked for and not made by every fit.
 
 import dataclasses
 import json
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,7 +14,7 @@ import xarray as xr
 
 from crossed_jax.arguments import seed_number, whole_number
 from crossed_jax.errors import InputError
-from crossed_jax.models.parameterization import Quantities
+from crossed_jax.models.noise import NoiseName, noise_of
 from crossed_jax.models.priors import PriorName, Priors, resolve_priors
 from crossed_jax.results.tree import (
     factor_names,
@@ -83,10 +84,11 @@ def posterior_predictive(
         codes = fitted.get_indexer(list(factor.levels))[factor.codes]
         expectation = expectation + posterior[f"{factor.name}_effect"].to_numpy()[..., codes]
         rows.append(Factor(factor.name, tuple(fitted), codes.astype(np.int32)))
-    noise = np.random.default_rng(seed).standard_normal(expectation.shape)
-    noise *= posterior["sigma"].to_numpy()[..., None]
+    noise = noise_of(tree.attrs)
+    values = {q.name: posterior[q.name].to_numpy()[..., None] for q in noise.quantities}
+    strayed = noise.simulate(np.random.default_rng(seed), values, expectation.shape)
     predicted = xr.Dataset(
-        {data.response_name: (("chain", "draw", "row"), noise + expectation)},
+        {data.response_name: (("chain", "draw", "row"), strayed + expectation)},
         coords={"chain": posterior["chain"], "draw": posterior["draw"]},
     )
     observed, by_row = row_groups(dataclasses.replace(data, factors=tuple(rows)))
@@ -104,6 +106,7 @@ def prior_predictive(
     data: CrossedData,
     *,
     priors: PriorName | Priors | None = None,
+    noise: NoiseName | None = None,
     num_draws: int = 500,
     seed: int = 0,
 ) -> xr.DataTree:
@@ -117,6 +120,8 @@ def prior_predictive(
         The table whose rows to simulate.
     priors
         By default those of the fit, or the post's for an empty tree; custom ones must be given.
+    noise
+        By default the fit's, or normal for an empty tree.
     num_draws
         Draws, in one chain.
     seed
@@ -136,41 +141,48 @@ def prior_predictive(
     require_table(data, "prior_predictive")
     seed = seed_number(seed)
     num_draws = whole_number("number of draws", num_draws, at_least=1)
-    chosen = resolve_priors(_priors_of(tree) if priors is None else priors, data)
+    drawn_noise = noise_of(tree.attrs if noise is None else {"noise": noise})
+    given = _priors_of(tree) if priors is None else priors
+    chosen = resolve_priors(given, data, drawn_noise.priors)
     num_factors = len(data.factors)
-    keys = jax.random.split(jax.random.key(seed), 2 * num_factors + 1)
+    key = jax.random.key(seed)
+    keys = jax.random.split(key, 2 * num_factors + 1)
     shape = (1, num_draws)
+
+    def draw(prior: Any, key: jax.Array) -> np.ndarray:
+        return np.asarray(prior.sample(key, shape))
+
     with jax.enable_x64(True):
-        sds = [
-            np.asarray(p.sample(key, shape))
-            for p, key in zip(chosen.factor_sds, keys, strict=False)
-        ]
-        means = [
-            np.asarray(p.sample(key, shape))
-            for p, key in zip(chosen.factor_means, keys[num_factors:], strict=False)
-        ]
-        sigma = np.asarray(chosen.sigma.sample(keys[-1], shape))
+        sds = tuple(map(draw, chosen.factor_sds, keys))
+        means = tuple(map(draw, chosen.factor_means, keys[num_factors:]))
+        values = {"sigma": draw(chosen.sigma, keys[-1])} | {
+            name: draw(prior, jax.random.fold_in(key, number))
+            for number, (name, prior) in enumerate(chosen.others.items())
+        }
     rng = np.random.default_rng(seed)
     intercepts = tuple(
         mean[..., None] + sd[..., None] * rng.standard_normal((*shape, len(factor.levels)))
         for mean, sd, factor in zip(means, sds, data.factors, strict=True)
     )
-    drawn = Quantities(
-        intercept=np.stack([a.mean(-1) for a in intercepts]).sum(0),
-        effects=tuple(a - a.mean(-1, keepdims=True) for a in intercepts),
-        sigma=sigma,
-        factor_sds=np.stack(sds, -1),
-        factor_means=np.stack(means, -1),
-        factor_intercepts=intercepts,
-    )
-    response = sigma[..., None] * rng.standard_normal((*shape, len(data.response)))
+    drawn = {
+        "intercept": np.stack([a.mean(-1) for a in intercepts]).sum(0),
+        "{factor}_effect": tuple(a - a.mean(-1, keepdims=True) for a in intercepts),
+        "{factor}_sd": sds,
+        "{factor}_mean": means,
+        "{factor}_intercept": intercepts,
+        **values,
+    }
+    by_row = {name: value[..., None] for name, value in values.items()}
+    response = drawn_noise.simulate(rng, by_row, (*shape, data.num_rows))
     for a, factor in zip(intercepts, data.factors, strict=True):
         response += a[..., factor.codes]
     predicted = xr.Dataset(
         {data.response_name: (("chain", "draw", "row"), response)},
         coords={"chain": [0], "draw": np.arange(num_draws)},
     )
-    return with_groups(tree, prior=name_quantities(drawn, data), prior_predictive=predicted)
+    return with_groups(
+        tree, prior=name_quantities(drawn, shape, data.factors), prior_predictive=predicted
+    )
 
 
 def _priors_of(tree: xr.DataTree) -> PriorName:

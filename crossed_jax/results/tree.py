@@ -1,15 +1,4 @@
-r"""From draws to an ``xarray.DataTree``, and from the sum-to-zero posterior back to the original's.
-
-The original coordinates are exact. Given the SDs, each factor's mean over its own levels is a
-priori Normal, with mean :math:`m_k` and variance :math:`v_k = s_k^2 + \sigma_k^2/L_k`, independent
-of the zero-sum effects, and the data inform only the sum :math:`\sum_k \bar\alpha^k = m`. So draw
-:math:`\tilde\alpha^k` from those priors and shift it on to the sum (Matheron's rule):
-
-.. math:: \bar\alpha^k = \tilde\alpha^k + \frac{v_k}{\sum_j v_j}\Big(m - \sum_j \tilde\alpha^j\Big),
-
-after which :math:`\mu_k` follows from its conditional given the level mean, a Normal with precision
-:math:`1/s_k^2 + L_k/\sigma_k^2`, and :math:`\alpha^k = \bar\alpha^k + ` effects.
-"""
+"""From draws to an ``xarray.DataTree``, the one result type, and what its users ask of it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,23 +7,21 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from crossed_jax.arguments import seed_number
 from crossed_jax.errors import InputError
 from crossed_jax.models.collapsed.mixture import PROBABILITIES
 from crossed_jax.models.offset import offset_of
-from crossed_jax.models.parameterization import Quantities
 from crossed_jax.sampling.chunks import Statistics
-from crossed_jax.tables.data import CrossedData
-from crossed_jax.tables.names import of_factor
+from crossed_jax.tables.data import CrossedData, Factor
+from crossed_jax.tables.names import factor_quantities, of_factor
 
 MAX_ROWS_KEPT = 1_000_000
 
 
 def to_datatree(
-    draws: Quantities,
+    draws: Mapping[str, Any],
     statistics: Statistics,
-    data: CrossedData,
     attributes: Mapping[str, Any],
+    data: CrossedData | None = None,
     moments: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
     quantiles: Sequence[np.ndarray] | None = None,
 ) -> xr.DataTree:
@@ -43,71 +30,77 @@ def to_datatree(
     Parameters
     ----------
     draws
-        Leading dimensions (chains, draws).
+        By name, see :class:`~crossed_jax.models.parameterization.Parameterization`; leading
+        dimensions (chains, draws).
     statistics
         Shape (chains, draws) each.
-    data
-        The table. Its rows go into the tree up to a million of them; counts and raw means of the
-        levels always do.
     attributes
         Attributes of the tree's root; values that are not strings or numbers are written as JSON.
+    data
+        The table, if the draws came from one. Its rows go into the tree up to a million of them;
+        counts and raw means of the levels always do.
     moments
         For each factor, its effects' exact posterior means and SDs, where they are known.
     quantiles
         For each factor, its effects' quantiles at `mixture.PROBABILITIES`, shape
         (levels, probabilities), where they stand for draws.
     """
+    factors = () if data is None else data.factors
     root = xr.Dataset(
-        attrs={
-            "response": data.response_name,
-            "factors": json.dumps([factor.name for factor in data.factors]),
-            "notes": json.dumps(data.notes),
-            **{k: v if isinstance(v, str) else json.dumps(v) for k, v in attributes.items()},
-        }
+        attrs={k: v if isinstance(v, str) else json.dumps(v) for k, v in attributes.items()}
     )
-    observed, constant = _data_groups(data)
     groups = {}
-    if moments is not None:
+    if data is not None and moments is not None:
         groups["effect_moments"] = _name_moments(moments, quantiles, data)
-    return xr.DataTree.from_dict(
-        groups
-        | {
-            "/": root,
-            "posterior": name_quantities(draws, data),
-            "sample_stats": xr.Dataset(
-                {
-                    name: (("chain", "draw"), values)
-                    for name, values in statistics._asdict().items()
-                },
-                coords=_draw_coordinates(draws.sigma.shape),
-            ),
-            "observed_data": observed,
-            "constant_data": constant,
-        }
-    )
+    groups |= {
+        "/": root,
+        "posterior": name_quantities(draws, statistics.lp.shape, factors),
+        "sample_stats": xr.Dataset(
+            {name: (("chain", "draw"), values) for name, values in statistics._asdict().items()},
+            coords=_draw_coordinates(statistics.lp.shape),
+        ),
+    }
+    if data is not None:
+        groups["observed_data"], groups["constant_data"] = _data_groups(data)
+    return xr.DataTree.from_dict(groups)
 
 
 def _draw_coordinates(shape: tuple[int, ...]) -> dict[str, np.ndarray]:
     return {"chain": np.arange(shape[0]), "draw": np.arange(shape[1])}
 
 
-def name_quantities(draws: Quantities, data: CrossedData) -> xr.Dataset:
-    """Give drawn quantities, leading dimensions (chains, draws), their names and level labels."""
-    each = ("chain", "draw")
-    variables: dict[str, tuple] = {"intercept": (each, draws.intercept)}
-    for k, factor in enumerate(data.factors):
-        name = factor.name
-        if draws.effects:
-            variables[of_factor(name, "effect")] = ((*each, name), draws.effects[k])
-        if draws.factor_sds is not None:
-            variables[of_factor(name, "sd")] = (each, draws.factor_sds[..., k])
-        if draws.factor_means is not None and draws.factor_intercepts is not None:
-            variables[of_factor(name, "mean")] = (each, draws.factor_means[..., k])
-            variables[of_factor(name, "intercept")] = ((*each, name), draws.factor_intercepts[k])
-    variables["sigma"] = (each, draws.sigma)
-    coordinates = _draw_coordinates(draws.sigma.shape)
-    if draws.effects:
-        coordinates |= {factor.name: factor.labels for factor in data.factors}
+def name_quantities(
+    draws: Mapping[str, Any], shape: tuple[int, ...], factors: Sequence[Factor]
+) -> xr.Dataset:
+    """Give drawn quantities their names and level labels.
+
+    Parameters
+    ----------
+    draws
+        By name, see :class:`~crossed_jax.models.parameterization.Parameterization`.
+    shape
+        Their leading dimensions, (chains, draws).
+    factors
+        Those that tuples have an entry for.
+    """
+    variables: dict[str, tuple] = {}
+    coordinates = _draw_coordinates(shape)
+
+    def put(name: str, values: np.ndarray, dimensions: Sequence[str]) -> None:
+        variables[name] = (("chain", "draw", *dimensions), values)
+
+    if "intercept" in draws:
+        put("intercept", draws["intercept"], ())
+    for k, factor in enumerate(factors):
+        for quantity in factor_quantities():
+            if (each := draws.get(of_factor("{factor}", quantity))) is not None:
+                by_level = np.ndim(each[k]) > len(shape)
+                put(of_factor(factor.name, quantity), each[k], (factor.name,) if by_level else ())
+                if by_level:
+                    coordinates[factor.name] = factor.labels
+    for name, values in draws.items():
+        if name != "intercept" and not isinstance(values, tuple):
+            put(name, values, [f"{name}_dim_{i}" for i in range(np.ndim(values) - len(shape))])
     return xr.Dataset(variables, coords=coordinates)
 
 
@@ -176,66 +169,5 @@ def require_effect_draws(tree: xr.DataTree) -> None:
     if of_factor(factor_names(tree)[0], "effect") not in tree["posterior"].data_vars:
         raise InputError(
             "this fit kept a summary of the effects, and not the draws that are needed here: fit "
-            "again with --keep-effects draws."
+            "again with keep_effects='draws'."
         )
-
-
-def original_coordinates(tree: xr.DataTree, *, seed: int = 0) -> xr.DataTree:
-    """Draw the posted model's own coordinates, exactly, from a posterior that integrated them out.
-
-    Parameters
-    ----------
-    tree
-        A fit in the `sum_to_zero` or `collapsed` form. A fit in the `original` form has sampled
-        these coordinates and is returned as it is.
-    seed
-        Of the random draws.
-
-    Returns
-    -------
-    xarray.DataTree
-        A copy of `tree` whose posterior has, for each factor f, the population mean `{f}_mean`
-        (mu) and the levels' intercepts `{f}_intercept` (alpha, dimension f).
-
-    Raises
-    ------
-    InputError
-        For the `design_matrix` form, whose levels are not drawn from a population, and for a fit
-        that kept no draws of the effects.
-    """
-    require_fit(tree, "original_coordinates")
-    seed = seed_number(seed)
-    form = tree.attrs["parameterization"]
-    if form == "original":
-        return tree
-    if form == "design_matrix":
-        raise InputError(
-            "the design_matrix form has no population means to recover: "
-            "fit with the sum_to_zero form."
-        )
-    require_effect_draws(tree)
-    names = factor_names(tree)
-    posterior = tree["posterior"].to_dataset()
-    means = json.loads(tree.attrs["priors"])["factor_means"]
-    rng = np.random.default_rng(seed)
-
-    prior_loc = np.array([means[name]["loc"] for name in names])
-    prior_variance = np.array([means[name]["scale"] for name in names]) ** 2
-    sd = np.stack([posterior[of_factor(name, "sd")].to_numpy() for name in names], axis=-1)
-    num_levels = np.array([posterior.sizes[name] for name in names])
-    mean_variance = sd**2 / num_levels
-
-    variance = prior_variance + mean_variance
-    level_mean = prior_loc + np.sqrt(variance) * rng.standard_normal(sd.shape)
-    gap = posterior["intercept"].to_numpy() - level_mean.sum(-1)
-    level_mean += variance / variance.sum(-1, keepdims=True) * gap[..., None]
-
-    shrinkage = prior_variance / variance
-    mu = prior_loc + shrinkage * (level_mean - prior_loc)
-    mu += np.sqrt(shrinkage * mean_variance) * rng.standard_normal(sd.shape)
-
-    for k, name in enumerate(names):
-        mean = xr.DataArray(level_mean[..., k], dims=("chain", "draw"))
-        posterior[of_factor(name, "mean")] = (("chain", "draw"), mu[..., k])
-        posterior[of_factor(name, "intercept")] = mean + posterior[of_factor(name, "effect")]
-    return with_groups(tree, posterior=posterior)

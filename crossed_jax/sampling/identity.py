@@ -16,7 +16,6 @@ from crossed_jax.models.priors import Priors
 from crossed_jax.models.spelling import spell
 from crossed_jax.sampling.devices import available_devices
 from crossed_jax.tables.data import CrossedData
-from crossed_jax.tables.names import of_factor
 
 DECIDING_PACKAGES = ("crossed-jax", "jax", "jaxlib", "blackjax", "numpy", "scipy")
 DECIDING_SETTINGS = (
@@ -43,20 +42,8 @@ def exact_priors(priors: Priors, data: CrossedData) -> dict[str, str]:
     InputError
         If one is not of this package or NumPyro: what it computes may change from run to run.
     """
-    names = [factor.name for factor in data.factors]
-    listed = {
-        **{
-            of_factor(name, "mean"): prior
-            for name, prior in zip(names, priors.factor_means, strict=True)
-        },
-        **{
-            of_factor(name, "sd"): prior
-            for name, prior in zip(names, priors.factor_sds, strict=True)
-        },
-        "sigma": priors.sigma,
-    }
     written = {}
-    for name, prior in listed.items():
+    for name, prior in priors.by_name(data.factor_names).items():
         try:
             written[name] = spell(prior, exactly=True)
         except TypeError as error:

@@ -38,6 +38,12 @@ AXIS = "chains"
 KEY_KIND = "threefry2x32"  # whatever the caller's default is, a seed gives the same draws
 
 
+def key_of(seed: int) -> jax.Array:
+    """Make a run's key of a seed of 63 bits."""
+    words = np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32)
+    return jax.random.wrap_key_data(jax.device_put(words), impl=KEY_KIND)
+
+
 class Chains(NamedTuple):
     """Where the chains are, leading dimension (chains,); positions are flat vectors."""
 

@@ -13,7 +13,6 @@ type FactorQuantity = Literal[
     "effect", "sd", "mean", "intercept", "code", "n", "raw_mean", "quantile"
 ]
 
-_SUFFIXES: tuple[str, ...] = get_args(FactorQuantity.__value__)
 _OF_ROWS_AND_DRAWS = ("chain", "draw", "row")
 _OF_THE_MODEL = ("intercept", "sigma", "lp", "probability", *_OF_ROWS_AND_DRAWS)
 
@@ -23,7 +22,14 @@ def of_factor(factor: str, quantity: FactorQuantity) -> str:
     return f"{factor}_{quantity}"
 
 
-def check_names(response: str, factors: tuple[str, ...]) -> None:
+def factor_quantities() -> tuple[FactorQuantity, ...]:
+    """All that :func:`of_factor` has a name for, in the order of the results."""
+    return get_args(FactorQuantity.__value__)
+
+
+def check_names(
+    response: str, factors: tuple[str, ...], of_the_model: tuple[str, ...] = ()
+) -> None:
     """Refuse names of columns under which the results could not be kept apart.
 
     Raises
@@ -48,9 +54,9 @@ def check_names(response: str, factors: tuple[str, ...]) -> None:
             f"the response cannot be called {response!r}, which the results use for their own "
             "dimensions: rename the column."
         )
-    owners = dict.fromkeys(_OF_THE_MODEL, "the model itself")
+    owners = dict.fromkeys((*_OF_THE_MODEL, *of_the_model), "the model itself")
     for name in factors:
-        for result in (name, *(f"{name}_{suffix}" for suffix in _SUFFIXES)):
+        for result in (name, *(of_factor(name, quantity) for quantity in factor_quantities())):
             if result in owners:
                 raise InputError(
                     f"factor {shown(name)} would need the name {shown(result)} in the results, "

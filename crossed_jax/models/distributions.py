@@ -1,0 +1,100 @@
+"""The distributions that the named priors need, and densities of any prior's logarithm.
+
+Importing NumPyro takes longer than sampling a small table, and is left to those who bring its
+distributions.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from crossed_jax.types import Array
+
+
+class Normal(NamedTuple):
+    """Normal(loc, scale)."""
+
+    loc: Array | float
+    scale: Array | float
+
+    def log_prob(self, value: Array) -> Array:
+        """Log-density."""
+        constant = 0.5 * math.log(2.0 * math.pi)
+        return -0.5 * ((value - self.loc) / self.scale) ** 2 - jnp.log(self.scale) - constant
+
+    def sample(self, key: jax.Array, shape: tuple[int, ...]) -> Array:
+        """Independent draws."""
+        return self.loc + self.scale * jax.random.normal(key, shape)
+
+
+class Exponential(NamedTuple):
+    """Exponential(rate)."""
+
+    rate: Array | float
+
+    def log_prob(self, value: Array) -> Array:
+        """Log-density of a positive value."""
+        return jnp.log(self.rate) - self.rate * value
+
+    def sample(self, key: jax.Array, shape: tuple[int, ...]) -> Array:
+        """Independent draws."""
+        return jax.random.exponential(key, shape) / self.rate
+
+    def icdf(self, probability: float) -> float:
+        """Quantile."""
+        return -math.log1p(-probability) / float(self.rate)
+
+
+class Gamma(NamedTuple):
+    """Gamma(concentration, rate)."""
+
+    concentration: Array | float
+    rate: Array | float
+
+    def log_prob(self, value: Array) -> Array:
+        """Log-density of a positive value."""
+        log_density = (self.concentration - 1.0) * jnp.log(value) - self.rate * value
+        constant = self.concentration * jnp.log(self.rate)
+        return log_density + constant - jax.scipy.special.gammaln(self.concentration)
+
+    def sample(self, key: jax.Array, shape: tuple[int, ...]) -> Array:
+        """Independent draws."""
+        return jax.random.gamma(key, self.concentration, shape) / self.rate
+
+    def icdf(self, probability: float) -> float:
+        """Quantile."""
+        from scipy.stats import gamma
+
+        return float(gamma.ppf(probability, self.concentration, scale=1.0 / float(self.rate)))
+
+
+def within(prior: Any, sd: float) -> float:
+    """Give the SD nearest to one that lies well inside a prior's support."""
+    support = getattr(prior, "support", None)
+    if support is None or _begins_at_zero(support):
+        return sd
+    low, high = float(support.lower_bound), float(getattr(support, "upper_bound", np.inf))
+    width = high - low
+    highest = high - 0.05 * width if np.isfinite(high) else high
+    return float(np.clip(sd, low + 0.05 * min(low, width), highest))
+
+
+def log_density_of_log(prior: Any, log_value: Array) -> Array:
+    """Log-density of the logarithm of a positive number, the Jacobian included.
+
+    It is minus infinity where the number is outside the prior's support; NumPyro's formulas go on.
+    """
+    value = jnp.exp(log_value)
+    support = getattr(prior, "support", None)
+    if support is None or _begins_at_zero(support):
+        return prior.log_prob(value) + log_value
+    return jnp.where(support(value), prior.log_prob(value), -jnp.inf) + log_value
+
+
+def _begins_at_zero(support: Any) -> bool:
+    from numpyro.distributions import constraints
+
+    return support in (constraints.positive, constraints.nonnegative)

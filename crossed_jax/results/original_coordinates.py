@@ -1,0 +1,84 @@
+r"""From the sum-to-zero posterior back to the posted model's own coordinates, exactly.
+
+Given the SDs, each factor's mean over its own levels is a priori Normal, with mean :math:`m_k` and
+variance :math:`v_k = s_k^2 + \sigma_k^2/L_k`, independent of the zero-sum effects, and the data
+inform only the sum :math:`\sum_k \bar\alpha^k = m`. So draw :math:`\tilde\alpha^k` from those
+priors and shift it on to the sum (Matheron's rule):
+
+.. math:: \bar\alpha^k = \tilde\alpha^k + \frac{v_k}{\sum_j v_j}\Big(m - \sum_j \tilde\alpha^j\Big),
+
+after which :math:`\mu_k` follows from its conditional given the level mean, a Normal with precision
+:math:`1/s_k^2 + L_k/\sigma_k^2`, and :math:`\alpha^k = \bar\alpha^k + ` effects. It holds for any
+noise: the likelihood sees the sum alone.
+"""
+
+import json
+
+import numpy as np
+import xarray as xr
+
+from crossed_jax.arguments import seed_number
+from crossed_jax.errors import InputError
+from crossed_jax.results.tree import factor_names, require_effect_draws, require_fit, with_groups
+from crossed_jax.tables.names import of_factor
+
+
+def original_coordinates(tree: xr.DataTree, *, seed: int = 0) -> xr.DataTree:
+    """Draw the posted model's own coordinates, exactly, from a posterior that integrated them out.
+
+    Parameters
+    ----------
+    tree
+        A fit in the `sum_to_zero` or `collapsed` form. A fit in the `original` form has sampled
+        these coordinates and is returned as it is.
+    seed
+        Of the random draws.
+
+    Returns
+    -------
+    xarray.DataTree
+        A copy of `tree` whose posterior has, for each factor f, the population mean `{f}_mean`
+        (mu) and the levels' intercepts `{f}_intercept` (alpha, dimension f).
+
+    Raises
+    ------
+    InputError
+        For the `design_matrix` form, whose levels are not drawn from a population, and for a fit
+        that kept no draws of the effects.
+    """
+    require_fit(tree, "original_coordinates")
+    seed = seed_number(seed)
+    form = tree.attrs["parameterization"]
+    if form == "original":
+        return tree
+    if form == "design_matrix":
+        raise InputError(
+            "the design_matrix form has no population means to recover: "
+            "fit with the sum_to_zero form."
+        )
+    require_effect_draws(tree)
+    names = factor_names(tree)
+    posterior = tree["posterior"].to_dataset()
+    means = json.loads(tree.attrs["priors"])["factor_means"]
+    rng = np.random.default_rng(seed)
+
+    prior_loc = np.array([means[name]["loc"] for name in names])
+    prior_variance = np.array([means[name]["scale"] for name in names]) ** 2
+    sd = np.stack([posterior[of_factor(name, "sd")].to_numpy() for name in names], axis=-1)
+    num_levels = np.array([posterior.sizes[name] for name in names])
+    mean_variance = sd**2 / num_levels
+
+    variance = prior_variance + mean_variance
+    level_mean = prior_loc + np.sqrt(variance) * rng.standard_normal(sd.shape)
+    gap = posterior["intercept"].to_numpy() - level_mean.sum(-1)
+    level_mean += variance / variance.sum(-1, keepdims=True) * gap[..., None]
+
+    shrinkage = prior_variance / variance
+    mu = prior_loc + shrinkage * (level_mean - prior_loc)
+    mu += np.sqrt(shrinkage * mean_variance) * rng.standard_normal(sd.shape)
+
+    for k, name in enumerate(names):
+        mean = xr.DataArray(level_mean[..., k], dims=("chain", "draw"))
+        posterior[of_factor(name, "mean")] = (("chain", "draw"), mu[..., k])
+        posterior[of_factor(name, "intercept")] = mean + posterior[of_factor(name, "effect")]
+    return with_groups(tree, posterior=posterior)
