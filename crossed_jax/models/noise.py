@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from crossed_jax.models import normal
+from crossed_jax.models import normal, student_t
 from crossed_jax.models.parts import Noise
 
-NoiseName = Literal["normal"]
+NoiseName = Literal["normal", "student_t"]
 
-NOISES: dict[str, Noise] = {noise.name: noise for noise in (normal.NOISE,)}
+NOISES: dict[str, Noise] = {noise.name: noise for noise in (normal.NOISE, student_t.NOISE)}
 
 
 def noise_of(attributes: Mapping[Any, Any]) -> Noise:

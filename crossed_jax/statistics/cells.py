@@ -107,6 +107,13 @@ def cells_of(data: CrossedData) -> Cells:
     return Cells(codes, counts.astype(np.float64), means, sum_squares, num_levels)
 
 
+def cell_of_row(cells: Cells, data: CrossedData) -> np.ndarray:
+    """Position among a table's cells of the one that each of its rows lies in."""
+    of_cells = _flat_index(list(cells.codes.T), cells.num_levels)
+    of_rows = _flat_index([factor.codes for factor in data.factors], cells.num_levels)
+    return np.searchsorted(of_cells, of_rows)
+
+
 def crosstab(cells: Cells, rows: int, columns: int) -> np.ndarray | sparse.csr_array:
     """Count the rows of the table for each pair of levels of two factors.
 

@@ -163,10 +163,10 @@ def _pairs(
         if np.array_equal(counts * row_counts.sum(), np.outer(row_counts, column_counts)):
             return ProportionalPairs(row_counts, column_counts)
         return DensePairs(counts)
-    return SparsePairs(_neighbours(counts.tocsr()), _neighbours(counts.T.tocsr()))
+    return SparsePairs(neighbours(counts.tocsr()), neighbours(counts.T.tocsr()))
 
 
-def _neighbours(counts: sparse.csr_array) -> Neighbours:
+def neighbours(counts: sparse.csr_array) -> Neighbours:
     """Read the neighbours of each row off a sparse matrix of counts."""
     number = np.diff(counts.indptr)
     length = 2 ** np.ceil(np.log2(np.maximum(number, 1))).astype(int)

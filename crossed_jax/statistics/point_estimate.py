@@ -15,6 +15,7 @@ and solve. Effects follow by backfitting: Gauss-Seidel sweeps over Henderson's m
 equations, each effect shrunk by :math:`n/(n + \sigma^2/\sigma_k^2)`.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,8 @@ class Estimate(NamedTuple):
     evidence
         How firmly the data rule out an SD of zero, shape (factors,), in log-likelihood; see
         :attr:`crossed_jax.statistics.least_squares.Decomposition.evidence`.
+    others
+        What a model has besides, by name.
     """
 
     intercept: np.ndarray
@@ -46,6 +49,7 @@ class Estimate(NamedTuple):
     factor_sds: np.ndarray
     sigma: np.ndarray
     evidence: np.ndarray
+    others: Mapping[str, np.ndarray] = {}  # noqa: RUF012: nobody writes to it
 
 
 def estimate(cells: Cells, decomposition: Decomposition | None = None) -> Estimate:
