@@ -48,7 +48,7 @@ from crossed_jax.sampling.nuts import KEY_KIND
 from crossed_jax.statistics.cells import Cells, blocks, cells_of
 from crossed_jax.statistics.least_squares import Decomposition, decompose
 from crossed_jax.statistics.point_estimate import Estimate, estimate
-from crossed_jax.tables.data import CrossedData, require_table
+from crossed_jax.tables.crossed_data import CrossedData, require_table
 from crossed_jax.tables.names import of_factor
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def fit(
     Parameters
     ----------
     data
-        A table, as :func:`~crossed_jax.tables.data.read_table` gives it.
+        A table, as :func:`~crossed_jax.tables.read.read_table` gives it.
     parameterization
         The form of the model to sample, see :mod:`crossed_jax.models`. `auto` is `collapsed`.
     priors

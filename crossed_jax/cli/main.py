@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from crossed_jax.sampling.checkpoint import Command
-    from crossed_jax.tables.data import CrossedData
+    from crossed_jax.tables.crossed_data import CrossedData
 
 app = typer.Typer(
     add_completion=False,
@@ -160,7 +160,7 @@ def _fit(command: "Command", checkpoint: Path | None, quiet: bool) -> None:
     from crossed_jax.arguments import seed_number
     from crossed_jax.results.output import staged_directory
     from crossed_jax.sampling.checkpoint import Commanded
-    from crossed_jax.tables.data import read_table
+    from crossed_jax.tables.read import read_table
 
     seed_number(command.seed)
     table, response, factors, out, *_ = command

@@ -12,7 +12,7 @@ import numpy as np
 from crossed_jax.errors import InputError
 from crossed_jax.models.parameterization import Quantities
 from crossed_jax.models.priors import Normal, Priors
-from crossed_jax.tables.data import CrossedData
+from crossed_jax.tables.crossed_data import CrossedData
 
 FAR = 1000.0  # SDs from zero
 FEWEST_STEPS = 300.0  # of float64 at the response's size, in its SD

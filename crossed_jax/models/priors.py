@@ -25,7 +25,7 @@ import numpy as np
 from crossed_jax.arguments import real_number
 from crossed_jax.errors import InputError, told
 from crossed_jax.models.spelling import spell
-from crossed_jax.tables.data import LARGEST_RESPONSE, CrossedData
+from crossed_jax.tables.crossed_data import LARGEST_RESPONSE, CrossedData
 from crossed_jax.tables.names import of_factor
 from crossed_jax.types import Array
 

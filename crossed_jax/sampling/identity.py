@@ -15,7 +15,7 @@ from crossed_jax.errors import InputError
 from crossed_jax.models.priors import Priors
 from crossed_jax.models.spelling import spell
 from crossed_jax.sampling.devices import available_devices
-from crossed_jax.tables.data import CrossedData
+from crossed_jax.tables.crossed_data import CrossedData
 from crossed_jax.tables.names import of_factor
 
 DECIDING_PACKAGES = ("crossed-jax", "jax", "jaxlib", "blackjax", "numpy", "scipy")

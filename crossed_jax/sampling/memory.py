@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from crossed_jax.errors import InputError
-from crossed_jax.tables.data import CrossedData
+from crossed_jax.tables.crossed_data import CrossedData
 
 # As measured, in bytes: a chain holds its state, a buffer of draws and, where chains move side by
 # side, what each doubling of a trajectory holds on to; a draw is kept, and copied at the end.
