@@ -34,7 +34,7 @@ from crossed_jax.models.parameterization import (
 )
 from crossed_jax.models.priors import PriorName, Priors, describe_priors, resolve_priors, within
 from crossed_jax.sampling.cache_directory import describe_cache
-from crossed_jax.sampling.checkpoint import Checkpoint, Commanded, open_checkpoint
+from crossed_jax.sampling.checkpoint import Checkpoint, open_checkpoint
 from crossed_jax.sampling.chunks import Progress, Run, sample
 from crossed_jax.sampling.devices import (
     CHAIN_METHODS,
@@ -94,9 +94,10 @@ def fit(
     centered: Mapping[str, bool] | None = None,
     keep_effects: KeepEffects = "draws",
     chain_method: ChainMethod = "auto",
-    checkpoint: str | Path | Commanded | None = None,
+    checkpoint: str | Path | None = None,
     stream_to: str | Path | None = None,
     report: Callable[[Progress], None] | None = None,
+    _note: Mapping[str, Any] | None = None,  # what the command line keeps in the checkpoint
 ) -> "xr.DataTree":
     """Fit a crossed varying-intercept model.
 
@@ -162,7 +163,7 @@ def fit(
     )
     centered = _centering(centered, form, data)
     _check_keep_effects(keep_effects, collapsing)
-    if checkpoint is not None and not isinstance(checkpoint, Commanded):
+    if checkpoint is not None:
         checkpoint = path_of("checkpoint", checkpoint)
     if stream_to is not None:
         stream_to = path_of("stream_to", stream_to)
@@ -282,7 +283,7 @@ def fit(
                 "chain_method": chain_method,
                 **computing(),
             }
-        return open_checkpoint(checkpoint, identity, num_warmup + num_draws)
+        return open_checkpoint(checkpoint, identity, num_warmup + num_draws, _note)
 
     if stream_to is None:
         with opened() as kept:

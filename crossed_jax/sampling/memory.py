@@ -63,9 +63,9 @@ def check_draws(data: CrossedData, num_draws: int, parameterization: str) -> Non
         num_levels = _num_levels(data)
         ways = [f"ask for {max(1, most):,} draws in all"]
         if parameterization != "original":
-            ways.append("stream them to a file (--stream, stream_to=)")
+            ways.append("stream them to a file (stream_to=)")
         if parameterization in ("auto", "collapsed"):
-            ways.append("keep a summary alone (--keep-effects summary, keep_effects='summary')")
+            ways.append("keep a summary alone (keep_effects='summary')")
         raise InputError(
             f"{num_draws:,} draws of {num_levels:,} effects need "
             f"{16 * num_draws * num_levels / 2**30:.1f} GiB of memory, which is not free: "

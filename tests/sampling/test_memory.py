@@ -48,8 +48,8 @@ def test_what_is_told_to_fit_does(name, collapsing, vectorized):
     ("parameterization", "ways"),
     [
         ("original", []),
-        ("sum_to_zero", ["--stream"]),
-        ("collapsed", ["--stream", "--keep-effects summary"]),
+        ("sum_to_zero", ["stream_to="]),
+        ("collapsed", ["stream_to=", "keep_effects='summary'"]),
     ],
 )
 def test_draws_of_effects_beyond_memory_are_refused_with_the_ways_out(parameterization, ways):
@@ -58,5 +58,5 @@ def test_draws_of_effects_beyond_memory_are_refused_with_the_ways_out(parameteri
     check_draws(cj.penicillin(), most, parameterization)
     with pytest.raises(cj.InputError, match=f"ask for {most:,} draws in all") as refusal:
         check_draws(cj.penicillin(), most + 1, parameterization)
-    told = [way for way in ("--stream", "--keep-effects summary") if way in str(refusal.value)]
+    told = [way for way in ("stream_to=", "keep_effects='summary'") if way in str(refusal.value)]
     assert told == ways
