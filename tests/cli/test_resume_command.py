@@ -8,7 +8,7 @@ import time
 
 import pytest
 import xarray as xr
-from command_line import contents, crossed_jax, draws_in, fit
+from command_line import CHAINS, contents, crossed_jax, draws_in, fit
 
 import crossed_jax as cj
 from crossed_jax.files.whole import locked
@@ -92,11 +92,10 @@ def test_resume_refuses_a_table_that_was_changed(tmp_path, checkpointed):
     assert contents(tmp_path / "out") == before
 
 
-def test_an_interrupted_fit_with_a_checkpoint_says_how_to_go_on(tmp_path):
-    crossed_jax("simulate", "--out", tmp_path / "screen.csv")
+def test_an_interrupted_fit_with_a_checkpoint_says_how_to_go_on(screen, tmp_path):
     command = [
         *(sys.executable, "-c", "from crossed_jax.cli.main import main; main()"),
-        *("fit", str(tmp_path / "screen.csv"), "--response", "logfc"),
+        *("fit", str(screen), "--response", "logfc", *map(str, CHAINS)),
         *("--factors", "gene,cell_line", "--out", str(tmp_path / "out"), "--draws", "100000"),
         *("--parameterization", "original", "--checkpoint", str(tmp_path / "run")),
     ]

@@ -2,7 +2,7 @@
 
 import pytest
 import xarray as xr
-from command_line import contents, crossed_jax, draws_in, fit
+from command_line import CHAINS, contents, crossed_jax, draws_in, fit
 
 BRIEFLY = ("--warmup", 200, "--draws", 400, "--quiet")
 
@@ -30,7 +30,7 @@ def test_a_streamed_fit_writes_what_a_fit_does(held, tmp_path, monkeypatch, why)
 
 
 def test_a_streamed_fit_is_resumed(screen, tmp_path):
-    options = ("--warmup", 100, "--parameterization", "sum_to_zero", "--no-figures", "--quiet")
+    options = (*CHAINS, "--parameterization", "sum_to_zero", "--no-figures", "--quiet")
     checkpoint = tmp_path / "run"
     streaming = (*options, "--stream", "--checkpoint", checkpoint)
     fit(screen, tmp_path / "out", *streaming, "--draws", 100)
