@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from crossed_jax.results.original_coordinates import original_coordinates
     from crossed_jax.results.predict import posterior_predictive, prior_predictive
     from crossed_jax.results.summaries import effects, variance_components
-    from crossed_jax.tables.data import CrossedData, read_table
+    from crossed_jax.tables.crossed_data import CrossedData
     from crossed_jax.tables.examples import penicillin
+    from crossed_jax.tables.read import read_table
     from crossed_jax.tables.simulate import simulate_screen
 
 __all__ = [
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CrossedData": "tables.data",
+    "CrossedData": "tables.crossed_data",
     "InputError": "errors",
     "Priors": "models.priors",
     "diagnose": "results.diagnostics",
@@ -42,7 +43,7 @@ _HOMES = {
     "penicillin": "tables.examples",
     "posterior_predictive": "results.predict",
     "prior_predictive": "results.predict",
-    "read_table": "tables.data",
+    "read_table": "tables.read",
     "simulate_screen": "tables.simulate",
     "variance_components": "results.summaries",
 }

@@ -16,7 +16,7 @@ import xarray as xr
 from crossed_jax.fitting import ParameterizationName, fit
 from crossed_jax.results.diagnostics import convergence
 from crossed_jax.results.tree import factor_names
-from crossed_jax.tables.data import CrossedData
+from crossed_jax.tables.crossed_data import CrossedData
 
 # what the post tells: 557 s, and "fewer than 10% effective" of 8,000 draws
 POST_SECONDS, POST_ESS = 557.0, 800.0

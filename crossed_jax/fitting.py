@@ -24,12 +24,18 @@ from crossed_jax.models.distributions import within
 from crossed_jax.models.noise import NOISES, NoiseName
 from crossed_jax.models.offset import add_offset, offset_of, subtract_offset
 from crossed_jax.models.parts import Noise, model_data_of, parameterization_of
-from crossed_jax.models.priors import PriorName, Priors, describe_priors, resolve_priors
+from crossed_jax.models.priors import (
+    PriorName,
+    Priors,
+    describe_priors,
+    exact_priors,
+    resolve_priors,
+)
 from crossed_jax.models.terms import TERMS
-from crossed_jax.sampling.checkpoint import Checkpoint, Commanded, open_checkpoint
+from crossed_jax.sampling.checkpoint import Checkpoint, open_checkpoint
 from crossed_jax.sampling.chunks import Progress, Run, sample
 from crossed_jax.sampling.devices import ChainMethod, available_devices, in_first_process
-from crossed_jax.sampling.identity import computing, exact_priors, table_digest
+from crossed_jax.sampling.identity import computing
 from crossed_jax.sampling.memory import check_draws, check_run
 from crossed_jax.sampling.nuts import key_of
 from crossed_jax.sampling.settings import RunSettings, own_settings, run_settings
@@ -37,7 +43,7 @@ from crossed_jax.statistics.cells import Cells, blocks, cells_of
 from crossed_jax.statistics.design import describe_design, require_noise
 from crossed_jax.statistics.least_squares import decompose
 from crossed_jax.statistics.point_estimate import Estimate, estimate
-from crossed_jax.tables.data import CrossedData, require_table
+from crossed_jax.tables.crossed_data import CrossedData, require_table
 from crossed_jax.tables.names import check_names
 
 if TYPE_CHECKING:
@@ -87,16 +93,17 @@ def fit(
     centered: Mapping[str, bool] | None = None,
     keep_effects: KeepEffects = "draws",
     chain_method: ChainMethod = "auto",
-    checkpoint: str | Path | Commanded | None = None,
+    checkpoint: str | Path | None = None,
     stream_to: str | Path | None = None,
     report: Callable[[Progress], None] | None = None,
+    _note: Mapping[str, Any] | None = None,  # what the command line keeps in the checkpoint
 ) -> "xr.DataTree":
     """Fit a crossed varying-intercept model.
 
     Parameters
     ----------
     data
-        A table, as :func:`~crossed_jax.tables.data.read_table` gives it.
+        A table, as :func:`~crossed_jax.tables.read.read_table` gives it.
     parameterization
         The form of the model to sample, see :mod:`crossed_jax.models`. `auto` is `collapsed`, or
         `sum_to_zero` where the noise does not let the effects be integrated out.
@@ -168,7 +175,7 @@ def fit(
     )
     centered = checked_centering(centered, form, data.factor_names)
     _check_keep_effects(keep_effects, collapsing)
-    if checkpoint is not None and not isinstance(checkpoint, Commanded):
+    if checkpoint is not None:
         checkpoint = path_of("checkpoint", checkpoint)
     if stream_to is not None:
         from crossed_jax.results.draws_file import check_streaming
@@ -177,16 +184,9 @@ def fit(
         check_streaming(stream_to, keep_effects, form)
     chosen = resolve_priors(priors, data, chosen_noise.priors)
     described = describe_priors(chosen, data, priors if isinstance(priors, str) else "custom")
-    check_run(
-        data,
-        settings.num_chains,
-        settings.num_warmup,
-        settings.num_draws,
-        collapsing=collapsing,
-        vectorized=chain_method == "vectorized",
-    )
+    check_run(settings, len(data.factors) + 1 + (0 if collapsing else data.num_levels))
     if keep_effects == "draws" and stream_to is None:
-        check_draws(data, settings.num_chains * settings.num_draws, form)
+        check_draws(data.num_levels, settings.num_chains * settings.num_draws, form)
 
     clock = time.perf_counter()
     offset = offset_of(data.response)
@@ -228,7 +228,7 @@ def fit(
             return nullcontext()
         with own_settings():  # as the draws are computed
             identity = {
-                "table": table_digest(data),
+                "table": data.digest(),
                 **model,
                 "priors": exact_priors(chosen, data),
                 **settings.recorded(),
@@ -236,7 +236,7 @@ def fit(
                 "chain_method": chain_method,
                 **computing(),
             }
-        return open_checkpoint(checkpoint, identity, settings.num_steps)
+        return open_checkpoint(checkpoint, identity, settings.num_steps, _note)
 
     if stream_to is None:
         with opened() as kept:

@@ -9,7 +9,7 @@ from crossed_jax.models.parameterization import ModelData, model_data_of
 from crossed_jax.models.priors import Priors
 from crossed_jax.statistics.cells import cells_of
 from crossed_jax.statistics.point_estimate import estimate
-from crossed_jax.tables.data import CrossedData, Factor
+from crossed_jax.tables.crossed_data import CrossedData, Factor
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

@@ -12,7 +12,8 @@ from truth import log_sd_grid, posterior_by_quadrature, standardized_errors
 
 import crossed_jax as cj
 from crossed_jax.demo import identified
-from crossed_jax.models.priors import Exponential, Normal, Priors, post_priors, scaled_priors
+from crossed_jax.models.distributions import Exponential, Normal
+from crossed_jax.models.priors import Priors, post_priors, scaled_priors
 from crossed_jax.results.diagnostics import convergence
 
 HALF = dist.HalfNormal(1.0)

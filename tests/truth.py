@@ -13,7 +13,7 @@ from arviz_stats.base import array_stats
 from scipy.special import logsumexp
 
 from crossed_jax.models.priors import Priors
-from crossed_jax.tables.data import CrossedData
+from crossed_jax.tables.crossed_data import CrossedData
 
 
 class Truth(NamedTuple):

@@ -23,7 +23,7 @@ from crossed_jax.statistics.cross_products import (
     gaussian_log_likelihood,
 )
 from crossed_jax.statistics.point_estimate import Estimate
-from crossed_jax.tables.data import CrossedData
+from crossed_jax.tables.crossed_data import CrossedData
 from crossed_jax.types import Array
 
 

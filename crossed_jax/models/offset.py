@@ -13,7 +13,7 @@ import numpy as np
 from crossed_jax.errors import InputError
 from crossed_jax.models.distributions import Normal
 from crossed_jax.models.priors import Priors
-from crossed_jax.tables.data import CrossedData
+from crossed_jax.tables.crossed_data import CrossedData
 
 FAR = 1000.0  # SDs from zero
 FEWEST_STEPS = 300.0  # of float64 at the response's size, in its SD

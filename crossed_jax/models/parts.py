@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from crossed_jax.models.priors import Priors
     from crossed_jax.statistics.cells import Cells
     from crossed_jax.statistics.point_estimate import Estimate
-    from crossed_jax.tables.data import CrossedData
+    from crossed_jax.tables.crossed_data import CrossedData
 
 
 class Quantity(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 from crossed_jax.arguments import real_number
 from crossed_jax.errors import InputError, told
 from crossed_jax.models.distributions import Exponential, Gamma, Normal
-from crossed_jax.tables.data import LARGEST_RESPONSE
+from crossed_jax.tables.crossed_data import LARGEST_RESPONSE
 
 
 def checked_mean_prior(name: str, prior: Any) -> Normal:

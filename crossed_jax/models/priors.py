@@ -23,7 +23,7 @@ from crossed_jax.errors import InputError, told
 from crossed_jax.models.distributions import Exponential, Normal, log_density_of_log
 from crossed_jax.models.prior_checks import checked_mean_prior, checked_positive_prior
 from crossed_jax.models.spelling import spell
-from crossed_jax.tables.data import CrossedData
+from crossed_jax.tables.crossed_data import CrossedData
 from crossed_jax.tables.names import of_factor
 from crossed_jax.types import Array
 
@@ -190,6 +190,26 @@ def describe_priors(priors: Priors, data: CrossedData, name: str) -> dict:
         "intercept_scale": float(np.sqrt(sum(float(mean.scale) ** 2 for mean in means))),
         **{name: spell(prior) for name, prior in priors.others.items()},
     }
+
+
+def exact_priors(priors: Priors, data: CrossedData) -> dict[str, str]:
+    """Write priors out so that no two different ones read the same.
+
+    Raises
+    ------
+    InputError
+        If one is not of this package or NumPyro: what it computes may change from run to run.
+    """
+    written = {}
+    for name, prior in priors.by_name(data.factor_names).items():
+        try:
+            written[name] = spell(prior, exactly=True)
+        except TypeError as error:
+            raise InputError(
+                f"the prior of {name} cannot be kept in a checkpoint, as {error} may be another "
+                "in the next run: give a distribution of numpyro, or leave the checkpoint out."
+            ) from None
+    return written
 
 
 def _median(prior: Any) -> float | None:

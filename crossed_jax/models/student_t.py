@@ -33,7 +33,7 @@ from crossed_jax.models.priors import Priors
 from crossed_jax.statistics.cells import Cells, cell_of_row
 from crossed_jax.statistics.point_estimate import Estimate
 from crossed_jax.statistics.rows import Rows, rows_of
-from crossed_jax.tables.data import CrossedData
+from crossed_jax.tables.crossed_data import CrossedData
 from crossed_jax.types import Array
 
 MOST_SWEEPS = 30

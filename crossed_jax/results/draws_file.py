@@ -23,7 +23,7 @@ from crossed_jax.files.hdf5_file import HDF5File
 from crossed_jax.files.staging import staging
 from crossed_jax.files.whole import reason
 from crossed_jax.sampling.ess import quantities_at_once
-from crossed_jax.tables.data import CrossedData
+from crossed_jax.tables.crossed_data import CrossedData
 from crossed_jax.tables.names import of_factor
 
 if TYPE_CHECKING:

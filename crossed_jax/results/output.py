@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from crossed_jax.errors import InputError
 from crossed_jax.files.hdf5_file import HDF5File
+from crossed_jax.files.interrupts import deferred_interrupt
 from crossed_jax.files.marker import is_marked, mark, unlisted
 from crossed_jax.files.staging import move_in, put, remove_abandoned, staging
 from crossed_jax.files.whole import reason
-from crossed_jax.sampling.checkpoint import deferred_interrupt
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
 
 @contextmanager
 def staged_directory(
-    target: str | Path, table: str | Path | None = None, checkpoint: str | Path | None = None
+    out: str | Path, table: str | Path | None = None, checkpoint: str | Path | None = None
 ) -> Iterator[Path]:
-    """Write into a directory made aside, which takes the target's place when all went well.
+    """Write into a directory made aside, which takes the place of `out` when all went well.
 
-    The target may be new, empty, or hold an earlier result, which is then gone as a whole. If the
+    That may be new, empty, or hold an earlier result, which is then gone as a whole. If the
     block raises, nothing changes.
 
     Parameters
     ----------
-    target
+    out
         Where the results will be.
     table
-        What is read: the target must not hold it.
+        What is read: `out` must not hold it.
     checkpoint
         Where the run is kept: one must not hold the other.
 
     Raises
     ------
     InputError
-        If the target holds anything else or cannot be written: before the block, or, where only
-        the end can show it, afterwards, with the results beside the target.
+        If `out` holds anything else or cannot be written: before the block, or, where only
+        the end can show it, afterwards, with the results beside it.
     """
-    target = Path(target)
+    target = Path(out)
     place = Path(os.path.realpath(target))
     try:
         for folder in (place, place.parent):
@@ -54,13 +54,13 @@ def staged_directory(
         if problem:
             raise InputError(
                 f"cannot write to {str(target)!r}: {problem}; name a directory that is new or "
-                "empty with --out."
+                "empty with out=."
             )
         fixed = _why_fixed(place)
         if fixed and any(place.iterdir()):
             raise InputError(
                 f"cannot replace the results in {str(target)!r} in one step ({fixed}): name "
-                f"another directory with --out, such as {str(target / 'results')!r}."
+                f"another directory with out=, such as {str(target / 'results')!r}."
             )
         home = place if fixed else next(path for path in place.parents if path.exists())
         with ExitStack() as stack:
@@ -77,7 +77,7 @@ def staged_directory(
     except OSError as error:
         raise InputError(
             f"cannot write to {str(target)!r} ({reason(error)}): name a directory that can be "
-            "written with --out."
+            "written with out=."
         ) from None
 
 

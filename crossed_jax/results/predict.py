@@ -24,7 +24,7 @@ from crossed_jax.results.tree import (
     row_groups,
     with_groups,
 )
-from crossed_jax.tables.data import CrossedData, Factor, require_table
+from crossed_jax.tables.crossed_data import CrossedData, Factor, require_table
 
 
 def posterior_predictive(

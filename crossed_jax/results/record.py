@@ -9,7 +9,7 @@ import jax
 
 from crossed_jax.sampling.cache_directory import describe_cache
 from crossed_jax.sampling.settings import RunSettings
-from crossed_jax.tables.data import CrossedData
+from crossed_jax.tables.crossed_data import CrossedData
 
 PACKAGES = ("crossed-jax", "jax", "jaxlib", "blackjax", "numpyro", "numpy", "xarray")
 

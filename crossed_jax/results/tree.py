@@ -11,7 +11,7 @@ from crossed_jax.errors import InputError
 from crossed_jax.models.collapsed.mixture import PROBABILITIES
 from crossed_jax.models.offset import offset_of
 from crossed_jax.sampling.chunks import Statistics
-from crossed_jax.tables.data import CrossedData, Factor
+from crossed_jax.tables.crossed_data import CrossedData, Factor
 from crossed_jax.tables.names import factor_quantities, of_factor
 
 MAX_ROWS_KEPT = 1_000_000

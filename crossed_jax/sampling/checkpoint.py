@@ -1,10 +1,10 @@
 """A run on disk: killed at any moment, it goes on where it was, to the same draws.
 
 A directory of the run's own, marked as such and locked while the run goes on, holds what the run is
-(`identity.json`), what the command line was asked for, and a file for each segment of the run: the
-draws of those steps and the sampler's state after them, NumPy's archive without pickle. Each file
-is written aside, flushed and renamed, so that it is whole or not there. Its name says how many
-steps were done after it and of how many asked for, and it starts with the digest
+(`identity.json`), a caller's note, and a file for each segment of the run: the draws of those steps
+and the sampler's state after them, NumPy's archive without pickle. Each file is written aside,
+flushed and renamed, so that it is whole or not there. Its name says how many steps were done after
+it and of how many asked for, and it starts with the digest
 
     SHA-256(digest of the file before it, or of the identity; its name; its archive),
 
@@ -19,13 +19,10 @@ import hashlib
 import io
 import json
 import re
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple, get_origin, get_type_hints
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,36 +31,9 @@ from crossed_jax.files.marker import MARKER, is_marked, mark
 from crossed_jax.files.whole import locked, reason, whose_part, write_whole
 
 IDENTITY = "identity.json"
-COMMAND = "command.json"
+NOTE = "command.json"  # the command line's is its command
 SEGMENT = re.compile(r"\d{2}-\d{12}-\d{12}\.draws", re.ASCII)
 MOST_JSON = 2**20
-
-
-class Command(NamedTuple):
-    """What was asked of the command line, in plain values that fit into JSON."""
-
-    table: str
-    response: str
-    factors: tuple[str, ...]
-    out: str
-    parameterization: str
-    priors: str
-    num_chains: int
-    num_warmup: int
-    num_draws: int
-    seed: int
-    target_accept: float
-    keep_effects: str
-    chain_method: str
-    stream: bool
-    figures: bool
-
-
-class Commanded(NamedTuple):
-    """A directory for a checkpoint, and the command that its run is to be known by."""
-
-    folder: Path
-    command: Command
 
 
 class Segment(NamedTuple):
@@ -180,19 +150,24 @@ def _place(path: Path) -> tuple[int, int, int]:
 
 @contextmanager
 def open_checkpoint(
-    place: str | Path | Commanded, identity: Mapping[str, Any], num_steps: int
+    place: str | Path,
+    identity: Mapping[str, Any],
+    num_steps: int,
+    note: Mapping[str, Any] | None = None,
 ) -> Iterator[Checkpoint]:
     """Start a checkpoint, or go on with one of the same run; no other run has it meanwhile.
 
     Parameters
     ----------
     place
-        A directory of the run's own; made if it is not there. Once the run is accepted, it is the
-        one that :func:`load_command` tells.
+        A directory of the run's own; made if it is not there.
     identity
         All that decides what the run draws, in plain values.
     num_steps
         How long each chain is to be, warm-up included.
+    note
+        Plain values that :func:`load_note` gives once the run is accepted; without any, those that
+        are there stay. Their `num_draws` is always that of the run.
 
     Raises
     ------
@@ -200,11 +175,9 @@ def open_checkpoint(
         If the directory holds another run, a longer one or something else, is in use by another
         run, or cannot be written.
     """
-    from crossed_jax.sampling.devices import (
-        in_first_process,  # late: to ask for a command needs no JAX
-    )
+    from crossed_jax.sampling.devices import in_first_process  # late: a note needs no JAX
 
-    folder, command = place if isinstance(place, Commanded) else (Path(place), None)
+    folder = Path(place)
     wanted = json.loads(json.dumps(identity))
     with ExitStack() as held:
 
@@ -224,7 +197,7 @@ def open_checkpoint(
                     _check_length(folder, longest, num_steps, identity["num_warmup"])
                 else:  # nothing was drawn that another identity would have to answer for
                     write_whole(folder / IDENTITY, json.dumps(wanted, indent=2).encode())
-                _keep_command(folder, command, num_steps - identity["num_warmup"])
+                _keep_note(folder, note, num_steps - identity["num_warmup"])
             except OSError as error:
                 raise _unwritable(folder, error) from None
 
@@ -249,7 +222,7 @@ def _claim(folder: Path) -> None:
 
 def _is_ours(name: str | None) -> bool:
     return name is not None and (
-        name in (MARKER, IDENTITY, COMMAND) or SEGMENT.fullmatch(name) is not None
+        name in (MARKER, IDENTITY, NOTE) or SEGMENT.fullmatch(name) is not None
     )
 
 
@@ -262,37 +235,31 @@ def _check_length(folder: Path, held: int, num_steps: int, num_warmup: int) -> N
         )
 
 
-def _keep_command(folder: Path, command: Command | None, num_draws: int) -> None:
-    """Keep a command, or how many draws the one that is there is now to give."""
-    if command is None:
-        with suppress(InputError):  # a run from Python need not have one
-            command = load_command(folder)._replace(num_draws=num_draws)
-    if command is not None:
-        write_whole(folder / COMMAND, json.dumps(command._asdict(), indent=2).encode())
+def _keep_note(folder: Path, note: Mapping[str, Any] | None, num_draws: int) -> None:
+    """Keep a note, or the one that is there, with how many draws the run is now to give."""
+    if note is None:
+        with suppress(InputError):  # a run need not have one
+            note = load_note(folder)
+    if note is not None:
+        content = json.dumps({**note, "num_draws": num_draws}, indent=2)
+        write_whole(folder / NOTE, content.encode())
 
 
-def load_command(folder: Path) -> Command:
-    """Read the command of a checkpoint.
+def load_note(folder: Path) -> dict[str, Any]:
+    """Read what a caller has kept in a checkpoint.
 
     Raises
     ------
     InputError
-        If there is none, or it is damaged.
+        If there is nothing, or it is damaged.
     """
-    path = folder / COMMAND
+    path = folder / NOTE
     if not (is_marked(folder, "checkpoint") and path.exists()):
         raise InputError(
             f"there is no checkpoint of a fit in {str(folder)!r}: name the directory that fit was "
-            "given as --checkpoint."
+            "given as checkpoint=."
         )
-    content = _load(path)
-    if isinstance(content.get("factors"), list):
-        content["factors"] = tuple(map(str, content["factors"]))  # JSON has no tuples
-    kinds = {name: get_origin(kind) or kind for name, kind in get_type_hints(Command).items()}
-    nulls = [value for value in content.values() if isinstance(value, str) and "\0" in value]
-    if nulls or {name: type(value) for name, value in content.items()} != kinds:
-        raise _damaged(path)
-    return Command(**content)
+    return _load(path)
 
 
 def _load(path: Path) -> dict:
@@ -300,9 +267,9 @@ def _load(path: Path) -> dict:
         with _regular(path).open("rb") as file:
             content = json.loads(file.read(MOST_JSON))
     except (OSError, ValueError, RecursionError):
-        raise _damaged(path) from None
+        raise damaged(path) from None
     if not isinstance(content, dict):
-        raise _damaged(path)
+        raise damaged(path)
     return content
 
 
@@ -313,7 +280,8 @@ def _regular(path: Path) -> Path:
     return path
 
 
-def _damaged(path: Path) -> InputError:
+def damaged(path: Path) -> InputError:
+    """Say that a file without which a run cannot go on is not as it was written."""
     return InputError(
         f"cannot read {str(path)!r}: it is damaged, and without it a run cannot go on; name "
         "another directory to start anew."
@@ -343,22 +311,3 @@ def _compare(folder: Path, found: dict, wanted: dict, within: str = "") -> None:
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 100 else f"{text[:97]}..."
-
-
-@contextmanager
-def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Hold Ctrl-C back in this block, and tell whether it was pressed."""
-    pressed: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        del frame
-        pressed.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # only the main thread is ever interrupted
-        return
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: bool(pressed)
-    finally:
-        signal.signal(signal.SIGINT, before)

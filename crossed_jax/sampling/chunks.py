@@ -15,8 +15,9 @@ import jax
 import numpy as np
 
 from crossed_jax.errors import InputError
+from crossed_jax.files.interrupts import deferred_interrupt
 from crossed_jax.models.parameterization import Parameterization
-from crossed_jax.sampling.checkpoint import Checkpoint, Segment, deferred_interrupt
+from crossed_jax.sampling.checkpoint import Checkpoint, Segment
 from crossed_jax.sampling.devices import ChainMethod, in_first_process, on_host, placed_like, spread
 from crossed_jax.sampling.kept_programs import compilation_cache, kept_program
 from crossed_jax.sampling.nuts import (

@@ -4,18 +4,12 @@ import ast
 import functools
 import hashlib
 import importlib.metadata
-import json
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
-from crossed_jax.errors import InputError
-from crossed_jax.models.priors import Priors
-from crossed_jax.models.spelling import spell
 from crossed_jax.sampling.devices import available_devices
-from crossed_jax.tables.data import CrossedData
 
 DECIDING_PACKAGES = ("crossed-jax", "jax", "jaxlib", "blackjax", "numpy", "scipy")
 DECIDING_SETTINGS = (
@@ -23,35 +17,6 @@ DECIDING_SETTINGS = (
     "jax_default_matmul_precision",
     "jax_threefry_partitionable",
 )
-
-
-def table_digest(data: CrossedData) -> str:
-    """Digest of a table as it is fitted: its response, codes and labels."""
-    digest = hashlib.sha256(np.ascontiguousarray(data.response, "<f8").tobytes())
-    for factor in data.factors:
-        digest.update(json.dumps([factor.name, *factor.levels]).encode())
-        digest.update(np.ascontiguousarray(factor.codes, "<i8").tobytes())
-    return digest.hexdigest()
-
-
-def exact_priors(priors: Priors, data: CrossedData) -> dict[str, str]:
-    """Write priors out so that no two different ones read the same.
-
-    Raises
-    ------
-    InputError
-        If one is not of this package or NumPyro: what it computes may change from run to run.
-    """
-    written = {}
-    for name, prior in priors.by_name(data.factor_names).items():
-        try:
-            written[name] = spell(prior, exactly=True)
-        except TypeError as error:
-            raise InputError(
-                f"the prior of {name} cannot be kept in a checkpoint, as {error} may be another "
-                "in the next run: give a distribution of numpyro, or leave the checkpoint out."
-            ) from None
-    return written
 
 
 def computing() -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from crossed_jax.errors import InputError
-from crossed_jax.tables.data import CrossedData
+from crossed_jax.sampling.settings import RunSettings
 
 # As measured, in bytes: a chain holds its state, a buffer of draws and, where chains move side by
 # side, what each doubling of a trajectory holds on to; a draw is kept, and copied at the end.
@@ -13,24 +13,16 @@ OF_DRAW = 256
 OF_WARMUP_STEP = 16
 
 
-def most_draws_in_memory(data: CrossedData) -> int | None:
-    """How many draws of all effects would fit into memory; None where the system does not say."""
+def most_draws_in_memory(num_effects: int) -> int | None:
+    """How many draws of effects would fit into memory; None where the system does not say."""
     available = _available_memory()
     if available is None:
         return None
     # the draws, and a copy while they are written
-    return available // (16 * _num_levels(data))
+    return available // (16 * num_effects)
 
 
-def check_run(
-    data: CrossedData,
-    num_chains: int,
-    num_warmup: int,
-    num_draws: int,
-    *,
-    collapsing: bool,
-    vectorized: bool,
-) -> None:
+def check_run(settings: RunSettings, num_coordinates: int) -> None:
     """Refuse a run whose chains would not fit, whatever is kept of the effects.
 
     Raises
@@ -41,12 +33,12 @@ def check_run(
     available = _available_memory()
     if available is None:
         return
-    size = len(data.factors) + 1 + (0 if collapsing else _num_levels(data))
+    vectorized = settings.chain_method == "vectorized"
     of_coordinate = OF_COORDINATE_SIDE_BY_SIDE if vectorized else OF_COORDINATE
     needs = (
-        ("chains", num_chains, OF_CHAIN + size * of_coordinate),
-        ("draws of each chain", num_draws, num_chains * OF_DRAW),
-        ("warm-up steps", num_warmup, OF_WARMUP_STEP),
+        ("chains", settings.num_chains, OF_CHAIN + num_coordinates * of_coordinate),
+        ("draws of each chain", settings.num_draws, settings.num_chains * OF_DRAW),
+        ("warm-up steps", settings.num_warmup, OF_WARMUP_STEP),
     )
     for name, number, each in needs:
         if number * each > available:
@@ -56,25 +48,20 @@ def check_run(
             )
 
 
-def check_draws(data: CrossedData, num_draws: int, parameterization: str) -> None:
+def check_draws(num_effects: int, num_draws: int, parameterization: str) -> None:
     """Refuse draws of the effects that would not fit."""
-    most = most_draws_in_memory(data)
+    most = most_draws_in_memory(num_effects)
     if most is not None and num_draws > most:
-        num_levels = _num_levels(data)
         ways = [f"ask for {max(1, most):,} draws in all"]
         if parameterization != "original":
-            ways.append("stream them to a file (--stream, stream_to=)")
-        if parameterization in ("auto", "collapsed"):
-            ways.append("keep a summary alone (--keep-effects summary, keep_effects='summary')")
+            ways.append("stream them to a file (stream_to=)")
+        if parameterization == "collapsed":
+            ways.append("keep a summary alone (keep_effects='summary')")
         raise InputError(
-            f"{num_draws:,} draws of {num_levels:,} effects need "
-            f"{16 * num_draws * num_levels / 2**30:.1f} GiB of memory, which is not free: "
+            f"{num_draws:,} draws of {num_effects:,} effects need "
+            f"{16 * num_draws * num_effects / 2**30:.1f} GiB of memory, which is not free: "
             f"{', or '.join(ways)}."
         )
-
-
-def _num_levels(data: CrossedData) -> int:
-    return sum(len(factor.levels) for factor in data.factors)
 
 
 def _available_memory() -> int | None:

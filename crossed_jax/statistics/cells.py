@@ -18,7 +18,7 @@ import numpy as np
 from scipy import sparse
 
 from crossed_jax.errors import InputError
-from crossed_jax.tables.data import CrossedData
+from crossed_jax.tables.crossed_data import CrossedData
 
 
 class Cells(NamedTuple):

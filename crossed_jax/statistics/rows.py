@@ -17,7 +17,7 @@ import numpy as np
 from scipy import sparse
 
 from crossed_jax.statistics.cross_products import Neighbours, neighbours
-from crossed_jax.tables.data import CrossedData
+from crossed_jax.tables.crossed_data import CrossedData
 from crossed_jax.types import Array
 
 MOST_PADDING = 1.25  # of a rectangular layout, in entries per row

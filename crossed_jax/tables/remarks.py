@@ -1,19 +1,13 @@
 """What a reader should know about the factors of a table, though the model can do with it."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from crossed_jax.errors import shown
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from crossed_jax.tables.data import Factor
+from crossed_jax.tables.crossed_data import Factor
 
 
 def remarks(factors: Sequence[Factor]) -> tuple[str, ...]:

@@ -25,7 +25,8 @@ import polars as pl
 from crossed_jax.arguments import real_number, whole_number
 from crossed_jax.errors import InputError, told
 from crossed_jax.files.whole import replacing
-from crossed_jax.tables.data import DELIMITERS, LARGEST_RESPONSE, CrossedData, Factor
+from crossed_jax.tables.crossed_data import LARGEST_RESPONSE, CrossedData, Factor
+from crossed_jax.tables.delimited import DELIMITERS
 
 # Codes are int32 and counts of rows are kept in arrays of that size elsewhere.
 _MOST_ROWS = 2**31 - 1

@@ -13,7 +13,7 @@ from crossed_jax.models.priors import Priors
 from crossed_jax.results.predict import posterior_predictive, prior_predictive
 from crossed_jax.results.tree import to_datatree
 from crossed_jax.sampling.chunks import Statistics
-from crossed_jax.tables.data import CrossedData, Factor
+from crossed_jax.tables.crossed_data import CrossedData, Factor
 
 GENE = np.array([0, 0, 1, 1, 2, 2])
 LINE = np.array([0, 1, 0, 1, 0, 1])

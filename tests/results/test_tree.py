@@ -15,7 +15,7 @@ from crossed_jax.models.parameterization import Quantities
 from crossed_jax.models.priors import Priors, describe_priors, post_priors
 from crossed_jax.results.tree import factor_names, original_coordinates, to_datatree
 from crossed_jax.sampling.chunks import Statistics
-from crossed_jax.tables.data import CrossedData, Factor
+from crossed_jax.tables.crossed_data import CrossedData, Factor
 from crossed_jax.tables.names import check_names
 
 DATA = table(

@@ -5,7 +5,6 @@ import io
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -22,12 +21,12 @@ import crossed_jax as cj
 from crossed_jax import fitting
 from crossed_jax.errors import InputError
 from crossed_jax.models.collapsed import back_substitution, balanced
-from crossed_jax.models.priors import Exponential, Priors, describe_priors
+from crossed_jax.models.distributions import Exponential
+from crossed_jax.models.priors import Priors, describe_priors, exact_priors
 from crossed_jax.models.spelling import spell
 from crossed_jax.sampling import chunks as sampler
 from crossed_jax.sampling import identity
-from crossed_jax.sampling.checkpoint import deferred_interrupt, load_command, open_checkpoint
-from crossed_jax.sampling.identity import exact_priors
+from crossed_jax.sampling.checkpoint import load_note, open_checkpoint
 
 DATA = cj.simulate_screen(seed=0).data
 SETTINGS = {"parameterization": "original", "num_chains": 2, "num_warmup": 150, "num_draws": 200}
@@ -354,11 +353,11 @@ def test_what_is_no_file_of_draws_is_named(tmp_path, what):
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_a_command_that_is_no_file_is_named(tmp_path, what):
+def test_a_note_that_is_no_file_is_named(tmp_path, what):
     fit(tmp_path, num_draws=4)
     put_nothing_of_a_file(tmp_path / "command.json", what)
     with pytest.raises(InputError, match=r"command.json.*damaged"):
-        load_command(tmp_path)
+        load_note(tmp_path)
 
 
 def test_a_pickle_in_place_of_numbers_is_not_loaded(tmp_path):
@@ -410,15 +409,6 @@ def test_a_place_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot keep a checkpoint in .*file"):
         fit(tmp_path / "file")
-
-
-def test_interrupts_wait_for_the_end_of_the_block():
-    with deferred_interrupt() as interrupted:
-        assert not interrupted()
-        signal.raise_signal(signal.SIGINT)
-        assert interrupted()
-    with pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
 
 
 CHILD = """

@@ -5,6 +5,7 @@ import pytest
 import crossed_jax as cj
 from crossed_jax.sampling import memory
 from crossed_jax.sampling.memory import check_draws, check_run, most_draws_in_memory
+from crossed_jax.sampling.settings import RunSettings
 
 
 @pytest.fixture(autouse=True)
@@ -31,32 +32,31 @@ def test_a_run_too_large_for_memory_is_refused_before_it_is_begun(
 
 
 @pytest.mark.parametrize("name", ["num_chains", "num_warmup", "num_draws"])
-@pytest.mark.parametrize("collapsing", [True, False])
-@pytest.mark.parametrize("vectorized", [True, False])
-def test_what_is_told_to_fit_does(name, collapsing, vectorized):
-    asked = {"num_chains": 4, "num_warmup": 1000, "num_draws": 4, name: 10**15}
-    how = {"collapsing": collapsing, "vectorized": vectorized}
+@pytest.mark.parametrize("num_coordinates", [3, 33])
+@pytest.mark.parametrize("chain_method", ["vectorized", "sequential"])
+def test_what_is_told_to_fit_does(name, num_coordinates, chain_method):
+    asked = RunSettings(4, 1000, 4, 0, 0.8, 10, chain_method)
     with pytest.raises(cj.InputError) as refusal:
-        check_run(cj.penicillin(), **asked, **how)
+        check_run(asked._replace(**{name: 10**15}), num_coordinates)
     most = int(re.search(r"ask for ([\d,]+) or", str(refusal.value))[1].replace(",", ""))
-    check_run(cj.penicillin(), **asked | {name: most}, **how)
+    check_run(asked._replace(**{name: most}), num_coordinates)
     with pytest.raises(cj.InputError):
-        check_run(cj.penicillin(), **asked | {name: most + 1}, **how)
+        check_run(asked._replace(**{name: most + 1}), num_coordinates)
 
 
 @pytest.mark.parametrize(
     ("parameterization", "ways"),
     [
         ("original", []),
-        ("sum_to_zero", ["--stream"]),
-        ("collapsed", ["--stream", "--keep-effects summary"]),
+        ("sum_to_zero", ["stream_to="]),
+        ("collapsed", ["stream_to=", "keep_effects='summary'"]),
     ],
 )
 def test_draws_of_effects_beyond_memory_are_refused_with_the_ways_out(parameterization, ways):
-    most = most_draws_in_memory(cj.penicillin())
+    most = most_draws_in_memory(30)
     assert most == 2**33 // (16 * 30)
-    check_draws(cj.penicillin(), most, parameterization)
+    check_draws(30, most, parameterization)
     with pytest.raises(cj.InputError, match=f"ask for {most:,} draws in all") as refusal:
-        check_draws(cj.penicillin(), most + 1, parameterization)
-    told = [way for way in ("--stream", "--keep-effects summary") if way in str(refusal.value)]
+        check_draws(30, most + 1, parameterization)
+    told = [way for way in ("stream_to=", "keep_effects='summary'") if way in str(refusal.value)]
     assert told == ways

@@ -8,7 +8,7 @@ import pytest
 
 from crossed_jax.cli.main import app
 from crossed_jax.errors import InputError
-from crossed_jax.tables.data import read_table
+from crossed_jax.tables.read import read_table
 from crossed_jax.tables.simulate import replicate_range, screen_frame, simulate_screen, write_table
 
 

@@ -7,7 +7,8 @@ plate. It is the crossed example of Bates, *lme4: Mixed-effects modeling with R*
 
 from pathlib import Path
 
-from crossed_jax.tables.data import CrossedData, read_table
+from crossed_jax.tables.crossed_data import CrossedData
+from crossed_jax.tables.read import read_table
 
 PENICILLIN = Path(__file__).with_name("penicillin.csv")
 

@@ -1,0 +1,126 @@
+"""What ``fit`` and ``resume`` do: from a command to a directory of results."""
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crossed_jax.cli.command import Command
+from crossed_jax.cli.figures import LeftOut, tell_left_out, write_figures
+from crossed_jax.cli.flags import in_flags
+from crossed_jax.cli.interruption import interruptible
+from crossed_jax.cli.messages import one_line, say
+from crossed_jax.cli.progress import progress
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from crossed_jax.results.diagnostics import Diagnosis
+    from crossed_jax.tables.crossed_data import CrossedData
+
+POSTERIOR = "posterior.nc"
+
+
+def run(command: Command, checkpoint: Path | None, quiet: bool) -> int:
+    """Fit a table and write what came of it.
+
+    Parameters
+    ----------
+    command
+        What to fit, how, and where the results go.
+    checkpoint
+        A directory to keep the run in as it goes.
+    quiet
+        Say nothing of a run that went well.
+
+    Returns
+    -------
+    int
+        The exit code: 3 if the diagnostics say not to trust the draws, else 0.
+    """
+    from crossed_jax.arguments import seed_number
+    from crossed_jax.results.output import staged_directory
+    from crossed_jax.tables.read import read_table
+
+    seed_number(command.seed)
+    staged = staged_directory(command.out, command.table, checkpoint)
+    with interruptible(checkpoint), staged as folder:
+        clock = time.perf_counter()
+        data = read_table(command.table, response=command.response, factors=command.factors)
+        seconds = {"read": time.perf_counter() - clock}
+        clock = time.perf_counter()
+        from crossed_jax.fitting import fit, import_beside  # late: a bad table is told at once
+
+        import_beside(("h5netcdf",))
+        seconds["import"] = time.perf_counter() - clock
+        if command.chain_method == "parallel":
+            _offer_processors()
+        with progress(quiet) as report:
+            tree = fit(
+                data,
+                checkpoint=checkpoint,
+                stream_to=folder / POSTERIOR if _streams(command, data) else None,
+                report=report(command.parameterization),
+                _note=command._asdict(),
+                **command.settings(),
+            )
+        diagnosis, left_out = _write(tree, data, folder, seconds, command.figures)
+    _tell(diagnosis, quiet)
+    tell_left_out(left_out, quiet)
+    if not quiet:
+        say(f"Results are in {command.out}.")
+    return 0 if diagnosis.converged else 3
+
+
+def _offer_processors() -> None:
+    """Let each processor be a device, unless the user has chosen their number."""
+    import jax
+
+    if jax.config.jax_num_cpu_devices < 1:
+        jax.config.update("jax_num_cpu_devices", os.cpu_count())
+
+
+def _streams(command: Command, data: "CrossedData") -> bool:
+    """Whether draws of effects go to the file as they are drawn: if wanted, or if they must."""
+    from crossed_jax.sampling.memory import most_draws_in_memory
+
+    most = most_draws_in_memory(data.num_levels)
+    keeps_draws = command.keep_effects == "draws" and command.parameterization != "original"
+    too_many = most is not None and command.num_chains * command.num_draws > most
+    return command.stream or (keeps_draws and too_many)
+
+
+def _write(
+    tree: "xr.DataTree",
+    data: "CrossedData",
+    folder: Path,
+    seconds: dict[str, float],
+    figures: bool,
+) -> tuple["Diagnosis", LeftOut]:
+    from crossed_jax.results.diagnostics import convergence, diagnose
+    from crossed_jax.results.output import run_record, write_csv, write_json, write_tree
+    from crossed_jax.results.summaries import effects, variance_components
+
+    clock = time.perf_counter()
+    statistics = convergence(tree)
+    diagnosis = diagnose(tree, statistics)
+    write_csv(effects(tree, statistics=statistics), folder / "effects.csv")
+    write_csv(variance_components(tree), folder / "variance_components.csv")
+    write_json(diagnosis.to_dict(), folder / "diagnostics.json")
+    if not (folder / POSTERIOR).exists():  # else it was written as it was drawn
+        write_tree(tree, folder / POSTERIOR)
+    left_out = write_figures(tree, data, folder / "figures") if figures else {}
+    tree.close()
+    seconds["write"] = time.perf_counter() - clock
+    told = {"figures_left_out": {name: one_line(why) for name, why in left_out.items()}}
+    write_json(run_record(tree, seconds) | told, folder / "run.json")
+    return diagnosis, left_out
+
+
+def _tell(diagnosis: "Diagnosis", quiet: bool) -> None:
+    if quiet and diagnosis.converged:
+        return
+    reasons, warnings = (
+        tuple(map(in_flags, sentences)) for sentences in (diagnosis.reasons, diagnosis.warnings)
+    )
+    say(str(diagnosis._replace(reasons=reasons, warnings=warnings)))

@@ -1,0 +1,111 @@
+"""A table as the models take it: a response, and a code per factor.
+
+A crossed table has one row per measurement: a numeric response and, for each factor, the level that
+the row belongs to, kept as its position among the factor's levels.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from crossed_jax.errors import InputError
+
+# Beyond it the square of a sum of squares, over as many rows as there can be, is no float64.
+LARGEST_RESPONSE = 1e70
+
+
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """A grouping of the rows.
+
+    Attributes
+    ----------
+    name
+        The column's name.
+    levels
+        The label of each level.
+    codes
+        int32, shape (rows,): the position in `levels` of each row's level.
+    """
+
+    name: str
+    levels: tuple[str, ...]
+    codes: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The levels as a coordinate; NumPy's own text would make all as wide as the longest."""
+        return np.array(self.levels, dtype=object)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CrossedData:
+    """A response and the factors it is crossed by, free of missing values.
+
+    Attributes
+    ----------
+    response
+        float64, shape (rows,), in the unit of the table.
+    response_name
+        The response's column.
+    factors
+        At least two, each with at least two levels and fewer levels than rows.
+    num_missing
+        Rows of the table that were left out because they have no response.
+    notes
+        What a reader of the results should know about the reading, in plain sentences.
+    source
+        The path as given, or None for a data frame.
+    sha256
+        SHA-256 of the file's bytes in hexadecimal, or None for a data frame.
+    """
+
+    response: np.ndarray
+    response_name: str
+    factors: tuple[Factor, ...]
+    num_missing: int
+    notes: tuple[str, ...]
+    source: str | None = None
+    sha256: str | None = None
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.response)
+
+    @property
+    def num_levels(self) -> int:
+        """Of all factors together."""
+        return sum(len(factor.levels) for factor in self.factors)
+
+    def digest(self) -> str:
+        """SHA-256 of what is fitted, in hexadecimal: response, codes and labels."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.response, "<f8").tobytes())
+        for factor in self.factors:
+            digest.update(json.dumps([factor.name, *factor.levels]).encode())
+            digest.update(np.ascontiguousarray(factor.codes, "<i8").tobytes())
+        return digest.hexdigest()
+
+    @property
+    def factor_names(self) -> tuple[str, ...]:
+        return tuple(factor.name for factor in self.factors)
+
+    def __repr__(self) -> str:
+        factors = ", ".join(f"{factor.name} ({len(factor.levels):,})" for factor in self.factors)
+        return f"CrossedData({self.num_rows:,} rows of {self.response_name} by {factors})"
+
+
+def require_table(data: object, taker: str) -> None:
+    """Refuse what is not a table that was read."""
+    if isinstance(data, CrossedData):
+        return
+    inner = getattr(data, "data", None)
+    way_out = (
+        "give its attribute data"
+        if isinstance(inner, CrossedData)
+        else "give cj.read_table(..., response=..., factors=...)"
+    )
+    raise InputError(
+        f"{taker} takes a table as read_table gives it, not a {type(data).__name__}: {way_out}."
+    )

@@ -1,0 +1,85 @@
+"""Delimited text, every field as the text it is.
+
+A short line would be filled with missing values and a long one, such as one with decimal commas,
+would shift fields, so all lines are measured before any is read.
+"""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from crossed_jax.errors import InputError, shown
+from crossed_jax.tables.checks import check_columns, reading
+
+DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+
+
+def read_delimited(path: Path, delimiter: str, names: Sequence[str], where: str) -> pl.LazyFrame:
+    """Read the needed columns of delimited text."""
+    with reading(where, "delimited text"):
+        lines = pl.scan_lines(path, name="line", glob=False)
+        first = lines.head(1).collect()
+        header = _split_header("".join(first["line"]), delimiter, where)
+        check_columns(header, names, where)
+        any_blank = _check_widths(lines, delimiter, len(header), where)
+        frame = pl.read_csv(
+            path,
+            columns=[header.index(name) for name in names],
+            separator=delimiter,
+            infer_schema=False,
+            glob=False,
+        )
+    frame.columns = list(names)
+    if any_blank:
+        frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
+    return frame.lazy()
+
+
+def _split_header(line: str, delimiter: str, where: str) -> list[str]:
+    line = line.removeprefix("\ufeff")
+    if "\0" in line:
+        raise InputError(f"{where} is not UTF-8 text: save it again as UTF-8.")
+    if not line.strip():
+        raise InputError(f"{where} starts with an empty line: put the column names there.")
+    header = next(csv.reader([line], delimiter=delimiter))
+    if len(header) == 1:
+        wanted = "tabs" if delimiter == "\t" else "commas"
+        raise InputError(
+            f"{where} has a single column, {shown(header[0])}: "
+            f"separate its fields by {wanted}, as its suffix says."
+        )
+    return header
+
+
+def _check_widths(lines: pl.LazyFrame, delimiter: str, width: int, where: str) -> bool:
+    """Refuse a line with too few or too many fields; tell whether there are blank lines.
+
+    Delimiters within quotes do not count. Where a quoted field runs over several lines, lines are
+    not rows and nothing is refused.
+    """
+    line = pl.col("line")
+    unquoted = line.str.replace_all(r'"[^"]*"', "")
+    fields = unquoted.str.count_matches(delimiter, literal=True) + 1
+    found = (
+        lines.select(
+            blank=line == "",
+            row=(line != "").cum_sum() - 1,
+            fields=fields,
+            ragged=(fields != width) & (line != ""),
+            runs_on=unquoted.str.contains('"', literal=True),
+        )
+        .select(
+            pl.col("blank", "runs_on").any(),
+            pl.col("row", "fields").filter(pl.col("ragged")).first(),
+        )
+        .collect(engine="streaming")
+        .row(0, named=True)
+    )
+    if found["row"] is not None and not found["runs_on"]:
+        raise InputError(
+            f"{where}: row {found['row']:,} does not match the header (fields: {found['fields']}, "
+            f"not {width}): correct the row, and quote fields that contain the separator."
+        )
+    return bool(found["blank"])

@@ -1,0 +1,94 @@
+"""Data frames of any library that narwhals knows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import polars as pl
+
+from crossed_jax.errors import InputError, escaped, shown
+from crossed_jax.tables.checks import check_columns, reading
+
+
+def read_frame(table: Any, names: Sequence[str], where: str) -> pl.LazyFrame:
+    """Read the needed columns of a data frame; the first is the response, the others are labels."""
+    with reading(where, "a table"):
+        try:
+            frame = nw.from_native(table)
+            columns = frame.collect_schema().names()
+        except nw.exceptions.DuplicateError:
+            raise InputError(
+                f"{where} has columns that share a name: rename all but one of them."
+            ) from None
+        except TypeError:
+            raise InputError(
+                f"cannot read a table from an object of type {type(table).__name__}: "
+                "give a path, or a pandas, polars or pyarrow data frame."
+            ) from None
+        columns = list(map(str, columns))
+        check_columns(columns, names, where)
+        if isinstance(frame, nw.LazyFrame):
+            frame, columns = frame.select(*names).collect(backend="polars"), list(names)
+        return pl.DataFrame(
+            {
+                name: _to_polars(
+                    frame[:, columns.index(name)].alias(name), where, is_label=name != names[0]
+                )
+                for name in names
+            }
+        ).lazy()
+
+
+def _to_polars(column: nw.Series[Any], where: str, *, is_label: bool) -> pl.Series:
+    """Convert a column, keeping the order of its categories as a polars Enum."""
+    if column.implementation.is_polars():
+        return column.to_native()
+    named = f"{where}: column {shown(column.name)}"
+    try:
+        if is_label and column.implementation.is_pandas():
+            column = _spelled_out(column)
+        converted = _converted(column)
+    except NotImplementedError:
+        kind = getattr(column.to_native(), "dtype", column.dtype)
+        raise InputError(
+            f"{named} has type {escaped(kind)}, which cannot be read: convert it to numbers or to "
+            "text."
+        ) from None
+    except OverflowError:
+        raise InputError(
+            f"{named} has a number that is out of range: rescale it, or convert it to text."
+        ) from None
+    except (TypeError, ValueError, pl.exceptions.PolarsError):
+        raise InputError(
+            f"{named} mixes values of several kinds: convert it to numbers or to text."
+        ) from None
+    if isinstance(column.dtype, nw.Categorical | nw.Enum):
+        categories = pl.Series(column.cat.get_categories().to_list()).cast(pl.String)
+        converted = converted.cast(pl.String).cast(pl.Enum(categories))
+    return converted
+
+
+def _converted(column: nw.Series[Any]) -> pl.Series:
+    try:
+        return column.to_polars()
+    except (ImportError, OverflowError):  # pandas text without pyarrow; integers of any size
+        values = zip(column.to_list(), column.is_null().to_list(), strict=True)
+        plain = [None if missing else value for value, missing in values]
+        converted = pl.Series(column.name, plain, strict=False)
+        if converted.null_count() > plain.count(None):
+            raise OverflowError from None
+        return converted
+
+
+def _spelled_out(column: nw.Series[Any]) -> nw.Series[Any]:
+    """Turn labels of the kinds that pandas alone has into text, and leave others as they are."""
+    native = column.to_native()
+    categorical = isinstance(column.dtype, nw.Categorical | nw.Enum)
+    kind = native.cat.categories.dtype if categorical else native.dtype
+    if not str(kind).startswith(("interval", "period", "timedelta")):
+        return column
+    if categorical:
+        native = native.cat.rename_categories(str)
+    else:
+        native = native.map(str, na_action="ignore")
+    return nw.from_native(native, series_only=True)
