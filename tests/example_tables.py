@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from crossed_jax.models.collapsed.back_substitution import effects_at
-from crossed_jax.models.parameterization import ModelData, model_data_of
+from crossed_jax.models.noise import NOISES
+from crossed_jax.models.parameterization import ModelData
+from crossed_jax.models.parts import model_data_of
 from crossed_jax.models.priors import Priors
 from crossed_jax.statistics.cells import cells_of
 from crossed_jax.statistics.point_estimate import estimate
@@ -73,9 +74,14 @@ def _simulate(
 
 
 def model_data_for(
-    data: CrossedData, priors: Priors, centering: tuple[bool | None, ...] | None = None
+    data: CrossedData,
+    priors: Priors,
+    centering: tuple[bool | None, ...] | None = None,
+    noise: str = "normal",
 ) -> ModelData:
     """Give what the forms that sample effects are given."""
     cells = cells_of(data)
-    point, effect_sds = effects_at(cells, priors, estimate(cells))
-    return model_data_of(cells, priors, point, effect_sds, centering)
+    part = NOISES[noise]
+    priors = priors._replace(others={**part.priors, **priors.others})
+    wanted = centering or (None,) * len(data.factors)
+    return model_data_of(data, cells, priors, estimate(cells), part, wanted)

@@ -16,7 +16,7 @@ from example_tables import model_data_for, table
 from scipy import stats
 
 from crossed_jax.fitting import draw_effects
-from crossed_jax.models import sum_to_zero
+from crossed_jax.models import normal, sum_to_zero
 from crossed_jax.models.collapsed import back_substitution, balanced
 from crossed_jax.models.priors import Priors
 from crossed_jax.sampling import nuts
@@ -92,7 +92,10 @@ def stacked(problems):
 
 
 def draws_of_sum_to_zero(tables):
-    return batched_draws(sum_to_zero.FORM, stacked([model_data_for(t, PRIORS) for t in tables]))
+    return batched_draws(
+        parameterization_of(sum_to_zero.TERMS, normal.NOISE),
+        stacked([model_data_for(t, PRIORS) for t in tables]),
+    )
 
 
 def draws_of_collapsed(tables, collapse):

@@ -8,7 +8,6 @@ from example_tables import balanced
 import crossed_jax as cj
 from crossed_jax.errors import InputError
 from crossed_jax.models.offset import add_offset, offset_of, subtract_offset
-from crossed_jax.models.parameterization import Quantities
 from crossed_jax.models.priors import scaled_priors
 
 FAR = 2.0**43
@@ -40,14 +39,20 @@ def test_what_has_the_offset_in_it_gets_it_back():
     expected = scaled_priors(measured).factor_means
     assert [mean.loc for mean in priors.factor_means] == pytest.approx([m.loc for m in expected])
     levels = np.zeros((1, 3)), np.zeros((1, 4))
-    drawn = Quantities(np.ones(1), np.zeros(1), levels, np.ones((1, 2)), np.zeros((1, 2)), levels)
+    drawn = {
+        "intercept": np.zeros(1),
+        "{factor}_effect": levels,
+        "{factor}_mean": (np.zeros(1), np.zeros(1)),
+        "{factor}_intercept": levels,
+        "sigma": np.ones(1),
+    }
     restored = add_offset(drawn, 6.0)
-    np.testing.assert_array_equal(restored.intercept, [6.0])
-    np.testing.assert_array_equal(restored.factor_means, [[3.0, 3.0]])
-    for before, after in zip(levels, restored.factor_intercepts, strict=True):
+    np.testing.assert_array_equal(restored["intercept"], [6.0])
+    np.testing.assert_array_equal(restored["{factor}_mean"], [[3.0], [3.0]])
+    for before, after in zip(levels, restored["{factor}_intercept"], strict=True):
         np.testing.assert_array_equal(after, before + 3.0)
-    assert restored.effects is levels
-    assert add_offset(drawn._replace(factor_means=None), 6.0).factor_intercepts is levels
+    assert restored["{factor}_effect"] is levels
+    assert restored["sigma"] is drawn["sigma"]
 
 
 def test_a_response_near_zero_is_measured_from_zero():

@@ -10,21 +10,20 @@ from example_tables import balanced
 
 from crossed_jax.errors import InputError
 from crossed_jax.models import priors as priors_module
+from crossed_jax.models.distributions import log_density_of_log, within
 from crossed_jax.models.priors import (
     Priors,
     describe_priors,
-    log_density_of_log_sd,
     post_priors,
     resolve_priors,
     scaled_priors,
-    within,
 )
 
 DATA = balanced((3, 4), 2, sds=(1, 1), sigma=1, intercept=100.0)
 
 
 def test_post_priors_are_those_posted():
-    priors = resolve_priors("post", DATA)
+    priors = resolve_priors("post", DATA, {})
     assert [(p.loc, p.scale) for p in priors.factor_means] == [(0.0, 5.0)] * 2
     assert all(p.rate == 1.0 for p in (*priors.factor_sds, priors.sigma))
 
@@ -65,7 +64,7 @@ NORMAL, EXPONENTIAL = dist.Normal(0.0, 1.0), dist.Exponential(1.0)
 )
 def test_priors_that_make_no_sense_are_refused(priors, message):
     with pytest.raises(InputError, match=message):
-        resolve_priors(priors, DATA)
+        resolve_priors(priors, DATA, {})
 
 
 NAN, INF = float("nan"), float("inf")
@@ -90,7 +89,7 @@ NAN, INF = float("nan"), float("inf")
 def test_priors_of_an_sd_that_make_no_sense_are_told(prior):
     priors = Priors((NORMAL,) * 2, (EXPONENTIAL, prior), EXPONENTIAL)
     with pytest.raises(InputError, match=r"prior of b_sd is .*: [^:]+\.$"):
-        resolve_priors(priors, DATA)
+        resolve_priors(priors, DATA, {})
 
 
 @pytest.mark.parametrize(
@@ -110,7 +109,7 @@ def test_priors_of_an_sd_that_make_no_sense_are_told(prior):
 def test_priors_of_a_mean_that_make_no_sense_are_told(loc, scale):
     means = (priors_module.Normal(loc, scale), NORMAL)
     with pytest.raises(InputError, match=r"prior of a_mean is .*: [^:]+\.$"):
-        resolve_priors(Priors(means, (EXPONENTIAL,) * 2, EXPONENTIAL), DATA)
+        resolve_priors(Priors(means, (EXPONENTIAL,) * 2, EXPONENTIAL), DATA, {})
 
 
 @pytest.mark.parametrize(
@@ -118,7 +117,9 @@ def test_priors_of_a_mean_that_make_no_sense_are_told(loc, scale):
 )
 def test_a_traced_parameter_is_told(prior):
     def resolve(parameter):
-        resolve_priors(Priors((NORMAL,) * 2, (prior(parameter), EXPONENTIAL), EXPONENTIAL), DATA)
+        resolve_priors(
+            Priors((NORMAL,) * 2, (prior(parameter), EXPONENTIAL), EXPONENTIAL), DATA, {}
+        )
         return parameter
 
     with pytest.raises(InputError, match="prior of a_sd"):
@@ -127,7 +128,7 @@ def test_a_traced_parameter_is_told(prior):
 
 def test_numbers_of_numpy_and_jax_are_parameters():
     ours, means = priors_module.Exponential(np.float32(2)), priors_module.Normal(jnp.zeros(()), 5)
-    resolved = resolve_priors(Priors((means,) * 2, [ours, EXPONENTIAL], EXPONENTIAL), DATA)
+    resolved = resolve_priors(Priors((means,) * 2, [ours, EXPONENTIAL], EXPONENTIAL), DATA, {})
     assert resolved.factor_sds[0] == (2.0,)
     assert [type(x) for x in (*resolved.factor_means[0], *resolved.factor_sds[0])] == [float] * 3
     json.dumps(describe_priors(resolved, DATA, "custom"))
@@ -144,8 +145,8 @@ BOUNDED = {
 
 @pytest.mark.parametrize(("prior", "low", "high"), BOUNDED.values(), ids=BOUNDED.keys())
 def test_a_density_ends_where_its_support_does(prior, low, high):
-    resolve_priors(Priors((NORMAL,) * 2, (prior, EXPONENTIAL), prior), DATA)
-    log_density = jax.jit(jax.value_and_grad(partial(log_density_of_log_sd, prior)))
+    resolve_priors(Priors((NORMAL,) * 2, (prior, EXPONENTIAL), prior), DATA, {})
+    log_density = jax.jit(jax.value_and_grad(partial(log_density_of_log, prior)))
     for sd in (1e-8, 0.1, 0.3, 0.7, 0.9, 1.5, 3.0):
         value, slope = log_density(np.log(sd))
         if low <= sd <= high:

@@ -15,7 +15,6 @@ import numpy as np
 import xarray as xr
 
 from crossed_jax.errors import InputError
-from crossed_jax.models.parameterization import Quantities
 from crossed_jax.results.draws_file import drawing_to
 from crossed_jax.results.output import write_tree
 from crossed_jax.tables.simulate import simulate_screen
@@ -40,7 +39,7 @@ def write(kind, path):
         write_tree(TREE, path)
         return
     with drawing_to(path, DATA, 4, 500) as file:
-        file.keep(0, Quantities(*[None] * len(Quantities._fields))._replace(effects=EFFECTS))
+        file.keep(0, {"{factor}_effect": EFFECTS})
         file.finish(TREE)
 
 

@@ -8,9 +8,9 @@ import xarray as xr
 from example_tables import table
 
 from crossed_jax.errors import InputError
-from crossed_jax.models.parameterization import Quantities
 from crossed_jax.models.priors import Priors
 from crossed_jax.results.predict import posterior_predictive, prior_predictive
+from crossed_jax.results.record import describe_table
 from crossed_jax.results.tree import to_datatree
 from crossed_jax.sampling.chunks import Statistics
 from crossed_jax.tables.crossed_data import CrossedData, Factor
@@ -29,14 +29,15 @@ def fitted(num_chains=2, num_draws=5000, noise=True, seed=0):
         draws = rng.normal(size=(*shape, size))
         return draws - draws.mean(-1, keepdims=True)
 
-    draws = Quantities(
-        intercept=rng.normal(size=shape),
-        effects=(centred(3), centred(2)),
-        sigma=np.exp(rng.normal(size=shape)) if noise else np.zeros(shape),
-        factor_sds=np.exp(rng.normal(size=(*shape, 2))),
-    )
+    draws = {
+        "intercept": rng.normal(size=shape),
+        "{factor}_effect": (centred(3), centred(2)),
+        "sigma": np.exp(rng.normal(size=shape)) if noise else np.zeros(shape),
+        "{factor}_sd": tuple(np.exp(rng.normal(size=(2, *shape)))),
+    }
     statistics = Statistics(*(np.zeros(shape) for _ in Statistics._fields))
-    return to_datatree(draws, statistics, DATA, {"parameterization": "sum_to_zero"})
+    attributes = {"parameterization": "sum_to_zero"} | describe_table(DATA, ())
+    return to_datatree(draws, statistics, attributes, DATA)
 
 
 def expectation(tree, gene=GENE, line=LINE):

@@ -11,8 +11,8 @@ from truth import dense_design, log_marginal
 
 import crossed_jax.results.tree
 from crossed_jax.errors import InputError
-from crossed_jax.models.parameterization import Quantities
 from crossed_jax.models.priors import Priors, describe_priors, post_priors
+from crossed_jax.results.record import describe_table
 from crossed_jax.results.tree import factor_names, original_coordinates, to_datatree
 from crossed_jax.sampling.chunks import Statistics
 from crossed_jax.tables.crossed_data import CrossedData, Factor
@@ -38,20 +38,24 @@ def quantities(shape, levels, *, sds, intercept=0.5, original=False, seed=0):
     rng = np.random.default_rng(seed)
     effects = [rng.normal(size=(*shape, size)) for size in levels]
     effects = tuple(effect - effect.mean(-1, keepdims=True) for effect in effects)
-    return Quantities(
-        intercept=np.broadcast_to(intercept, shape),
-        effects=effects,
-        sigma=np.full(shape, 0.3),
-        factor_sds=None if sds is None else np.broadcast_to(sds, (*shape, len(levels))),
-        factor_means=rng.normal(size=(*shape, len(levels))) if original else None,
-        factor_intercepts=tuple(effect + 1 for effect in effects) if original else None,
-    )
+    drawn = {
+        "intercept": np.broadcast_to(intercept, shape),
+        "sigma": np.full(shape, 0.3),
+        "{factor}_effect": effects,
+    }
+    if sds is not None:
+        drawn["{factor}_sd"] = tuple(np.broadcast_to(sd, shape) for sd in sds)
+    if original:
+        drawn["{factor}_mean"] = tuple(rng.normal(size=(len(levels), *shape)))
+        drawn["{factor}_intercept"] = tuple(effect + 1 for effect in effects)
+    return drawn
 
 
 def tree_of(draws, data=DATA, parameterization="sum_to_zero", priors=None, moments=None):
     described = describe_priors(priors or post_priors(len(data.factors)), data, "post")
     attributes = {"parameterization": parameterization, "priors": described, "seed": 7}
-    return to_datatree(draws, statistics(draws.intercept.shape), data, attributes, moments)
+    attributes |= describe_table(data, ())
+    return to_datatree(draws, statistics(draws["intercept"].shape), attributes, data, moments)
 
 
 # to_datatree
@@ -250,12 +254,12 @@ def test_original_coordinates_follow_the_dense_posterior():
     )
     _, slices = dense_design(DATA_3)
     alphas = [levels[..., which] for which in slices]
-    draws = Quantities(
-        intercept=sum(alpha.mean(-1) for alpha in alphas),
-        effects=tuple(alpha - alpha.mean(-1, keepdims=True) for alpha in alphas),
-        sigma=np.full((1, NUM_DRAWS), 0.3),
-        factor_sds=np.broadcast_to(SDS_3, (1, NUM_DRAWS, 3)),
-    )
+    draws = {
+        "intercept": sum(alpha.mean(-1) for alpha in alphas),
+        "{factor}_effect": tuple(alpha - alpha.mean(-1, keepdims=True) for alpha in alphas),
+        "{factor}_sd": tuple(np.full((1, NUM_DRAWS), sd) for sd in SDS_3),
+        "sigma": np.full((1, NUM_DRAWS), 0.3),
+    }
     tree = original_coordinates(tree_of(draws, DATA_3, priors=PRIORS_3), seed=1)
     found = columns(tree["posterior"], *names_of("mean"), *names_of("intercept"))
     assert_moments(found, mean, covariance)
