@@ -18,6 +18,7 @@ from scipy import stats
 from crossed_jax.fitting import draw_effects
 from crossed_jax.models import normal, sum_to_zero
 from crossed_jax.models.collapsed import back_substitution, balanced
+from crossed_jax.models.parts import parameterization_of
 from crossed_jax.models.priors import Priors
 from crossed_jax.sampling import nuts
 from crossed_jax.sampling.warmup import schedule

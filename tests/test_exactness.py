@@ -7,7 +7,7 @@ from truth import posterior_by_quadrature, standardized_errors
 
 from crossed_jax.fitting import fit
 from crossed_jax.models.priors import post_priors
-from crossed_jax.results.tree import original_coordinates
+from crossed_jax.results.original_coordinates import original_coordinates
 
 # well informed; unbalanced and weak (3 x 4 levels, one row a cell or none); an SD that is zero
 CASES = {

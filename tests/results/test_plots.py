@@ -8,8 +8,8 @@ from matplotlib import pyplot as plt
 from synthetic_tree import synthetic_tree
 
 from crossed_jax.results import plots
+from crossed_jax.results.original_coordinates import original_coordinates
 from crossed_jax.results.output import write_tree
-from crossed_jax.results.tree import original_coordinates
 
 THREE = {"gene": 3, "line": 10, "batch": 4}
 

@@ -12,8 +12,9 @@ from truth import dense_design, log_marginal
 import crossed_jax.results.tree
 from crossed_jax.errors import InputError
 from crossed_jax.models.priors import Priors, describe_priors, post_priors
+from crossed_jax.results.original_coordinates import original_coordinates
 from crossed_jax.results.record import describe_table
-from crossed_jax.results.tree import factor_names, original_coordinates, to_datatree
+from crossed_jax.results.tree import factor_names, to_datatree
 from crossed_jax.sampling.chunks import Statistics
 from crossed_jax.tables.crossed_data import CrossedData, Factor
 from crossed_jax.tables.names import check_names
