@@ -14,7 +14,7 @@ import polars as pl
 import xarray as xr
 
 from crossed_jax.fitting import ParameterizationName, fit
-from crossed_jax.results.diagnostics import convergence
+from crossed_jax.results.convergence import convergence
 from crossed_jax.results.tree import factor_names
 from crossed_jax.tables.data import CrossedData
 

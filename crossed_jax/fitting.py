@@ -66,7 +66,7 @@ FORMS: dict[str, Parameterization] = {
 
 MOST_RUNS = 6
 LEAST_NOISE = 1e-6  # of the response's spread
-NEEDED_AFTERWARDS = ("crossed_jax.results.tree", "crossed_jax.results.diagnostics")
+NEEDED_AFTERWARDS = ("crossed_jax.results.tree", "crossed_jax.results.verdict")
 
 
 class Sampled(NamedTuple):

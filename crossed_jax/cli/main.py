@@ -228,9 +228,10 @@ def _write_fit(
     seconds: dict[str, float],
     figures: bool,
 ) -> tuple[Any, dict[str, str | Exception]]:
-    from crossed_jax.results.diagnostics import convergence, diagnose
+    from crossed_jax.results.convergence import convergence
     from crossed_jax.results.output import run_record, write_csv, write_json, write_tree
     from crossed_jax.results.summaries import effects, variance_components
+    from crossed_jax.results.verdict import diagnose
 
     clock = time.perf_counter()
     statistics = convergence(tree)

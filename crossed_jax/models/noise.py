@@ -36,6 +36,6 @@ NORMAL = Noise(
 )
 
 
-def noise_of(attributes: Mapping[str, Any]) -> Noise:
+def noise_of(attributes: Mapping[Any, Any]) -> Noise:
     """Give the noise of a fit by the attributes of its tree."""
     return NORMAL

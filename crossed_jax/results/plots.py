@@ -20,7 +20,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from crossed_jax.results.diagnostics import convergence
+from crossed_jax.results.convergence import convergence
 from crossed_jax.results.summaries import effect_moments
 from crossed_jax.results.tree import factor_names
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from crossed_jax.arguments import real_number
 from crossed_jax.errors import InputError
-from crossed_jax.results.diagnostics import Convergence, convergence
+from crossed_jax.results.convergence import Convergence, convergence
 from crossed_jax.results.tree import factor_names, require_fit
 from crossed_jax.sampling.ess import by_blocks, quantile_of_sorted
 from crossed_jax.tables.names import of_factor
@@ -40,7 +40,7 @@ def effects(
     interval
         Probability inside the equal-tailed interval.
     statistics
-        What `diagnostics.convergence` gave for this tree, if it was called already.
+        What `convergence` gave for this tree, if it was called already.
 
     Returns
     -------

@@ -8,8 +8,10 @@ import pytest
 import xarray as xr
 from synthetic_tree import post_priors, synthetic_tree
 
-from crossed_jax.results.diagnostics import convergence, diagnose, find_ridge
+from crossed_jax.results.convergence import convergence
+from crossed_jax.results.ridge import find_ridge
 from crossed_jax.results.summaries import effects
+from crossed_jax.results.verdict import diagnose
 from crossed_jax.sampling.ess import TAILS
 
 
@@ -219,7 +221,7 @@ def test_the_ridge_is_a_warning_when_walked_and_a_reason_when_not():
     diagnosis = diagnose(tree)
     assert diagnosis.converged
     (sentence,) = diagnosis.warnings
-    assert "--parameterization sum_to_zero" in sentence
+    assert "parameterization='sum_to_zero'" in sentence
     assert "crossed_jax.original_coordinates" in sentence
 
     edit(tree, "sample_stats", "reached_max_treedepth", put(0, True))
@@ -241,7 +243,7 @@ def test_no_ridge_where_none_is_sampled():
 def test_penicillin_in_millimetres_quarrels_with_the_post_s_priors():
     tree, _ = synthetic_tree({"plate": 24, "sample": 6}, replicates=1, shift=22.97)
     (warning,) = diagnose(tree).warnings
-    assert "--priors scaled" in warning
+    assert "priors='scaled'" in warning
     assert "the intercept's posterior mean 23 is 3.2 prior SDs" in warning
     assert diagnose(tree).converged
 
@@ -291,7 +293,7 @@ def test_scaled_priors_are_not_sent_to_scaled_priors():
     priors = post_priors(["gene", "cell_line"]) | {"name": "scaled"}
     tree.attrs["priors"] = json.dumps(priors)
     (warning,) = diagnose(tree).warnings
-    assert "--priors scaled" not in warning
+    assert "priors='scaled'" not in warning
 
 
 def test_design_matrix_is_diagnosed_without_factor_sds():
@@ -312,7 +314,7 @@ def test_notes_are_passed_on_and_everything_is_json():
 def test_statistics_given_are_not_computed_again(monkeypatch):
     tree, _ = synthetic_tree()
     statistics, expected = convergence(tree), diagnose(tree)
-    monkeypatch.setattr("crossed_jax.results.diagnostics.convergence", None)
+    monkeypatch.setattr("crossed_jax.results.verdict.convergence", None)
     assert diagnose(tree, statistics) == expected
 
 

@@ -5,7 +5,7 @@ import xarray as xr
 from scipy.stats import norm
 from synthetic_tree import synthetic_tree
 
-from crossed_jax.results.diagnostics import convergence
+from crossed_jax.results.convergence import convergence
 from crossed_jax.results.summaries import effect_moments, effects, variance_components
 
 EFFECT_COLUMNS = [
