@@ -7,10 +7,10 @@ if TYPE_CHECKING:
     from crossed_jax.errors import InputError
     from crossed_jax.fitting import fit
     from crossed_jax.models.priors import Priors
-    from crossed_jax.results.diagnostics import diagnose
     from crossed_jax.results.original_coordinates import original_coordinates
     from crossed_jax.results.predict import posterior_predictive, prior_predictive
     from crossed_jax.results.summaries import effects, variance_components
+    from crossed_jax.results.verdict import diagnose
     from crossed_jax.tables.crossed_data import CrossedData
     from crossed_jax.tables.examples import penicillin
     from crossed_jax.tables.read import read_table
@@ -36,7 +36,7 @@ _HOMES = {
     "CrossedData": "tables.crossed_data",
     "InputError": "errors",
     "Priors": "models.priors",
-    "diagnose": "results.diagnostics",
+    "diagnose": "results.verdict",
     "effects": "results.summaries",
     "fit": "fitting",
     "original_coordinates": "results.original_coordinates",

@@ -14,9 +14,10 @@ import polars as pl
 import xarray as xr
 
 from crossed_jax.fitting import ParameterizationName, fit
-from crossed_jax.results.diagnostics import convergence
+from crossed_jax.results.convergence import convergence
 from crossed_jax.results.tree import factor_names
 from crossed_jax.tables.crossed_data import CrossedData
+from crossed_jax.tables.names import of_factor
 
 # what the post tells: 557 s, and "fewer than 10% effective" of 8,000 draws
 POST_SECONDS, POST_ESS = 557.0, 800.0
@@ -56,7 +57,7 @@ def identified(tree: xr.DataTree) -> list[str]:
     """Names of the variables that the data identify, which every form has (SDs but for one)."""
     names = ["intercept", "sigma"]
     for factor in factor_names(tree):
-        names += [f"{factor}_effect", f"{factor}_sd"]
+        names += [of_factor(factor, "effect"), of_factor(factor, "sd")]
     return [name for name in names if name in tree["posterior"].data_vars]
 
 

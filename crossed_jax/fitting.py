@@ -55,7 +55,7 @@ ParameterizationName = Literal["auto", "original", "design_matrix", "sum_to_zero
 KeepEffects = Literal["draws", "summary"]
 
 MOST_RUNS = 6
-NEEDED_AFTERWARDS = ("crossed_jax.results.tree", "crossed_jax.results.diagnostics")
+NEEDED_AFTERWARDS = ("crossed_jax.results.tree", "crossed_jax.results.verdict")
 
 
 class Table(NamedTuple):

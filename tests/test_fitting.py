@@ -14,7 +14,7 @@ import crossed_jax as cj
 from crossed_jax.demo import identified
 from crossed_jax.models.distributions import Exponential, Normal
 from crossed_jax.models.priors import Priors, post_priors, scaled_priors
-from crossed_jax.results.diagnostics import convergence
+from crossed_jax.results.convergence import convergence
 
 HALF = dist.HalfNormal(1.0)
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="../shared is not beside the clone")

@@ -15,7 +15,7 @@ from crossed_jax.cli.progress import progress
 if TYPE_CHECKING:
     import xarray as xr
 
-    from crossed_jax.results.diagnostics import Diagnosis
+    from crossed_jax.results.verdict import Diagnosis
     from crossed_jax.tables.crossed_data import CrossedData
 
 POSTERIOR = "posterior.nc"
@@ -97,9 +97,10 @@ def _write(
     seconds: dict[str, float],
     figures: bool,
 ) -> tuple["Diagnosis", LeftOut]:
-    from crossed_jax.results.diagnostics import convergence, diagnose
+    from crossed_jax.results.convergence import convergence
     from crossed_jax.results.output import run_record, write_csv, write_json, write_tree
     from crossed_jax.results.summaries import effects, variance_components
+    from crossed_jax.results.verdict import diagnose
 
     clock = time.perf_counter()
     statistics = convergence(tree)

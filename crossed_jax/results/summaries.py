@@ -6,8 +6,9 @@ posterior mean of
 
 .. math:: \frac{\sigma_k^2}{\sum_j \sigma_j^2},
 
-the sum running over the SD of each factor and the residual :math:`\sigma`: a mean of ratios, draw
-by draw, so that the shares add up to one.
+the sum running over the SD of each factor and the noise, whose :math:`\sigma^2` is the variance of
+one response about its expectation: a mean of ratios, draw by draw, so that the shares add up to
+one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import numpy as np
 
 from crossed_jax.arguments import real_number
 from crossed_jax.errors import InputError
-from crossed_jax.results.diagnostics import Convergence, convergence
+from crossed_jax.models.noise import noise_of
+from crossed_jax.results.convergence import Convergence, convergence
 from crossed_jax.results.tree import factor_names, require_fit
 from crossed_jax.sampling.ess import by_blocks, quantile_of_sorted
 from crossed_jax.tables.names import of_factor
@@ -40,7 +42,7 @@ def effects(
     interval
         Probability inside the equal-tailed interval.
     statistics
-        What `diagnostics.convergence` gave for this tree, if it was called already.
+        What `convergence` gave for this tree, if it was called already.
 
     Returns
     -------
@@ -65,11 +67,11 @@ def effects(
     constant = tree["constant_data"].to_dataset()
     factors = factor_names(tree)
     if statistics is None:
-        names = [f"{factor}_effect" for factor in factors]
+        names = [of_factor(factor, "effect") for factor in factors]
         statistics = convergence(tree, names)
     tables = []
     for factor in factors:
-        name = f"{factor}_effect"
+        name = of_factor(factor, "effect")
         levels = [str(level) for level in constant[factor].values]
         unknown = np.full(len(levels), np.nan)
         tables.append(
@@ -94,12 +96,12 @@ def effect_moments(tree: xr.DataTree, factor: str, interval: float = 0.95) -> di
     exact = {}
     if "effect_moments" in tree.children:
         known = tree["effect_moments"].to_dataset()
-        exact = {"mean": known[f"{factor}_mean"].values, "sd": known[f"{factor}_sd"].values}
-    if f"{factor}_effect" in posterior:
-        draws = posterior[f"{factor}_effect"].transpose("chain", "draw", factor)
+        exact = {name: known[of_factor(factor, name)].values for name in ("mean", "sd")}
+    if of_factor(factor, "effect") in posterior:
+        draws = posterior[of_factor(factor, "effect")].transpose("chain", "draw", factor)
         return _moments(draws, interval) | exact
     _check_interval(interval)
-    return exact | _interval(known[f"{factor}_quantile"], interval)
+    return exact | _interval(known[of_factor(factor, "quantile")], interval)
 
 
 def _interval(quantiles: xr.DataArray, interval: float) -> dict[str, np.ndarray]:
@@ -117,7 +119,7 @@ def _interval(quantiles: xr.DataArray, interval: float) -> dict[str, np.ndarray]
 
 
 def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFrame:
-    """Tabulate the SD of each factor and of the residual.
+    """Tabulate the SD of each factor and of the noise.
 
     Parameters
     ----------
@@ -129,10 +131,10 @@ def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFra
     Returns
     -------
     polars.DataFrame
-        One row per factor and a last one, ``sigma``, for the residual: component, sd_mean, sd_sd,
-        lower, upper (in units of the response), share_of_variance. The ``design_matrix`` form
-        gives its effects a fixed prior and so has no factor SDs: its table has the row ``sigma``
-        alone, whose share, of a total that is not defined, is null.
+        One row per factor, and last the noise's own, ``sigma``: component, sd_mean, sd_sd, lower,
+        upper (in units of the response), share_of_variance. Shares are null where the total is not
+        defined: the ``design_matrix`` form gives its effects a fixed prior and so has no factor
+        SDs, and noise of few degrees of freedom has no finite variance.
 
     Raises
     ------
@@ -143,20 +145,30 @@ def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFra
 
     require_fit(tree, "variance_components")
     posterior = tree["posterior"].to_dataset()
-    factors = [f for f in factor_names(tree) if f"{f}_sd" in posterior]
-    names = [*(f"{factor}_sd" for factor in factors), "sigma"]
-    sds = np.stack([posterior[name].transpose("chain", "draw").values for name in names], -1)
-    moments = _moments(sds, interval)
-    variances = sds**2
-    shares = (variances / variances.sum(-1, keepdims=True)).mean((0, 1))
+
+    def drawn(name: str) -> np.ndarray:
+        return posterior[name].transpose("chain", "draw").values
+
+    noise = noise_of(tree.attrs)
+    of_noise = {quantity.name: drawn(quantity.name) for quantity in noise.quantities}
+    factors = [factor for factor in factor_names(tree) if of_factor(factor, "sd") in posterior]
+    sds = {factor: drawn(of_factor(factor, "sd")) for factor in factors}
+    variances = np.stack([*(sd**2 for sd in sds.values()), noise.variance(of_noise)], -1)
+    sds |= {q.name: of_noise[q.name] for q in noise.quantities if q.in_unit}
+    moments = _moments(np.stack([*sds.values()], -1), interval)
+    shares: list[float | None] = [None] * len(sds)
+    if factors and not np.isinf(variances).any():
+        total = variances.sum(-1, keepdims=True)
+        found = (variances / total).mean((0, 1)).tolist()
+        shares[: len(found)] = found  # the noise's as a whole is that of its first row
     return pl.DataFrame(
         {
-            "component": [*factors, "sigma"],
+            "component": list(sds),
             "sd_mean": moments["mean"],
             "sd_sd": moments["sd"],
             "lower": moments["lower"],
             "upper": moments["upper"],
-            "share_of_variance": pl.Series(shares if factors else [None], dtype=pl.Float64),
+            "share_of_variance": pl.Series(shares, dtype=pl.Float64),
         }
     )
 

@@ -4,6 +4,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
+from heavy_noise import with_heavy_noise
 from matplotlib import pyplot as plt
 from synthetic_tree import synthetic_tree
 
@@ -150,6 +151,14 @@ def test_hyperparameters_of_a_design_matrix_are_the_intercept_and_the_residual()
     tree, _ = synthetic_tree(parameterization="design_matrix")
     figure = plots.hyperparameters(tree)
     assert [ax.get_title() for ax in figure.axes] == ["intercept", "residual SD"]
+
+
+def test_hyperparameters_have_a_panel_for_each_quantity_of_the_noise(monkeypatch):
+    tree, _ = synthetic_tree()
+    nu = np.random.default_rng(0).gamma(2, 10, size=(4, 250))
+    figure = plots.hyperparameters(with_heavy_noise(tree, nu))
+    panels = {ax.get_title(): ax.get_xlabel() for ax in figure.axes[-2:]}
+    assert panels == {"residual scale": "logfc", "degrees of freedom": ""}
 
 
 def test_predictions_are_drawn_against_each_observation():

@@ -2,10 +2,11 @@ import numpy as np
 import polars as pl
 import pytest
 import xarray as xr
+from heavy_noise import with_heavy_noise
 from scipy.stats import norm
 from synthetic_tree import synthetic_tree
 
-from crossed_jax.results.diagnostics import convergence
+from crossed_jax.results.convergence import convergence
 from crossed_jax.results.summaries import effect_moments, effects, variance_components
 
 EFFECT_COLUMNS = [
@@ -126,6 +127,21 @@ def test_design_matrix_has_a_residual_and_no_shares():
     assert table["component"].to_list() == ["sigma"]
     assert table["share_of_variance"].to_list() == [None]
     assert table.schema["share_of_variance"] == pl.Float64
+
+
+def test_shares_are_of_the_variance_of_the_noise_which_may_be_infinite(monkeypatch):
+    tree = with_heavy_noise(synthetic_tree()[0], 2.5)
+    table = variance_components(tree)
+    assert table["component"].to_list() == ["gene", "cell_line", "sigma"]
+    posterior = tree["posterior"].to_dataset()
+    noise = posterior["sigma"] ** 2 * 5
+    total = posterior["gene_sd"] ** 2 + posterior["cell_line_sd"] ** 2 + noise
+    assert table["share_of_variance"][2] == pytest.approx(float((noise / total).mean()))
+    assert table["sd_mean"][2] == pytest.approx(float(posterior["sigma"].mean()))
+    once = np.where(np.arange(250) == 7, 2.0, 2.5)
+    table = variance_components(with_heavy_noise(tree, once))
+    assert table["share_of_variance"].to_list() == [None] * 3
+    assert table["sd_mean"].null_count() == 0
 
 
 @pytest.mark.parametrize("summarize", [effects, variance_components])

@@ -80,10 +80,11 @@ def test_draws_are_under_their_own_names():
     draws = quantities((2, 5), LEVELS, sds=(0.5, 2.0), original=True)
     posterior = tree_of(draws, parameterization="original")["posterior"]
     for k, factor in enumerate(("gene", "line")):
-        np.testing.assert_array_equal(posterior[f"{factor}_effect"], draws.effects[k])
-        np.testing.assert_array_equal(posterior[f"{factor}_sd"], draws.factor_sds[..., k])
-        np.testing.assert_array_equal(posterior[f"{factor}_mean"], draws.factor_means[..., k])
-        np.testing.assert_array_equal(posterior[f"{factor}_intercept"], draws.factor_intercepts[k])
+        np.testing.assert_array_equal(posterior[f"{factor}_effect"], draws["{factor}_effect"][k])
+        np.testing.assert_array_equal(posterior[f"{factor}_sd"], draws["{factor}_sd"][k])
+        np.testing.assert_array_equal(posterior[f"{factor}_mean"], draws["{factor}_mean"][k])
+        intercepts = draws["{factor}_intercept"][k]
+        np.testing.assert_array_equal(posterior[f"{factor}_intercept"], intercepts)
 
 
 def test_levels_chains_and_draws_are_labelled():
