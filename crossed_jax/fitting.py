@@ -20,11 +20,10 @@ from crossed_jax.arguments import path_of, real_number, seed_number, whole_numbe
 from crossed_jax.errors import InputError, told
 from crossed_jax.files.whole import reason
 from crossed_jax.models import design_matrix, original, sum_to_zero
-from crossed_jax.models.collapsed import back_substitution, balanced
-from crossed_jax.models.collapsed.back_substitution import OutsideBoxError, effects_at
+from crossed_jax.models.collapsed.collapse import OutsideBoxError, collapse, effects_at
 from crossed_jax.models.collapsed.effect_draws import draw_effects, split
-from crossed_jax.models.collapsed.mixture import effect_quantiles
 from crossed_jax.models.collapsed.modes import describe, find_modes, start_in
+from crossed_jax.models.collapsed.quantiles import effect_quantiles
 from crossed_jax.models.offset import add_offset, offset_of, subtract_offset
 from crossed_jax.models.parameterization import (
     CENTERING_EVIDENCE,
@@ -42,6 +41,7 @@ from crossed_jax.sampling.devices import (
     available_devices,
     in_first_process,
 )
+from crossed_jax.sampling.evaluation import evaluate
 from crossed_jax.sampling.identity import computing, exact_priors, table_digest
 from crossed_jax.sampling.memory import check_draws, check_run
 from crossed_jax.sampling.nuts import KEY_KIND
@@ -362,17 +362,13 @@ def _sample_collapsed(
 ) -> Sampled:
     """Sample the SDs, then draw the effects given them."""
     clock = time.perf_counter()
-    collapsed: balanced.Balanced | back_substitution.Collapsed
-    if cells.balanced:
-        collapsed = balanced.collapse(cells, priors, point)
-    else:
-        collapsed = back_substitution.collapse(cells, priors, point)
+    collapsed = collapse(cells, priors, point)
     seconds = {"collapse": time.perf_counter() - clock}
     kept = checkpoint
     for attempt in range(MOST_RUNS):
         lengths = lengths_of(kept)
         clock = time.perf_counter()
-        modes = find_modes(collapsed.form, collapsed.model_data)
+        modes = find_modes(collapsed.form, collapsed.model_data, evaluate)
         shifts = None
         if modes is not None:
             model_data, shifts = start_in(modes, collapsed.model_data, num_chains)
@@ -391,7 +387,7 @@ def _sample_collapsed(
                 effects = collapsed.given(run.draws)
             break
         except OutsideBoxError as outside:
-            collapsed = back_substitution.collapse(cells, priors, point, outside.box)
+            collapsed = collapse(cells, priors, point, outside.box)
             if checkpoint is not None:
                 kept = checkpoint.again(attempt + 1, outside.box.tobytes())
     else:
@@ -403,9 +399,17 @@ def _sample_collapsed(
     clock = time.perf_counter()
     parts = [effects]
     if len(lengths) > 1:
-        parts = [collapsed.given(scales) for scales in split(run.draws, lengths)]
-    draws = draw_effects(
-        effects, seed, cells.num_levels, keep_effects=keep_effects, file=file, parts=parts
+        parts = [collapsed.given(sds) for sds in split(run.draws, lengths)]
+    shape = np.shape(run.draws.sigma)
+    held = keep_effects and file is None
+    arrays = tuple(np.empty((*shape, size)) for size in cells.num_levels) if held else ()
+    written = arrays if file is None else file.effects
+    intercept = draw_effects(parts, seed, written if keep_effects else None)
+    draws = Quantities(
+        sigma=run.draws.sigma,
+        intercept=intercept,
+        effects=arrays,
+        factor_sds=run.draws.factor_sds,
     )
     seconds |= run.seconds | {"effects": time.perf_counter() - clock}
     clock = time.perf_counter()

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from crossed_jax.models.collapsed.back_substitution import effects_at
+from crossed_jax.models.collapsed.collapse import effects_at
 from crossed_jax.models.parameterization import ModelData, model_data_of
 from crossed_jax.models.priors import Priors
-from crossed_jax.statistics.cells import cells_of
-from crossed_jax.statistics.point_estimate import estimate
+from crossed_jax.statistics.cells import Cells, blocks, cells_of
+from crossed_jax.statistics.least_squares import decompose
+from crossed_jax.statistics.point_estimate import Estimate, estimate
 from crossed_jax.tables.data import CrossedData, Factor
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -72,10 +73,15 @@ def _simulate(
     return table(response, *codes)
 
 
+def estimate_of(cells: Cells) -> Estimate:
+    """Estimate everything, as `fit` does."""
+    return estimate(cells, decompose(cells, len(blocks(cells))))
+
+
 def model_data_for(
     data: CrossedData, priors: Priors, centering: tuple[bool | None, ...] | None = None
 ) -> ModelData:
     """Give what the forms that sample effects are given."""
     cells = cells_of(data)
-    point, effect_sds = effects_at(cells, priors, estimate(cells))
+    point, effect_sds = effects_at(cells, priors, estimate_of(cells))
     return model_data_of(cells, priors, point, effect_sds, centering)

@@ -20,7 +20,7 @@ import xarray as xr
 
 from crossed_jax.arguments import seed_number
 from crossed_jax.errors import InputError
-from crossed_jax.models.collapsed.mixture import PROBABILITIES
+from crossed_jax.models.collapsed.quantiles import PROBABILITIES
 from crossed_jax.models.offset import offset_of
 from crossed_jax.models.parameterization import Quantities
 from crossed_jax.sampling.chunks import Statistics
