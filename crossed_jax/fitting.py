@@ -15,11 +15,10 @@ import numpy as np
 from crossed_jax.arguments import path_of
 from crossed_jax.errors import InputError, told
 from crossed_jax.models.centering import checked_centering, describe_centering
-from crossed_jax.models.collapsed import back_substitution, balanced
-from crossed_jax.models.collapsed.back_substitution import OutsideBoxError
+from crossed_jax.models.collapsed.collapse import OutsideBoxError, collapse
 from crossed_jax.models.collapsed.effect_draws import draw_effects, split
-from crossed_jax.models.collapsed.mixture import effect_quantiles
 from crossed_jax.models.collapsed.modes import describe, find_modes, start_in
+from crossed_jax.models.collapsed.quantiles import effect_quantiles
 from crossed_jax.models.distributions import within
 from crossed_jax.models.noise import NOISES, NoiseName
 from crossed_jax.models.offset import add_offset, offset_of, subtract_offset
@@ -35,6 +34,7 @@ from crossed_jax.models.terms import TERMS
 from crossed_jax.sampling.checkpoint import Checkpoint, open_checkpoint
 from crossed_jax.sampling.chunks import Progress, Run, sample
 from crossed_jax.sampling.devices import ChainMethod, available_devices, in_first_process
+from crossed_jax.sampling.evaluation import evaluate
 from crossed_jax.sampling.identity import computing
 from crossed_jax.sampling.memory import check_draws, check_run
 from crossed_jax.sampling.nuts import key_of
@@ -337,17 +337,13 @@ def _sample_collapsed(
     """Sample the SDs, then draw the effects given them."""
     data, cells, priors, point = table
     clock = time.perf_counter()
-    collapsed: balanced.Balanced | back_substitution.Collapsed
-    if cells.balanced:
-        collapsed = balanced.collapse(cells, priors, point)
-    else:
-        collapsed = back_substitution.collapse(cells, priors, point)
+    collapsed = collapse(cells, priors, point)
     seconds = {"collapse": time.perf_counter() - clock}
     kept = checkpoint
     for attempt in range(MOST_RUNS):
         lengths = _lengths(kept, settings)
         clock = time.perf_counter()
-        modes = find_modes(collapsed.form, collapsed.model_data)
+        modes = find_modes(collapsed.form, collapsed.model_data, evaluate)
         shifts = None
         if modes is not None:
             model_data, shifts = start_in(modes, collapsed.model_data, settings.num_chains)
@@ -366,7 +362,7 @@ def _sample_collapsed(
                 effects = collapsed.given(run.draws)
             break
         except OutsideBoxError as outside:
-            collapsed = back_substitution.collapse(cells, priors, point, outside.box)
+            collapsed = collapse(cells, priors, point, outside.box)
             if checkpoint is not None:
                 kept = checkpoint.again(attempt + 1, outside.box.tobytes())
     else:
@@ -379,17 +375,19 @@ def _sample_collapsed(
     keep = keep_effects == "draws"
     parts = [effects]
     if len(lengths) > 1:
-        parts = [collapsed.given(scales) for scales in split(run.draws, lengths)]
-    drawn = draw_effects(
-        effects, settings.seed, cells.num_levels, keep_effects=keep, file=file, parts=parts
-    )
+        parts = [collapsed.given(sds) for sds in split(run.draws, lengths)]
+    shape = np.shape(run.draws.sigma)
+    held = keep and file is None
+    arrays = tuple(np.empty((*shape, size)) for size in cells.num_levels) if held else ()
+    written = arrays if file is None else file.effects
+    intercept = draw_effects(parts, settings.seed, written if keep else None)
     draws = {
-        "intercept": drawn.intercept,
+        "intercept": intercept,
         "{factor}_sd": tuple(np.moveaxis(np.asarray(run.draws.factor_sds), -1, 0)),
         "sigma": run.draws.sigma,
     }
-    if drawn.effects:
-        draws["{factor}_effect"] = drawn.effects
+    if held:
+        draws["{factor}_effect"] = arrays
     seconds |= run.seconds | {"effects": time.perf_counter() - clock}
     clock = time.perf_counter()
     moments = effects.moments()

@@ -8,8 +8,9 @@ from crossed_jax.models.noise import NOISES
 from crossed_jax.models.parameterization import ModelData
 from crossed_jax.models.parts import model_data_of
 from crossed_jax.models.priors import Priors
-from crossed_jax.statistics.cells import cells_of
-from crossed_jax.statistics.point_estimate import estimate
+from crossed_jax.statistics.cells import Cells, blocks, cells_of
+from crossed_jax.statistics.least_squares import decompose
+from crossed_jax.statistics.point_estimate import Estimate, estimate
 from crossed_jax.tables.crossed_data import CrossedData, Factor
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -73,6 +74,11 @@ def _simulate(
     return table(response, *codes)
 
 
+def estimate_of(cells: Cells) -> Estimate:
+    """Estimate everything, as `fit` does."""
+    return estimate(cells, decompose(cells, len(blocks(cells))))
+
+
 def model_data_for(
     data: CrossedData,
     priors: Priors,
@@ -84,4 +90,4 @@ def model_data_for(
     part = NOISES[noise]
     priors = priors._replace(others={**part.priors, **priors.others})
     wanted = centering or (None,) * len(data.factors)
-    return model_data_of(data, cells, priors, estimate(cells), part, wanted)
+    return model_data_of(data, cells, priors, estimate_of(cells), part, wanted)

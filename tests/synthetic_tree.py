@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from scipy.special import ndtri
 
-from crossed_jax.models.collapsed.mixture import PROBABILITIES
+from crossed_jax.models.collapsed.quantiles import PROBABILITIES
 
 SIGMA = 0.05
 SD = 0.5

@@ -5,25 +5,22 @@ table: the rank of each true value among its posterior draws is then uniform. Al
 one compiled function, batched over tables as well as chains.
 """
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-from example_tables import model_data_for, table
+from example_tables import estimate_of, model_data_for, table
 from scipy import stats
 
-from crossed_jax.fitting import draw_effects
 from crossed_jax.models import normal, sum_to_zero
-from crossed_jax.models.collapsed import back_substitution, balanced
+from crossed_jax.models.collapsed.collapse import collapse
+from crossed_jax.models.collapsed.effect_draws import draw_effects
 from crossed_jax.models.parts import parameterization_of
 from crossed_jax.models.priors import Priors
 from crossed_jax.sampling import nuts
 from crossed_jax.sampling.warmup import schedule
 from crossed_jax.statistics.cells import cells_of
-from crossed_jax.statistics.point_estimate import estimate
 
 NUM_TABLES = 300
 NUM_WARMUP, NUM_DRAWS, THIN = 500, 990, 10
@@ -99,21 +96,26 @@ def draws_of_sum_to_zero(tables):
     )
 
 
-def draws_of_collapsed(tables, collapse):
+def draws_of_collapsed(tables):
     cells = [cells_of(table) for table in tables]
-    forms = [collapse(c, PRIORS, estimate(c)) for c in cells]
-    scales = batched_draws(forms[0].form, stacked([form.model_data for form in forms]))
+    forms = [collapse(c, PRIORS, estimate_of(c)) for c in cells]
+    sds = batched_draws(forms[0].form, stacked([form.model_data for form in forms]))
     drawn = []
     for index, form in enumerate(forms):
-        given = form.given(jax.tree.map(lambda x, i=index: x[i][None], scales))
-        drawn.append(draw_effects(given, index, cells[index].num_levels))
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *drawn)
+        given = form.given(jax.tree.map(lambda x, i=index: x[i][None], sds))
+        effects = tuple(np.empty((1, NUM_DRAWS // THIN, size)) for size in LEVELS)
+        intercept = draw_effects([given], index, effects)
+        drawn.append({"intercept": intercept, "{factor}_effect": effects})
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *drawn) | {
+        "{factor}_sd": tuple(np.moveaxis(sds.factor_sds, -1, 0)),
+        "sigma": sds.sigma,
+    }
 
 
 DRAWS = {
     "sum_to_zero": (UNBALANCED, draws_of_sum_to_zero),
-    "collapsed": (UNBALANCED, partial(draws_of_collapsed, collapse=back_substitution.collapse)),
-    "collapsed, balanced": (BALANCED, partial(draws_of_collapsed, collapse=balanced.collapse)),
+    "collapsed": (UNBALANCED, draws_of_collapsed),
+    "collapsed, balanced": (BALANCED, draws_of_collapsed),
 }
 
 
@@ -125,12 +127,12 @@ def ranks(request):
     with jax.enable_x64(True):
         draws = draw([data for data, _ in simulated])
     named = {
-        "intercept": draws.intercept,
-        "first effect of a": draws.effects[0][..., 0],
-        "last effect of b": draws.effects[1][..., -1],
-        "a_sd": draws.factor_sds[..., 0],
-        "b_sd": draws.factor_sds[..., 1],
-        "sigma": draws.sigma,
+        "intercept": draws["intercept"],
+        "first effect of a": draws["{factor}_effect"][0][..., 0],
+        "last effect of b": draws["{factor}_effect"][1][..., -1],
+        "a_sd": draws["{factor}_sd"][0],
+        "b_sd": draws["{factor}_sd"][1],
+        "sigma": draws["sigma"],
     }
     truth = {name: np.array([t[name] for _, t in simulated]) for name in named}
     return {name: np.sum(values < truth[name][:, None], 1) for name, values in named.items()}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from crossed_jax.models.collapsed.back_substitution import effects_at
+from crossed_jax.models.collapsed.collapse import effects_at
 from crossed_jax.models.distributions import log_density_of_log
 from crossed_jax.models.parameterization import ModelData, log_sd_scales
 from crossed_jax.models.parts import Noise, Quantity

@@ -45,13 +45,6 @@ class ModelData(NamedTuple):
         return tuple(effects.shape[0] for effects in self.estimate.effects)
 
 
-class Quantities(NamedTuple):
-    sigma: Array
-    intercept: Array | None = None
-    effects: tuple[Array, ...] = ()
-    factor_sds: Array | None = None
-
-
 class Parameterization[Position, Data](NamedTuple):
     """A log-density to sample. `Position` and `Data` are any pytrees of arrays.
 

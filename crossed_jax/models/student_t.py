@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from crossed_jax.models.collapsed.back_substitution import effects_at
+from crossed_jax.models.collapsed.collapse import effects_at
 from crossed_jax.models.distributions import Gamma, log_density_of_log, within
 from crossed_jax.models.parameterization import ModelData, log_sd_scales
 from crossed_jax.models.parts import Noise, Quantity
@@ -241,7 +241,7 @@ NOISE = Noise(
     parameterizations=("sum_to_zero", "original"),
     quantities=(
         Quantity("sigma", "residual scale", in_unit=True),
-        Quantity("nu", "degrees of freedom of the noise", in_unit=False, prior=Gamma(2.0, 0.1)),
+        Quantity("nu", "degrees of freedom", in_unit=False, prior=Gamma(2.0, 0.1)),
     ),
     statistics=statistics,
     estimate=estimate,

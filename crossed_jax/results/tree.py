@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from crossed_jax.errors import InputError
-from crossed_jax.models.collapsed.mixture import PROBABILITIES
+from crossed_jax.models.collapsed.quantiles import PROBABILITIES
 from crossed_jax.models.offset import offset_of
 from crossed_jax.sampling.chunks import Statistics
 from crossed_jax.tables.crossed_data import CrossedData, Factor

@@ -177,11 +177,13 @@ def _learned(moments: Moments, before: Array) -> Array:
     """Shrink the variances as Stan does, towards their own geometric mean rather than a unit.
 
     Stan adds 5/(n + 5) of 1e-3; in place of that fixed number stands one in the coordinates' own
-    unit, so that the response's unit does not matter. A coordinate that did not move has taught
-    nothing, and keeps the metric from before.
+    unit, so that the response's unit does not matter: not even to log SDs, which have none, as what
+    is typical of the others counts up to a hundred of a coordinate's own SDs. A coordinate that did
+    not move has taught nothing, and keeps the metric from before.
     """
     variance = moments.sum_squares / (moments.number - 1.0)
     moved = variance >= jnp.finfo(variance.dtype).tiny  # XLA takes smaller numbers for zero
     typical = jnp.exp(jnp.mean(jnp.log(jnp.where(moved, variance, before))))
     weight = moments.number / (moments.number + 5.0)
+    typical = jnp.minimum(typical, 100.0**2 * variance)
     return jnp.where(moved, weight * variance + (1.0 - weight) * 1e-3 * typical, before)

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crossed_jax.statistics.cells import Cells, blocks, crosstab
-from crossed_jax.statistics.least_squares import Decomposition, Explained, decompose
+from crossed_jax.statistics.cells import Cells, crosstab
+from crossed_jax.statistics.least_squares import Decomposition, Explained
 
 
 class Estimate(NamedTuple):
@@ -52,7 +52,7 @@ class Estimate(NamedTuple):
     others: Mapping[str, np.ndarray] = {}  # noqa: RUF012: nobody writes to it
 
 
-def estimate(cells: Cells, decomposition: Decomposition | None = None) -> Estimate:
+def estimate(cells: Cells, decomposition: Decomposition) -> Estimate:
     """Estimate variance components by Henderson's method I and effects by backfitting.
 
     Parameters
@@ -60,10 +60,8 @@ def estimate(cells: Cells, decomposition: Decomposition | None = None) -> Estima
     cells
         The table.
     decomposition
-        Its sums of squares, if they are known already.
+        Its sums of squares.
     """
-    if decomposition is None:
-        decomposition = decompose(cells, len(blocks(cells)))
     factor_sds, sigma = variance_components(cells, decomposition.residual)
     intercept, effects = backfit(cells, (sigma / factor_sds) ** 2)
     return Estimate(

@@ -2,11 +2,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from example_tables import balanced, table
+from example_tables import balanced, estimate_of, table
 
 from crossed_jax.models.sd_coordinate import anchor_positions, coordinates, log_sds
 from crossed_jax.statistics.cells import cells_of
-from crossed_jax.statistics.point_estimate import estimate
 
 LOG_SDS = np.array([-6.0, -3.0, -0.5, 0.0, 0.7, 4.0, 30.0])
 
@@ -34,7 +33,7 @@ def test_far_right_of_the_wall_the_coordinate_is_the_logarithm():
 def test_only_sds_that_the_data_keep_from_zero_have_a_wall():
     data = balanced((3, 40), 5, sds=(1.0, 0.0), sigma=0.3, seed=2)
     cells = cells_of(data)
-    point = estimate(cells)
+    point = estimate_of(cells)
     anchors = anchor_positions(np.array(cells.num_levels), cells.counts.sum(), point)
     assert anchors[0] == pytest.approx(np.log(point.factor_sds[0]))
     assert anchors[1] < np.log(point.factor_sds[1]) - 30
@@ -44,6 +43,6 @@ def test_an_sd_that_another_factor_s_can_stand_in_for_has_no_wall():
     data = balanced((8, 2), 10, sds=(3.0, 0.0), sigma=0.1, seed=2)
     codes = data.factors[0].codes
     cells = cells_of(table(data.response, codes, codes))
-    point = estimate(cells)
+    point = estimate_of(cells)
     anchors = anchor_positions(np.array(cells.num_levels), cells.counts.sum(), point)
     assert np.all(anchors < np.log(point.factor_sds) - 30)

@@ -20,7 +20,8 @@ from numpyro.distributions import transforms
 import crossed_jax as cj
 from crossed_jax import fitting
 from crossed_jax.errors import InputError
-from crossed_jax.models.collapsed import back_substitution, balanced
+from crossed_jax.models.collapsed.balanced import Balanced
+from crossed_jax.models.collapsed.collapse import OutsideBoxError
 from crossed_jax.models.distributions import Exponential
 from crossed_jax.models.priors import Priors, describe_priors, exact_priors
 from crossed_jax.models.spelling import spell
@@ -140,17 +141,16 @@ def test_draws_that_a_shorter_fit_gave_out_are_kept_by_a_longer(tmp_path):
 def test_an_extension_that_leaves_the_box_is_told_to_be_drawn_anew(tmp_path, monkeypatch):
     fits = partial(fit, tmp_path, parameterization="collapsed")
     fits(num_draws=60)
-    inside = balanced.Balanced.given
+    inside = Balanced.given
     refused = []
 
-    def given(self, scales):
-        if scales.sigma.shape[1] == 90 and not refused:
+    def given(self, sds):
+        if sds.sigma.shape[1] == 90 and not refused:
             refused.append(True)
-            raise back_substitution.OutsideBoxError(np.zeros((1, 2)))
-        return inside(self, scales)
+            raise OutsideBoxError(np.zeros((1, 2)))
+        return inside(self, sds)
 
-    monkeypatch.setattr(balanced.Balanced, "given", given)
-    monkeypatch.setattr(back_substitution, "collapse", lambda *a: balanced.collapse(*a[:3]))
+    monkeypatch.setattr(Balanced, "given", given)
     assert json.loads(fits(num_draws=90).attrs["effects_drawn_to"]) == [90]
     assert refused
 

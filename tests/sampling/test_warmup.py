@@ -62,6 +62,18 @@ def test_metric_is_the_pooled_variance_shrunk_as_stan_does():
     assert float(tuning.moments.number) == 0.0
 
 
+@pytest.mark.parametrize("unit", [1e-9, 1e9])
+def test_the_unit_of_effects_is_nothing_to_the_metric_of_log_sds(unit):
+    positions = np.random.default_rng(3).normal(size=(100, 20, 9)) * [*[unit] * 8, 0.1]
+    tuning = first_tuning(jnp.ones(9))
+    with jax.enable_x64(True):
+        for i, chains in enumerate(positions):
+            stage = WINDOW_END if i == len(positions) - 1 else SLOW
+            tuning = tune(jnp.asarray(stage), tuning, jnp.asarray(chains), jnp.asarray(0.8), 0.8)
+    variance = positions.reshape(-1, 9).var(0, ddof=1)
+    np.testing.assert_allclose(tuning.inverse_mass, variance, rtol=0.05)
+
+
 @pytest.mark.parametrize("x64", [False, True])
 def test_a_coordinate_that_did_not_move_keeps_its_metric(x64):
     with jax.enable_x64(x64):

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from example_tables import balanced, unbalanced
+from example_tables import balanced, estimate_of, unbalanced
 from truth import dense_design
 
 import crossed_jax as cj
 from crossed_jax.statistics.cells import blocks, cells_of
 from crossed_jax.statistics.least_squares import decompose
-from crossed_jax.statistics.point_estimate import backfit, estimate, variance_components
+from crossed_jax.statistics.point_estimate import backfit, variance_components
 
 
 def variances_of(data):
@@ -76,7 +76,7 @@ def test_backfit_solves_the_mixed_model_equations(ratios):
 
 def test_the_offset_of_the_response_changes_nothing_but_the_intercept():
     data = balanced((5, 8), 3, sds=(1.0, 0.5), sigma=0.3, intercept=0.0)
-    here = estimate(cells_of(data))
-    there = estimate(cells_of(data.__class__(**{**vars(data), "response": data.response + 1e6})))
+    here = estimate_of(cells_of(data))
+    there = estimate_of(cells_of(data.__class__(**{**vars(data), "response": data.response + 1e6})))
     np.testing.assert_allclose(there.factor_sds, here.factor_sds, rtol=1e-7)
     assert there.intercept - here.intercept == pytest.approx(1e6, rel=1e-12)

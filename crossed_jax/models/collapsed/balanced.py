@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from crossed_jax.models.collapsed.parameterization import LogSDs, collapsed_parameterization
-from crossed_jax.models.parameterization import Parameterization, Quantities
+from crossed_jax.models.collapsed.parameterization import LogSDs, SDs, collapsed_parameterization
+from crossed_jax.models.parameterization import Parameterization
 from crossed_jax.models.priors import Priors
 from crossed_jax.models.random import fill_standard_normal
 from crossed_jax.models.sd_coordinate import anchor_positions
@@ -93,9 +93,9 @@ class Balanced:
     deviations: tuple[np.ndarray, ...]
     form: Parameterization = FORM
 
-    def given(self, scales: Quantities) -> "EffectsGivenSDs":
+    def given(self, sds: SDs) -> "EffectsGivenSDs":
         """Condition on draws of the SDs, leading dimensions (chains, draws)."""
-        return EffectsGivenSDs(self.model_data, self.deviations, scales)
+        return EffectsGivenSDs(self.model_data, self.deviations, sds)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class EffectsGivenSDs:
 
     model_data: ModelData
     deviations: tuple[np.ndarray, ...]
-    scales: Quantities
+    sds: SDs
 
     def draw(self, seed: np.random.SeedSequence, effects: Sequence[Any] | None) -> np.ndarray:
         """Draw intercept and effects, exactly.
@@ -166,9 +166,9 @@ class EffectsGivenSDs:
     @property
     def num_draws(self) -> int:
         """Of the SDs."""
-        return np.size(self.scales.sigma)
+        return np.size(self.sds.sigma)
 
-    def conditional_moments(
+    def conditionals(
         self, factor: int, draws: np.ndarray, sd: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Give means and SDs of a factor's effects given some draws, shape (draws, levels)."""
@@ -184,8 +184,8 @@ class EffectsGivenSDs:
 
     def _variances(self) -> tuple[np.ndarray, np.ndarray]:
         """Shapes (S,) and (S, factors), all chains' draws in a row."""
-        sigma2 = np.asarray(self.scales.sigma).ravel() ** 2
-        return sigma2, np.asarray(self.scales.factor_sds).reshape(len(sigma2), -1) ** 2
+        sigma2 = np.asarray(self.sds.sigma).ravel() ** 2
+        return sigma2, np.asarray(self.sds.factor_sds).reshape(len(sigma2), -1) ** 2
 
     def _shrinkage(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """h_k, and the variance of a contrast's noise, of each draw."""

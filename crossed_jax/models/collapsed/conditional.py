@@ -1,13 +1,13 @@
 r"""The effects of the collapsed form given draws of its SDs: solved at nodes, interpolated between.
 
-With Y, A and D of :mod:`crossed_jax.models.collapsed.back_substitution`: Y and A are smooth
+With Y, A and D of :mod:`crossed_jax.models.collapsed.back_substitution`, Y and A are smooth
 functions of the ratios, and the draws' ratios lie in a small box, so both are interpolated
 elementwise from a few Chebyshev nodes on it, and a thousand draws are a few matrix products.
 
 Towards an SD of zero all that belongs to its factor shrinks, and an error that is small beside the
 largest draw would be large beside the smallest; and A has a branch point there, for its block of
-two core factors p and q is :math:`\sqrt{\rho_p\rho_q}` times what is smooth. So where the box
-comes nearer to :math:`x_k = 0` than the singularities that the number of nodes allows for, the
+two factors p and q is :math:`\sqrt{\rho_p\rho_q}` times what is smooth. So where the box comes
+nearer to :math:`x_k = 0` than the singularities that the number of nodes allows for, the
 interpolants are measured in *units* that shrink as fast, :math:`u_k = 1 - e^{-x_k} =
 \kappa_k\rho_k / (1 + \kappa_k\rho_k)`: Y, D and variances of noise in :math:`u_k`, that block
 of A in :math:`\sqrt{u_p u_q}`. The error relative to an effect's own SD is then the same down to
@@ -24,63 +24,89 @@ import numpy as np
 from scipy import linalg
 
 from crossed_jax.models.collapsed import chebyshev
-from crossed_jax.models.collapsed import density as collapsed
-from crossed_jax.models.collapsed.density import ModelData, Table
-from crossed_jax.models.parameterization import Quantities
+from crossed_jax.models.collapsed.block_products import BlockProducts
+from crossed_jax.models.collapsed.border import border_system
+from crossed_jax.models.collapsed.density import ModelData
+from crossed_jax.models.collapsed.elimination import Eliminated, factor_dense_block
+from crossed_jax.models.collapsed.interpolation import DISTANCE, at_nodes
+from crossed_jax.models.collapsed.parameterization import SDs
 
-CORE_TOLERANCE = 3e-5
-TOLERANCE = 1e-8  # where there is no core, and nodes cost nothing
+DENSE_TOLERANCE = 3e-5
+TOLERANCE = 1e-8  # where there is no dense block, and nodes cost nothing
 NEGLIGIBLE = 3e-6  # terms of the inverse factor's series below this part of the largest
 COLUMN_BLOCKS = 4
 
 
 @dataclass(frozen=True)
 class Node:
-    """The core solved at one node: x, the eliminated factor's ratio, Y, A and F's diagonal."""
+    """The dense block solved at one node.
+
+    Attributes
+    ----------
+    x
+        Of the gridded factors, shape (gridded,).
+    ratio
+        Of the eliminated factor.
+    dense_mean, inverse_factor, relative_sds
+        Y, A and the diagonal of F.
+    """
 
     x: np.ndarray
     ratio: float
-    core_mean: np.ndarray
+    dense_mean: np.ndarray
     inverse_factor: np.ndarray
-    scale: np.ndarray
+    relative_sds: np.ndarray
+
+    @property
+    def root(self) -> np.ndarray:
+        """A F."""
+        return self.inverse_factor * self.relative_sds
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """F S^-1 F, the covariance of the dense block given the border, over sigma^2."""
+        root = self.root
+        return root.T @ root
 
 
-def solve_core(
-    table: Table, eliminated: collapsed.Eliminated, ratio: float, core_ratios: np.ndarray
+def solve_dense_block(
+    products: BlockProducts, eliminated: Eliminated, dense_ratios: np.ndarray
 ) -> Node:
-    """Solve the core at exact ratios."""
-    x = np.log1p(table.kappa * np.append(ratio, core_ratios))
-    if not table.core:
-        return Node(x, ratio, eliminated.core_sums, np.zeros((0, 0)), np.zeros(0))
-    scale, factor = collapsed.factor_core(table, eliminated, core_ratios)
+    """Solve the dense block at exact ratios."""
+    ratio = eliminated.ratio
+    x = np.log1p(products.kappa * np.append(ratio, dense_ratios))
+    if not products.dense:
+        return Node(x, ratio, eliminated.dense_sums, np.zeros((0, 0)), np.zeros(0))
+    relative_sds, factor = factor_dense_block(products, eliminated, dense_ratios)
     inverse, _ = linalg.lapack.dtrtri(factor, lower=1, overwrite_c=1)
-    scaled_sums = scale[:, None] * eliminated.core_sums
-    return Node(x, ratio, scale[:, None] * (inverse.T @ (inverse @ scaled_sums)), inverse, scale)
+    sums = relative_sds[:, None] * eliminated.dense_sums
+    mean = relative_sds[:, None] * (inverse.T @ (inverse @ sums))
+    return Node(x, ratio, mean, inverse, relative_sds)
 
 
 @dataclass(frozen=True)
 class Conditional:
     """The effects' conditional posterior given each of many draws of the SDs."""
 
-    table: Table
+    products: BlockProducts
     model_data: ModelData
-    scales: Quantities
+    sds: SDs
 
     @cached_property
     def sigma(self) -> np.ndarray:
         """Shape (S,), all chains' draws in a row."""
-        return np.asarray(self.scales.sigma).ravel()
+        return np.asarray(self.sds.sigma).ravel()
 
     @cached_property
     def ratios(self) -> np.ndarray:
         """sd^2/sigma^2 of each factor, shape (S, factors)."""
-        sds = np.asarray(self.scales.factor_sds).reshape(len(self.sigma), -1)
-        return (sds / self.sigma[:, None]) ** 2
+        factor_sds = np.asarray(self.sds.factor_sds).reshape(len(self.sigma), -1)
+        return (factor_sds / self.sigma[:, None]) ** 2
 
     @cached_property
     def x(self) -> np.ndarray:
         """Where the draws lie in the interpolants' coordinates, shape (S, gridded)."""
-        return np.log1p(self.table.kappa * self.ratios[:, self.table.gridded])
+        return np.log1p(self.products.kappa * self.ratios[:, self.products.gridded])
 
     @cached_property
     def box(self) -> np.ndarray:
@@ -92,10 +118,9 @@ class Conditional:
     @cached_property
     def shape(self) -> tuple[int, ...]:
         """Nodes along each axis of the box."""
-        tolerance = CORE_TOLERANCE if self.table.core else TOLERANCE
+        tolerance = DENSE_TOLERANCE if self.products.dense else TOLERANCE
         return tuple(
-            chebyshev.num_nodes((high - low) / 2.0, collapsed.DISTANCE, tolerance)
-            for low, high in self.box
+            chebyshev.num_nodes((high - low) / 2.0, DISTANCE, tolerance) for low, high in self.box
         )
 
     @cached_property
@@ -110,78 +135,74 @@ class Conditional:
     @cached_property
     def _near_zero(self) -> np.ndarray:
         """Whether the draws of each gridded factor, if they differ, come near an SD of zero."""
-        return (self.box[:, 0] < collapsed.DISTANCE) & (np.ptp(self.x, axis=0) > 0.0)
+        return (self.box[:, 0] < DISTANCE) & (np.ptp(self.x, axis=0) > 0.0)
 
     @cached_property
     def nodes(self) -> list[Node]:
-        """The core solved at each node."""
+        """The dense block solved at each node."""
         return [
-            solve_core(self.table, eliminated, ratio, core_ratios)
-            for eliminated, ratio, core_ratios in collapsed.at_nodes(
-                self.table, self.box, self.shape
-            )
+            solve_dense_block(self.products, eliminated, dense_ratios)
+            for eliminated, dense_ratios in at_nodes(self.products, self.box, self.shape)
         ]
 
     @cached_property
     def border(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean of the border's coefficients, shape (S, B), and E L^-T, shape (S, B, B)."""
-        condensed, _ = self.model_data.condensed.at(np.log(self.ratios[:, self.table.gridded]))
-        gram = np.asarray(condensed.gram)
-        scale = self.border_scale
-        inner = scale[:, :, None] * gram[:, :-1, :-1] * scale[:, None]
-        inner += np.eye(scale.shape[1])
-        inverse = np.linalg.inv(np.linalg.cholesky(inner))
-        half = scale[:, :, None] * inverse.swapaxes(1, 2)
-        score, _ = collapsed.border_score(gram, scale, self.shift)
+        log_ratios = np.log(self.ratios[:, self.products.gridded])
+        condensed, _ = self.model_data.condensed.at(log_ratios)
+        relative_sds = self.border_relative_sds
+        matrix, score, _ = border_system(np.asarray(condensed.gram), relative_sds, self.shift)
+        inverse = np.linalg.inv(np.linalg.cholesky(matrix))
+        half = relative_sds[:, :, None] * inverse.swapaxes(1, 2)
         mean = np.einsum("sij,sjk,sk->si", half, inverse, score, optimize=True)
         return mean, half
 
     @property
     def shift(self) -> float:
         """How far the intercept's prior mean lies from the response's."""
-        return float(self.model_data.priors.sum_of_means.loc) - self.table.mean
+        return float(self.model_data.priors.sum_of_means.loc) - self.products.mean
 
     @cached_property
-    def border_scale(self) -> np.ndarray:
+    def border_relative_sds(self) -> np.ndarray:
         """E of each draw, shape (S, B)."""
         intercept = float(self.model_data.priors.sum_of_means.scale) / self.sigma
-        return np.column_stack([intercept, np.sqrt(self.ratios[:, self.table.border_owner])])
+        return np.column_stack([intercept, np.sqrt(self.ratios[:, self.products.border_owner])])
 
     @property
     def num_draws(self) -> int:
         """Of the SDs."""
         return len(self.sigma)
 
-    def core_noise(self, part: slice | np.ndarray, z: np.ndarray) -> np.ndarray:
+    def dense_noise(self, part: slice | np.ndarray, z: np.ndarray) -> np.ndarray:
         """Sigma F A' z at some of the draws, shape (draws, C)."""
-        table, basis = self.table, self.basis[part]
-        core_units = self.units(self.x[part])[:, 1:]
+        products, basis = self.products, self.basis[part]
+        dense_units = self.units(self.x[part])[:, 1:]
         terms, blocks = self._inverse_factor_blocks
         drawn = np.empty(z.shape)
-        for position in range(len(table.core)):
-            shared = np.sqrt(core_units * core_units[:, position, None])
+        for position in range(len(products.dense)):
+            shared = np.sqrt(dense_units * dense_units[:, position, None])
             shared[:, position] = 1.0
-            scaled = z * shared[:, table.core_owner].astype(np.float32)
+            scaled = z * shared[:, products.dense_owner].astype(np.float32)
             weighted = scaled[:, :, None] * basis[:, None, terms].astype(np.float32)
             weighted = weighted.reshape(len(z), -1)
             for columns, block in blocks[position]:
                 drawn[:, columns] = weighted[:, columns.start * len(terms) :] @ block
-        core_ratios = self.ratios[part][:, list(table.core)]
-        drawn *= self.sigma[part, None] * np.sqrt(core_ratios)[:, table.core_owner]
+        dense_ratios = self.ratios[part][:, list(products.dense)]
+        drawn *= self.sigma[part, None] * np.sqrt(dense_ratios)[:, products.dense_owner]
         return drawn
 
-    def core_mean(self, part: slice | np.ndarray, omega: np.ndarray) -> np.ndarray:
+    def dense_mean(self, part: slice | np.ndarray, omega: np.ndarray) -> np.ndarray:
         """Y omega at some of the draws, shape (draws, C)."""
-        products = np.einsum("st,sj->stj", self.basis[part], omega).reshape(len(omega), -1)
-        mean = products @ self._core_mean_terms
-        mean *= self.units(self.x[part])[:, 1:][:, self.table.core_owner]
+        weighted = np.einsum("st,sj->stj", self.basis[part], omega).reshape(len(omega), -1)
+        mean = weighted @ self._dense_mean_terms
+        mean *= self.units(self.x[part])[:, 1:][:, self.products.dense_owner]
         return mean
 
     @cached_property
-    def _core_mean_terms(self) -> np.ndarray:
+    def _dense_mean_terms(self) -> np.ndarray:
         """Terms of the means' series below each other, shape (nodes * (B + 1), C)."""
-        owner = self.table.core_owner
-        values = [node.core_mean.T / self.units(node.x)[1:][owner] for node in self.nodes]
+        owner = self.products.dense_owner
+        values = [node.dense_mean.T / self.units(node.x)[1:][owner] for node in self.nodes]
         terms = self.terms(np.array(values))
         return terms.reshape(-1, terms.shape[-1])
 
@@ -190,10 +211,10 @@ class Conditional:
         """Terms of the inverse factor's series, and what they multiply, by blocks of columns.
 
         A block of columns of a lower triangular matrix begins at its own first row, and is of one
-        core factor. The terms of each row lie below each other, so that one product sums over both.
+        factor. The terms of each row lie below each other, so that one product sums over both.
         """
         # of noise, single precision is plenty: it errs by a millionth of the noise's SD
-        owner = self.table.core_owner
+        owner = self.products.dense_owner
         values = np.empty((len(self.nodes), len(owner), len(owner)), np.float32)
         for value, node in zip(values, self.nodes, strict=True):
             root = np.sqrt(self.units(node.x)[1:])[owner]
@@ -203,7 +224,7 @@ class Conditional:
         sizes = np.maximum(terms.max((1, 2)), -terms.min((1, 2)))
         kept = np.flatnonzero(sizes > NEGLIGIBLE * sizes.max())
         blocks: list[list[tuple[slice, np.ndarray]]] = []
-        for position in range(len(self.table.core)):
+        for position in range(len(self.products.dense)):
             first, last = np.searchsorted(owner, [position, position + 1])
             edges = np.linspace(first, last, COLUMN_BLOCKS + 1).astype(int)
             blocks.append([])
@@ -218,37 +239,36 @@ class Conditional:
         return chebyshev.coefficients(shaped, len(self.shape)).reshape(values.shape)
 
     def by_factor(
-        self, eliminated: np.ndarray, core: np.ndarray, border: np.ndarray
+        self, eliminated: np.ndarray, dense: np.ndarray, border: np.ndarray
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Cut the three blocks' last axes into factors."""
-        table = self.table
-        yield table.eliminated, eliminated
-        for position, k in enumerate(table.core):
-            yield k, core[..., table.core_owner == position]
-        for k in table.border:
-            yield k, border[..., 1:][..., table.border_owner == k]
+        products = self.products
+        yield products.eliminated, eliminated
+        for position, k in enumerate(products.dense):
+            yield k, dense[..., products.dense_owner == position]
+        for k in products.border:
+            yield k, border[..., 1:][..., products.border_owner == k]
 
-    def core_variances(self, position: int, covariance: np.ndarray) -> np.ndarray:
-        """Variances of a core factor's zero-sum effects, given the covariance of the core."""
-        levels = self.table.core_owner == position
+    def dense_variances(self, position: int, covariance: np.ndarray) -> np.ndarray:
+        """Variances of a dense factor's zero-sum effects, given the dense block's covariance."""
+        levels = self.products.dense_owner == position
         block = covariance[np.ix_(levels, levels)]
         return centered_diagonal(np.diag(block), block.sum(1), block.sum())
 
-    def core_variances_at(self, draws: np.ndarray, position: int) -> np.ndarray:
-        """Variances of the noise of a core factor's effects at some draws, (draws, levels)."""
-        variances = self.basis[draws] @ self._core_variance_terms[position]
+    def dense_variances_at(self, draws: np.ndarray, position: int) -> np.ndarray:
+        """Variances of the noise of a dense factor's effects at some draws, (draws, levels)."""
+        variances = self.basis[draws] @ self._dense_variance_terms[position]
         unit = self.units(self.x[draws])[:, 1 + position]
         return variances * (self.sigma[draws] ** 2 * unit)[:, None]
 
     @cached_property
-    def _core_variance_terms(self) -> list[np.ndarray]:
-        """Terms of the series of those variances, for each of the core, shape (nodes, levels)."""
-        values: list[list[np.ndarray]] = [[] for _ in self.table.core]
+    def _dense_variance_terms(self) -> list[np.ndarray]:
+        """Terms of the series of those variances, each of shape (nodes, levels)."""
+        values: list[list[np.ndarray]] = [[] for _ in self.products.dense]
         for node in self.nodes:
-            root = node.inverse_factor * node.scale
-            covariance = root.T @ root
+            covariance = node.covariance
             for position, unit in enumerate(self.units(node.x)[1:]):
-                values[position].append(self.core_variances(position, covariance) / unit)
+                values[position].append(self.dense_variances(position, covariance) / unit)
         return [self.terms(np.array(each)) for each in values]
 
 

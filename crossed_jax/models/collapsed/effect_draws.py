@@ -9,17 +9,12 @@ with noise and a grid of its own: the first as if there were no others.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import jax
 import numpy as np
 
 from crossed_jax.models.collapsed import back_substitution, balanced
-from crossed_jax.models.parameterization import Quantities
-
-if TYPE_CHECKING:
-    from crossed_jax.results.draws_file import DrawsFile
+from crossed_jax.models.collapsed.parameterization import SDs
 
 type EffectsGivenSDs = balanced.EffectsGivenSDs | back_substitution.EffectsGivenSDs
 
@@ -52,54 +47,43 @@ class Rows:
             values, start = values[fitting:], start + fitting
 
 
-def split(scales: Quantities, lengths: Sequence[int]) -> list[Quantities]:
+def split(sds: SDs, lengths: Sequence[int]) -> list[SDs]:
     """Cut draws of the SDs, leading dimensions (chains, draws), where they were given out.
 
     `lengths` are numbers of draws, in order; the last is that of all.
     """
     return [
-        jax.tree.map(itemgetter((slice(None), slice(*ends))), scales)
-        for ends in pairwise([0, *lengths])
+        SDs(sds.factor_sds[:, start:stop], sds.sigma[:, start:stop])
+        for start, stop in pairwise([0, *lengths])
     ]
 
 
 def draw_effects(
-    given: EffectsGivenSDs,
-    seed: int,
-    num_levels: tuple[int, ...],
-    *,
-    keep_effects: bool = True,
-    file: "DrawsFile | None" = None,
-    parts: Sequence[EffectsGivenSDs] | None = None,
-) -> Quantities:
-    """Complete draws of the SDs with the intercept, and with the effects if they are to be kept.
+    parts: Sequence[EffectsGivenSDs], seed: int, effects: Sequence[Any] | None
+) -> np.ndarray:
+    """Draw the intercept, and the effects into arrays, given draws of the SDs.
 
     Parameters
     ----------
-    given
-        The effects' posterior given those SDs.
+    parts
+        The effects' posterior given the SDs of each part of the draws.
     seed
         Of the draws.
-    num_levels
-        Of each factor.
-    keep_effects
-        Whether to draw the effects, or the intercept alone.
-    file
-        Where to put them; by default they are held in memory.
-    parts
-        The same given the SDs of each part of the draws; by default they are one.
+    effects
+        For each factor what its effects are assigned to, of shape (chains, draws, levels): an
+        array, or a file's; None to draw the intercept alone.
+
+    Returns
+    -------
+    ndarray
+        The intercept, shape (chains, draws).
     """
-    scales = given.scales
-    chains_draws = np.shape(scales.sigma)
-    held = [np.empty((*chains_draws, size)) for size in num_levels if keep_effects and file is None]
-    arrays = held if file is None else file.effects
-    intercept = np.empty(chains_draws)
+    intercepts: list[np.ndarray] = []
     first = 0
-    for part in [given] if parts is None else parts:
-        chains, number = np.shape(part.scales.sigma)
-        put = [Rows(array, first, number) for array in arrays] if keep_effects else None
+    for part in parts:
+        chains, number = np.shape(part.sds.sigma)
+        put = None if effects is None else [Rows(array, first, number) for array in effects]
         noise = np.random.SeedSequence(seed, spawn_key=(EXTENSION, first) if first else ())
-        drawn = part.draw(noise, put)
-        intercept[:, first : first + number] = drawn.reshape(chains, number)
+        intercepts.append(part.draw(noise, put).reshape(chains, number))
         first += number
-    return scales._replace(intercept=intercept, effects=tuple(held))
+    return np.concatenate(intercepts, axis=1)

@@ -2,8 +2,14 @@
 
 import numpy as np
 
-from crossed_jax.models.collapsed import density as collapsed
-from crossed_jax.models.collapsed.conditional import Conditional, solve_core
+from crossed_jax.models.collapsed.border import border_system
+from crossed_jax.models.collapsed.conditional import Conditional, solve_dense_block
+from crossed_jax.models.collapsed.elimination import (
+    Condensed,
+    condense,
+    eliminate,
+    elimination_weights,
+)
 
 
 def interpolation_error(
@@ -13,41 +19,44 @@ def interpolation_error(
 
     Parameters
     ----------
+    given
+        The effects given draws of the SDs.
     moments
-        What `moments` gave: errors of effects are measured in their posterior SDs.
+        Their posterior means and SDs: errors of effects are measured in these SDs.
 
     Returns
     -------
     dict
         Largest error of the log-density (but for a constant), of the effects' means given the
-        SDs, and of the core's effects' SDs given the SDs. Empty where nothing is interpolated.
+        SDs, and of the dense block's effects' SDs given the SDs. Empty where nothing is
+        interpolated.
     """
-    table, model_data = given.table, given.model_data
-    if not table.core:
+    products = given.products
+    if not products.dense:
         return {}
     density_errors, mean_errors, sd_errors = [], [], []
     for index in np.unique([0, *given.x.argmin(0), *given.x.argmax(0)]):
         ratios = given.ratios[index]
-        eliminated = collapsed.eliminate(table, ratios[table.eliminated])
-        core_ratios = ratios[list(table.core)]
-        exact = collapsed.condense(table, eliminated, core_ratios)
-        interpolated, _ = model_data.condensed.at(np.log(ratios[table.gridded]))
+        eliminated = eliminate(products, ratios[products.eliminated])
+        dense_ratios = ratios[list(products.dense)]
+        exact = condense(products, eliminated, dense_ratios)
+        interpolated, _ = given.model_data.condensed.at(np.log(ratios[products.gridded]))
         density_errors.append(
             _log_likelihood(given, interpolated, index) - _log_likelihood(given, exact, index)
         )
-        node = solve_core(table, eliminated, ratios[table.eliminated], core_ratios)
+        node = solve_dense_block(products, eliminated, dense_ratios)
         draw = np.array([index])
         omega = np.append(-given.border[0][index], 1.0)
-        error = given.core_mean(draw, omega[None]) - node.core_mean @ omega
-        weights = node.ratio / (1.0 + table.rows * node.ratio)
-        passed_on = -weights * table.counts.times(error.T).T
+        error = given.dense_mean(draw, omega[None]) - node.dense_mean @ omega
+        weights = elimination_weights(products, node.ratio)
+        passed_on = -weights * products.counts.times(error.T).T
         for k, errors in given.by_factor(passed_on, error, np.zeros((1, len(omega) - 1))):
             mean_errors.append(_largest(errors - errors.mean(), moments[k][1]))
-        size = len(table.core_owner)
-        found = given.core_noise(np.full(size, index), np.eye(size, dtype=np.float32))
-        root = given.sigma[index] * node.inverse_factor * node.scale
-        for position, k in enumerate(table.core):
-            levels = table.core_owner == position
+        size = len(products.dense_owner)
+        found = given.dense_noise(np.full(size, index), np.eye(size, dtype=np.float32))
+        root = given.sigma[index] * node.inverse_factor * node.relative_sds
+        for position, k in enumerate(products.dense):
+            levels = products.dense_owner == position
             sds = [_zero_sum_sds(half[:, levels]) for half in (found, root)]
             sd_errors.append(_largest(sds[0] - sds[1], moments[k][1]))
     return {
@@ -57,13 +66,12 @@ def interpolation_error(
     }
 
 
-def _log_likelihood(given: Conditional, condensed: collapsed.Condensed, index: int) -> float:
+def _log_likelihood(given: Conditional, condensed: Condensed, index: int) -> float:
     """Log-likelihood of one draw of the SDs, but for what no condensation changes."""
-    scale, gram = given.border_scale[index], np.asarray(condensed.gram)
-    inner = np.eye(len(scale)) + scale[:, None] * gram[:-1, :-1] * scale
-    score, total = collapsed.border_score(gram, scale, given.shift)
-    squares = total - score @ np.linalg.solve(inner, score)
-    log_det = condensed.log_det + np.linalg.slogdet(inner)[1]
+    gram, relative_sds = np.asarray(condensed.gram), given.border_relative_sds[index]
+    matrix, score, total = border_system(gram, relative_sds, given.shift)
+    squares = total - score @ np.linalg.solve(matrix, score)
+    log_det = condensed.log_det + np.linalg.slogdet(matrix)[1]
     return -0.5 * float(log_det + squares / given.sigma[index] ** 2)
 
 

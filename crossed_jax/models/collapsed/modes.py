@@ -7,12 +7,11 @@ may be small or not. So the log-density is evaluated on a coarse grid, the local
 are climbed to the top, and those with a valley between them are modes. Chains then start in each
 mode that has some of the mass, by Laplace's approximation.
 
-Of a table with a core (:mod:`crossed_jax.models.collapsed.density`) only the box is searched in
-which its log-density is known, where the likelihood alone is not negligible.
+Of a table with a dense block only the box is searched in which its log-density is known
+(:mod:`crossed_jax.models.collapsed.interpolation`), where the likelihood alone is not negligible.
 """
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,14 +19,12 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from scipy import ndimage, optimize
 
+from crossed_jax.models.collapsed.interpolation import Series
 from crossed_jax.models.parameterization import Parameterization
 from crossed_jax.models.sd_coordinate import FAR_LEFT, coordinates
-from crossed_jax.sampling.kept_programs import compilation_cache, kept_program
 from crossed_jax.tables.names import of_factor
-from crossed_jax.types import Array
 
 GRID_POINTS = 40_000
-POINTS_AT_ONCE = 2_048
 # How far the grid reaches beyond the estimates, in log SD. No prior makes the noise much smaller
 # than the residuals are.
 BELOW, BELOW_SIGMA, ABOVE = 25.0, 4.0, 1.5
@@ -52,28 +49,35 @@ class Modes(NamedTuple):
     shares: np.ndarray
 
 
-def find_modes(form: Parameterization, model_data: Any) -> Modes | None:
+def find_modes(
+    form: Parameterization,
+    model_data: Any,
+    evaluate: Callable[[Parameterization, Any, np.ndarray], np.ndarray],
+) -> Modes | None:
     """Look for the modes of the posterior; None if there is but one.
 
     Parameters
     ----------
     form, model_data
         As the collapsed form of a table gives them.
+    evaluate
+        (form, model data, flat positions of shape (points, coordinates)) -> the log-density at
+        each, shape (points,).
     """
     point = model_data.estimate
     # with all anchors out of the way the coordinates are the log SDs
     model_data = model_data._replace(anchors=np.log(point.factor_sds) + 2.0 * FAR_LEFT)
     grids = _grids(model_data)
-    nodes = np.stack(np.meshgrid(*grids, indexing="ij"), axis=-1)
-    values = _evaluate(form, model_data, nodes.reshape(-1, len(grids))).reshape(nodes.shape[:-1])
-    values = np.where(np.isnan(values) | _outside(model_data, nodes), -np.inf, values)
+    places = np.stack(np.meshgrid(*grids, indexing="ij"), axis=-1)
+    values = evaluate(form, model_data, places.reshape(-1, len(grids))).reshape(places.shape[:-1])
+    values = np.where(np.isnan(values) | _outside(model_data, places), -np.inf, values)
     peaks = (values == ndimage.maximum_filter(values, size=3)) & np.isfinite(values)
     if np.count_nonzero(peaks) < 2:
         return None
     highest = np.argsort(-values[peaks])[:MOST_CLIMBS]
     density = _LogDensity(form, model_data, [(grid[0], grid[-1]) for grid in grids])
     tops = sorted(
-        (density.climb(place) for place in nodes[peaks][highest]), key=lambda top: -top[1]
+        (density.climb(place) for place in places[peaks][highest]), key=lambda top: -top[1]
     )
     modes: list[tuple[np.ndarray, float]] = []
     for place, height in tops:
@@ -121,16 +125,17 @@ def describe(modes: Modes, factor_names: Sequence[str]) -> list[dict[str, float]
 
 
 def _outside(model_data: Any, log_sds: np.ndarray) -> np.ndarray:
-    """Whether log SDs, shape (..., factors + 1), lie where a table with a core is not known.
+    """Whether log SDs, shape (..., factors + 1), lie where the log-density is not known.
 
-    What lies by an edge counts: a density that rises beyond is at its highest there.
+    That is outside the box of a table with a dense block. What lies by an edge counts: a density
+    that rises beyond is at its highest there.
     """
-    box = getattr(getattr(model_data, "condensed", None), "box", None)
-    if box is None:
+    condensed = getattr(model_data, "condensed", None)
+    if not isinstance(condensed, Series):
         return np.zeros(log_sds.shape[:-1], bool)
     log_ratios = 2.0 * (log_sds[..., model_data.gridded] - log_sds[..., -1:])
-    x = np.logaddexp(0.0, np.log(model_data.condensed.kappa) + log_ratios)
-    low, high = box[:, 0], box[:, 1]
+    x = np.logaddexp(0.0, np.log(condensed.kappa) + log_ratios)
+    low, high = np.asarray(condensed.box).T
     room = EDGE * (high - low)
     return np.any((x < low + np.where(low > 0.0, room, 0.0)) | (x > high - room), axis=-1)
 
@@ -145,29 +150,6 @@ def _grids(model_data: Any) -> list[np.ndarray]:
     below = np.append(np.full(len(log_sds) - 1, BELOW), BELOW_SIGMA)
     number = int(GRID_POINTS ** (1.0 / len(log_sds)))
     return [np.linspace(low, top, number) for low in log_sds - below]
-
-
-@partial(jax.jit, static_argnames=("form", "structure"))
-def log_densities(
-    points: Array, leaves: tuple[Array, ...], *, form: Parameterization, structure: Any
-) -> jax.Array:
-    """Evaluate a log-density at many flat positions, shape (points, coordinates)."""
-    model_data = jax.tree.unflatten(structure, leaves)
-    _, unravel = ravel_pytree(form.scale(model_data))
-    return jax.lax.map(
-        lambda point: form.log_density(unravel(point), model_data),
-        points,
-        batch_size=POINTS_AT_ONCE,
-    )
-
-
-def _evaluate(form: Parameterization, model_data: Any, points: np.ndarray) -> np.ndarray:
-    leaves, structure = jax.tree.flatten(model_data)
-    arguments = (points, tuple(np.asarray(leaf) for leaf in leaves))
-    static = {"form": form, "structure": structure}
-    with compilation_cache():
-        program = kept_program(log_densities, static, arguments, jax.tree.structure(0))
-        return np.asarray(program(*arguments))
 
 
 class _LogDensity:

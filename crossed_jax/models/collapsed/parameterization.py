@@ -1,4 +1,8 @@
-"""The collapsed form as the sampler sees it: a log-density of the log SDs, in their coordinates."""
+r"""The collapsed form as the sampler sees it: a log-density of the log SDs, and what they are.
+
+With the effects integrated out only :math:`\log\sigma_1, \dots, \log\sigma_K, \log\sigma` are
+left, the first moved in the coordinates of :mod:`crossed_jax.models.sd_coordinate`.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,12 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from crossed_jax.models.parameterization import (
-    Parameterization,
-    Quantities,
-    log_sd_scales,
-    scatter,
-)
+from crossed_jax.models.parameterization import Parameterization, log_sd_scales, scatter
 from crossed_jax.models.sd_coordinate import coordinates, log_sds
 from crossed_jax.types import Array
 
@@ -23,8 +22,18 @@ class LogSDs(NamedTuple):
     log_sigma: Array
 
 
+class SDs(NamedTuple):
+    """The SDs of the factors' levels and of the noise.
+
+    Shapes (factors,) and scalar; of draws, (chains, draws, factors) and (chains, draws).
+    """
+
+    factor_sds: Array
+    sigma: Array
+
+
 class SDPosition(NamedTuple):
-    """A position of the forms that have integrated the effects out; see `sd_coordinate`."""
+    """A position of the sampler; see `sd_coordinate`."""
 
     factor_sds: Array
     log_sigma: Array
@@ -56,8 +65,8 @@ def collapsed_parameterization(
     def scale(data: Any) -> SDPosition:
         return SDPosition(*log_sd_scales(data.num_levels, data.num_rows))
 
-    def quantities(position: SDPosition, data: Any) -> Quantities:
+    def sds(position: SDPosition, data: Any) -> Any:
         log_factor_sds, _ = log_sds(position.factor_sds, data.anchors)
-        return Quantities(factor_sds=jnp.exp(log_factor_sds), sigma=jnp.exp(position.log_sigma))
+        return SDs(jnp.exp(log_factor_sds), jnp.exp(position.log_sigma))
 
-    return Parameterization("collapsed", density, start, scale, quantities)
+    return Parameterization("collapsed", density, start, scale, sds)

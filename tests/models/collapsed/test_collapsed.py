@@ -1,7 +1,6 @@
 """The collapsed forms against dense Gaussian algebra: densities, draws and moments."""
 
 import dataclasses
-from functools import partial
 from itertools import product
 
 import jax
@@ -9,33 +8,43 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-from example_tables import balanced, unbalanced
+from example_tables import balanced, estimate_of, unbalanced
 from truth import dense_design, log_marginal
 
 from crossed_jax.errors import InputError
-from crossed_jax.models.collapsed import back_substitution, conditional
-from crossed_jax.models.collapsed import balanced as balanced_form
-from crossed_jax.models.collapsed import density as collapsed
+from crossed_jax.models.collapsed import balanced as closed_form
+from crossed_jax.models.collapsed import conditional, density
+from crossed_jax.models.collapsed.back_substitution import EffectsGivenSDs
+from crossed_jax.models.collapsed.block_products import block_products
+from crossed_jax.models.collapsed.collapse import (
+    OutsideBoxError,
+    collapse,
+    collapse_any_design,
+    effects_at,
+)
 from crossed_jax.models.collapsed.effect_draws import draw_effects, split
-from crossed_jax.models.collapsed.mixture import PROBABILITIES, effect_quantiles, mixture_quantiles
-from crossed_jax.models.collapsed.parameterization import LogSDs
-from crossed_jax.models.parameterization import Quantities
+from crossed_jax.models.collapsed.elimination import Fixed, condense, eliminate
+from crossed_jax.models.collapsed.parameterization import LogSDs, SDs
+from crossed_jax.models.collapsed.quantiles import (
+    PROBABILITIES,
+    effect_quantiles,
+    mixture_quantiles,
+)
 from crossed_jax.models.priors import Priors
 from crossed_jax.statistics.cells import cells_of
-from crossed_jax.statistics.point_estimate import estimate
 
 TABLES = {
     "balanced": balanced((3, 5), 2, sds=(0.5, 0.5), sigma=0.2),
     "unbalanced": unbalanced((7, 4), 40, sds=(0.5, 0.5), sigma=0.2),
     "three factors": unbalanced((3, 9, 5), 60, sds=(0.5, 1.0, 0.2), sigma=0.3),
     "balanced, three factors": balanced((3, 4, 5), 1, sds=(0.5, 1.0, 0.2), sigma=0.3),
-    "a core": unbalanced((40, 30), 400, sds=(0.5, 0.3), sigma=0.4),
-    "a sparse core": unbalanced((60, 50), 240, sds=(0.5, 0.3), sigma=0.4),
-    "a core and a border": unbalanced((40, 30, 3), 500, sds=(0.5, 0.3, 0.4), sigma=0.4),
-    "a core of two": unbalanced((40, 30, 28), 500, sds=(0.5, 0.3, 0.4), sigma=0.4),
-    "a core with an SD of zero": unbalanced((50, 40), 300, sds=(0.5, 0.0), sigma=0.4),
+    "a dense block": unbalanced((40, 30), 400, sds=(0.5, 0.3), sigma=0.4),
+    "a sparse dense block": unbalanced((60, 50), 240, sds=(0.5, 0.3), sigma=0.4),
+    "a dense block and a border": unbalanced((40, 30, 3), 500, sds=(0.5, 0.3, 0.4), sigma=0.4),
+    "a dense block of two": unbalanced((40, 30, 28), 500, sds=(0.5, 0.3, 0.4), sigma=0.4),
+    "a dense block with an SD of zero": unbalanced((50, 40), 300, sds=(0.5, 0.0), sigma=0.4),
 }
-WITHOUT_CORE = ["balanced", "unbalanced", "three factors", "balanced, three factors"]
+WITHOUT_DENSE_BLOCK = ["balanced", "unbalanced", "three factors", "balanced, three factors"]
 BALANCED = ["balanced", "balanced, three factors"]
 
 
@@ -45,16 +54,16 @@ def priors_for(data):
     return Priors(means, (dist.HalfNormal(1.0),) * number, dist.Exponential(1.5))
 
 
-def collapse(name):
+def any_design(name):
     data = TABLES[name]
     cells = cells_of(data)
-    return data, back_substitution.collapse(cells, priors_for(data), estimate(cells))
+    return data, collapse_any_design(cells, priors_for(data), estimate_of(cells))
 
 
 def random_positions(data, number, seed=0, spread=1.0):
     """Log SDs about their truth-like values, near-zero SDs among them."""
     rng = np.random.default_rng(seed)
-    point = estimate(cells_of(data))
+    point = estimate_of(cells_of(data))
     return [
         LogSDs(
             np.log(point.factor_sds) + spread * rng.normal(size=len(data.factors)),
@@ -77,30 +86,30 @@ def constant(data, exact):
 
 @pytest.mark.parametrize("name", TABLES)
 def test_exact_condensation_is_the_dense_density(name):
-    data, form = collapse(name)
+    data, form = any_design(name)
     priors = priors_for(data)
     positions = random_positions(data, 4)
     positions.append(LogSDs(np.full(len(data.factors), -12.0), positions[0].log_sigma))
     for position in positions:
         ratios = np.exp(2 * (position.log_factor_sds - position.log_sigma))
-        eliminated = collapsed.eliminate(form.table, ratios[form.table.eliminated])
-        exact = collapsed.condense(form.table, eliminated, ratios[list(form.table.core)])
-        model_data = form.model_data._replace(condensed=collapsed.Fixed(exact))
-        found = float(collapsed.log_density(position, model_data))
+        eliminated = eliminate(form.products, ratios[form.products.eliminated])
+        exact = condense(form.products, eliminated, ratios[list(form.products.dense)])
+        model_data = form.model_data._replace(condensed=Fixed(exact))
+        found = float(density.log_density(position, model_data))
         expected = constant(data, dense_log_density(data, priors, position))
         assert found == pytest.approx(expected, rel=1e-9, abs=1e-9 * len(data.response))
 
 
-@pytest.mark.parametrize("name", WITHOUT_CORE)
-def test_without_a_core_the_compiled_density_is_exact_everywhere(name):
-    data, form = collapse(name)
+@pytest.mark.parametrize("name", WITHOUT_DENSE_BLOCK)
+def test_without_a_dense_block_the_compiled_density_is_exact_everywhere(name):
+    data, form = any_design(name)
     for position in random_positions(data, 4, spread=3.0):
-        found = float(collapsed.log_density(position, form.model_data))
+        found = float(density.log_density(position, form.model_data))
         expected = constant(data, dense_log_density(data, priors_for(data), position))
         assert found == pytest.approx(expected, rel=1e-9, abs=1e-9 * len(data.response))
 
 
-@pytest.mark.parametrize("name", ["unbalanced", "a core"])
+@pytest.mark.parametrize("name", ["unbalanced", "a dense block"])
 def test_an_offset_of_the_response_costs_no_digits(name):
     """A response far from zero, under a prior as wide: the same density but for a constant."""
     wide = priors_for(TABLES[name])._replace(factor_means=(dist.Normal(0.0, 1e7),) * 2)
@@ -108,9 +117,9 @@ def test_an_offset_of_the_response_costs_no_digits(name):
     for offset in (0.0, 1e6):
         data = dataclasses.replace(TABLES[name], response=TABLES[name].response + offset)
         cells = cells_of(data)
-        form = back_substitution.collapse(cells, wide, estimate(cells))
+        form = collapse_any_design(cells, wide, estimate_of(cells))
         positions = random_positions(TABLES[name], 4)
-        found = np.array([collapsed.log_density(p, form.model_data) for p in positions])
+        found = np.array([density.log_density(p, form.model_data) for p in positions])
         densities.append(found - found[0])
     np.testing.assert_allclose(densities[1], densities[0], atol=1e-5)
 
@@ -119,28 +128,28 @@ def test_an_offset_of_the_response_costs_no_digits(name):
 def test_the_closed_form_of_balanced_tables_is_exact(name):
     data = TABLES[name]
     cells = cells_of(data)
-    form = balanced_form.collapse(cells, priors_for(data), estimate(cells))
+    form = closed_form.collapse(cells, priors_for(data), estimate_of(cells))
     for position in random_positions(data, 4, spread=3.0):
-        found = float(balanced_form.log_density(position, form.model_data))
+        found = float(closed_form.log_density(position, form.model_data))
         expected = constant(data, dense_log_density(data, priors_for(data), position))
         assert found == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("name", [name for name in TABLES if name not in WITHOUT_CORE])
+@pytest.mark.parametrize("name", [name for name in TABLES if name not in WITHOUT_DENSE_BLOCK])
 def test_interpolation_errs_far_below_monte_carlo(name):
     """Points within six posterior SDs, by the width that the first box is made of."""
-    data, form = collapse(name)
+    data, form = any_design(name)
     priors = priors_for(data)
     series = form.model_data.condensed
     rng = np.random.default_rng(1)
     errors = []
     for _ in range(6):
         x = rng.uniform(series.box[:, 0], series.box[:, 1])
-        sigma = float(estimate(cells_of(data)).sigma)
-        sds = estimate(cells_of(data)).factor_sds.copy()
-        sds[form.table.gridded] = sigma * np.sqrt(np.expm1(x) / form.table.kappa)
+        sigma = float(estimate_of(cells_of(data)).sigma)
+        sds = estimate_of(cells_of(data)).factor_sds.copy()
+        sds[form.products.gridded] = sigma * np.sqrt(np.expm1(x) / form.products.kappa)
         position = LogSDs(np.log(sds), np.log(sigma))
-        found = float(collapsed.log_density(position, form.model_data))
+        found = float(density.log_density(position, form.model_data))
         errors.append(found - constant(data, dense_log_density(data, priors, position)))
     assert np.max(np.abs(errors)) < 1e-3
 
@@ -152,20 +161,17 @@ def conditioned(request):
         name = request.param
         data = TABLES[name]
         cells, priors = cells_of(data), priors_for(data)
-        point = estimate(cells)
-        if name in BALANCED:
-            form = balanced_form.collapse(cells, priors, point)
-        else:
-            form = back_substitution.collapse(cells, priors, point)
+        point = estimate_of(cells)
+        form = collapse(cells, priors, point)
         number = 20_000
         # a hair of spread, as the interpolants live on the draws' box
         wiggle = 1.0 + 1e-7 * np.random.default_rng(0).normal(size=(number, 1))
-        scales = Quantities(
+        sds = SDs(
             factor_sds=(wiggle * point.factor_sds).reshape(2, number // 2, -1),
             sigma=np.full((2, number // 2), float(point.sigma)),
         )
         _, mean, covariance = log_marginal(data, priors, point.factor_sds, point.sigma)
-        return data, form.given(scales), np.asarray(mean), np.asarray(covariance)
+        return data, form.given(sds), np.asarray(mean), np.asarray(covariance)
 
 
 def linear_maps(data):
@@ -185,6 +191,14 @@ def linear_maps(data):
     return intercept, effects
 
 
+def draws_of(parts, data):
+    """Intercept and effects given draws of the SDs in parts."""
+    chains = parts[0].sds.sigma.shape[0]
+    number = sum(part.sds.sigma.shape[1] for part in parts)
+    effects = [np.empty((chains, number, len(factor.levels))) for factor in data.factors]
+    return draw_effects(parts, 1, effects), effects
+
+
 def test_moments_are_the_dense_conditional_ones(conditioned):
     data, given, mean, covariance = conditioned
     _, maps = linear_maps(data)
@@ -196,12 +210,12 @@ def test_moments_are_the_dense_conditional_ones(conditioned):
 
 def test_draws_have_the_dense_conditional_mean_and_covariance(conditioned):
     data, given, mean, covariance = conditioned
-    drawn = draw_effects(given, 1, cells_of(data).num_levels)
+    drawn_intercept, drawn_effects = draws_of([given], data)
     intercept, maps = linear_maps(data)
     matrix = np.concatenate([intercept, *maps])
-    number = drawn.intercept.size
+    number = drawn_intercept.size
     flat = np.column_stack(
-        [drawn.intercept.ravel(), *(e.reshape(number, -1) for e in drawn.effects)]
+        [drawn_intercept.ravel(), *(e.reshape(number, -1) for e in drawn_effects)]
     )
     expected = matrix @ covariance @ matrix.T
     sd = np.sqrt(np.diag(expected))
@@ -211,32 +225,30 @@ def test_draws_have_the_dense_conditional_mean_and_covariance(conditioned):
     # the variance of an entry of a sample covariance is (1 + correlation^2)/n; thousands of entries
     error = (found - correlation) / np.sqrt((1 + correlation**2) / number)
     assert np.max(np.abs(error)) < 5.5
-    for effects in drawn.effects:
+    for effects in drawn_effects:
         np.testing.assert_allclose(effects.sum(-1), 0.0, atol=1e-10)
 
 
 def test_the_intercept_does_not_depend_on_whether_effects_are_kept(conditioned):
     data, given, _, _ = conditioned
-    whole = draw_effects(given, 1, cells_of(data).num_levels)
-    alone = draw_effects(given, 1, cells_of(data).num_levels, keep_effects=False)
-    np.testing.assert_array_equal(alone.intercept, whole.intercept)
-    assert alone.effects == ()
+    intercept, _ = draws_of([given], data)
+    np.testing.assert_array_equal(draw_effects([given], 1, None), intercept)
 
 
-@pytest.mark.parametrize("name", ["balanced", "unbalanced", "a core", "a core and a border"])
+@pytest.mark.parametrize(
+    "name", ["balanced", "unbalanced", "a dense block", "a dense block and a border"]
+)
 def test_a_part_that_was_given_out_is_drawn_as_if_it_were_all(name):
-    data, form = collapse(name)
-    point = estimate(cells_of(data))
+    data, form = any_design(name)
+    point = estimate_of(cells_of(data))
     spread = np.exp(0.1 * np.random.default_rng(0).normal(size=(2, 70, len(data.factors))))
     spread[:, 50:] = spread[:, :20]
-    scales = Quantities(
-        factor_sds=spread * point.factor_sds, sigma=np.full((2, 70), float(point.sigma))
-    )
-    draw = partial(draw_effects, seed=1, num_levels=cells_of(data).num_levels)
-    parts = [form.given(part) for part in split(scales, [50, 70])]
-    whole, alone = draw(form.given(scales), parts=parts), draw(parts[0])
-    np.testing.assert_array_equal(whole.intercept[:, :50], alone.intercept)
-    for found, expected in zip(whole.effects, alone.effects, strict=True):
+    sds = SDs(factor_sds=spread * point.factor_sds, sigma=np.full((2, 70), float(point.sigma)))
+    parts = [form.given(part) for part in split(sds, [50, 70])]
+    whole_intercept, whole = draws_of(parts, data)
+    intercept, alone = draws_of(parts[:1], data)
+    np.testing.assert_array_equal(whole_intercept[:, :50], intercept)
+    for found, expected in zip(whole, alone, strict=True):
         np.testing.assert_array_equal(found[:, :50], expected)
         assert not np.allclose(found[0, 50:], found[0, :20], rtol=0.01)  # the same noise again
 
@@ -245,8 +257,8 @@ def test_a_part_that_was_given_out_is_drawn_as_if_it_were_all(name):
 def test_effects_at_an_estimate_are_the_dense_conditional_ones(name):
     data = TABLES[name]
     cells, priors = cells_of(data), priors_for(data)
-    point = estimate(cells)
-    refined, sds = back_substitution.effects_at(cells, priors, point)
+    point = estimate_of(cells)
+    refined, sds = effects_at(cells, priors, point)
     _, mean, covariance = log_marginal(data, priors, point.factor_sds, point.sigma)
     for matrix, found, sd in zip(linear_maps(data)[1], refined.effects, sds, strict=True):
         expected = np.sqrt(np.diag(matrix @ covariance @ matrix.T))
@@ -255,15 +267,15 @@ def test_effects_at_an_estimate_are_the_dense_conditional_ones(name):
 
 
 def test_draws_outside_the_box_are_refused_with_a_wider_one():
-    data, form = collapse("a core")
-    point = estimate(cells_of(data))
-    sds = np.geomspace(0.01, 100.0, 50)[None, :, None] * point.factor_sds
-    scales = Quantities(factor_sds=sds, sigma=np.full((1, 50), float(point.sigma)))
-    with pytest.raises(back_substitution.OutsideBoxError) as refused:
-        form.given(scales)
+    data, form = any_design("a dense block")
+    point = estimate_of(cells_of(data))
+    factor_sds = np.geomspace(0.01, 100.0, 50)[None, :, None] * point.factor_sds
+    sds = SDs(factor_sds, np.full((1, 50), float(point.sigma)))
+    with pytest.raises(OutsideBoxError) as refused:
+        form.given(sds)
     cells = cells_of(data)
-    wider = back_substitution.collapse(cells, priors_for(data), point, refused.value.box)
-    given = wider.given(scales)
+    wider = collapse_any_design(cells, priors_for(data), point, refused.value.box)
+    given = wider.given(sds)
     assert given.approximation(given.moments())["log_density"] < 1e-3
 
 
@@ -271,63 +283,59 @@ def test_draws_outside_the_box_are_refused_with_a_wider_one():
 def test_noise_that_leaves_the_likelihood_no_digits_is_refused(levels):
     data = unbalanced(levels, 2_000, sds=(0.5,) * len(levels), sigma=1e-6)
     cells, priors = cells_of(data), priors_for(data)
-    point = estimate(cells)._replace(sigma=np.asarray(1e-6))
-    with pytest.raises(InputError, match=r"of the response's.*--parameterization sum_to_zero"):
-        back_substitution.collapse(cells, priors, point)
+    point = estimate_of(cells)._replace(sigma=np.asarray(1e-6))
+    with pytest.raises(InputError, match=r"of the response's.*parameterization='sum_to_zero'"):
+        collapse_any_design(cells, priors, point)
     box = np.array([[27.0, 29.0]] * 2)
-    form = back_substitution.collapse(cells, priors, point._replace(sigma=np.asarray(0.1)), box)
-    scales = Quantities(factor_sds=np.full((1, 4, len(levels)), 0.5), sigma=np.full((1, 4), 1e-6))
-    with pytest.raises(InputError, match="--parameterization sum_to_zero"):
-        form.given(scales)
+    form = collapse_any_design(cells, priors, point._replace(sigma=np.asarray(0.1)), box)
+    sds = SDs(factor_sds=np.full((1, 4, len(levels)), 0.5), sigma=np.full((1, 4), 1e-6))
+    with pytest.raises(InputError, match="parameterization='sum_to_zero'"):
+        form.given(sds)
 
 
 def test_noise_that_leaves_singular_matrices_is_refused():
     data = unbalanced((40, 30), 400, sds=(0.5, 0.5), sigma=1e-8)
     cells, priors = cells_of(data), priors_for(data)
-    point = estimate(cells)._replace(sigma=np.asarray(1e-9))
+    point = estimate_of(cells)._replace(sigma=np.asarray(1e-9))
     with pytest.raises(InputError, match="runs out of digits"):
-        back_substitution.effects_at(cells, priors, point)
+        effects_at(cells, priors, point)
     box = np.array([[38.0, 40.0]] * 2)
     unaware = point._replace(sigma=np.asarray(0.1))
     with pytest.raises(InputError, match="runs out of digits"):
-        back_substitution.collapse(cells, priors, unaware, box)
+        collapse_any_design(cells, priors, unaware, box)
 
 
-def given_at(name, sds, sigma=0.4):
+def given_at(name, factor_sds):
     """Condition on chosen SDs of shape (draws, factors), in a box that just holds them."""
     data = TABLES[name]
     cells, priors = cells_of(data), priors_for(data)
-    scales = Quantities(factor_sds=sds[None], sigma=np.full((1, len(sds)), sigma))
-    table = collapsed.table_of(cells)
-    box = back_substitution.EffectsGivenSDs(table, None, scales).box
-    return back_substitution.collapse(cells, priors, estimate(cells), box).given(scales)
+    sds = SDs(factor_sds[None], np.full((1, len(factor_sds)), 0.4))
+    box = EffectsGivenSDs(block_products(cells), None, sds).box
+    return collapse(cells, priors, estimate_of(cells), box).given(sds)
 
 
 @pytest.mark.parametrize("largest", [0.02, 1.0])
-@pytest.mark.parametrize("name", ["a core", "a core of two"])
-def test_the_core_is_as_exact_relative_to_its_effects_where_their_sds_vanish(name, largest):
+@pytest.mark.parametrize("name", ["a dense block", "a dense block of two"])
+def test_the_dense_block_is_as_exact_relative_to_its_effects_where_their_sds_vanish(name, largest):
     number = len(TABLES[name].factors)
     grid = np.exp(np.linspace(-12.0, np.log(largest), 3))
     sds = np.array(list(product(grid, repeat=number)))
-    table = collapsed.table_of(cells_of(TABLES[name]))
-    scales = Quantities(factor_sds=sds, sigma=np.full(len(sds), 0.4))
-    given = back_substitution.EffectsGivenSDs(table, None, scales)
-    size = len(table.core_owner)
-    omega = np.array([*np.full(table.border_gram.shape[0] - 1, -0.1), 1.0])
+    products = block_products(cells_of(TABLES[name]))
+    given = EffectsGivenSDs(products, None, SDs(sds, np.full(len(sds), 0.4)))
+    size = len(products.dense_owner)
+    omega = np.array([*np.full(products.border_gram.shape[0] - 1, -0.1), 1.0])
     for index, ratios in enumerate(given.ratios):
-        eliminated = collapsed.eliminate(table, ratios[table.eliminated])
-        node = conditional.solve_core(
-            table, eliminated, ratios[table.eliminated], ratios[list(table.core)]
-        )
-        root = given.sigma[index] * node.inverse_factor * node.scale
+        eliminated = eliminate(products, ratios[products.eliminated])
+        node = conditional.solve_dense_block(products, eliminated, ratios[list(products.dense)])
+        root = given.sigma[index] * node.root
         sd = np.linalg.norm(root, axis=0)
-        mean = given.core_mean(np.array([index]), omega[None])[0]
-        np.testing.assert_allclose(mean / sd, node.core_mean @ omega / sd, atol=3e-4)
-        noise = given.core_noise(np.full(size, index), np.eye(size, dtype=np.float32))
+        mean = given.dense_mean(np.array([index]), omega[None])[0]
+        np.testing.assert_allclose(mean / sd, node.dense_mean @ omega / sd, atol=3e-4)
+        noise = given.dense_noise(np.full(size, index), np.eye(size, dtype=np.float32))
         np.testing.assert_allclose(np.linalg.norm(noise, axis=0), sd, rtol=3e-4)
 
 
-@pytest.mark.parametrize("name", ["a core", "a core of two"])
+@pytest.mark.parametrize("name", ["a dense block", "a dense block of two"])
 def test_moments_are_exact_where_sds_are_far_below_what_the_data_resolve(name):
     """Draws as HalfNormal(0.01) priors give them: the moments are the mixture's of dense ones."""
     data = TABLES[name]
@@ -355,12 +363,7 @@ def test_quantiles_are_those_of_the_mixture_of_dense_conditionals(name):
     rng = np.random.default_rng(0)
     sds = 0.4 * np.exp(rng.normal(0.0, 0.7, (8, len(data.factors))))
     sds[0] = 1e-3
-    if name in BALANCED:
-        cells, priors = cells_of(data), priors_for(data)
-        scales = Quantities(factor_sds=sds[None], sigma=np.full((1, len(sds)), 0.4))
-        given = balanced_form.collapse(cells, priors, estimate(cells)).given(scales)
-    else:
-        given = given_at(name, sds)
+    given = given_at(name, sds)
     maps = linear_maps(data)[1]
     conditionals = [log_marginal(data, priors_for(data), each, 0.4)[1:] for each in sds]
     found = effect_quantiles(given, given.moments())
@@ -370,16 +373,16 @@ def test_quantiles_are_those_of_the_mixture_of_dense_conditionals(name):
         expected = mixture_quantiles(means, np.sqrt(variances), PROBABILITIES)
         sd = np.sqrt(np.mean(variances, 0) + means.var(0))[:, None]
         central = np.abs(PROBABILITIES - 0.5) < 0.499
-        # of the eliminated factor's variances the core's part is not known draw by draw
-        rough = name not in WITHOUT_CORE and k == given.table.eliminated
+        # of the eliminated factor's variances the dense block's part is not known draw by draw
+        rough = name not in WITHOUT_DENSE_BLOCK and k == given.products.eliminated
         errors = (quantiles - expected)[:, central] / sd
         np.testing.assert_allclose(errors, 0.0, atol=0.05 if rough else 1e-3)
 
 
 def test_an_interpolant_that_is_wrong_is_reported_in_posterior_sds(monkeypatch):
-    monkeypatch.setattr(conditional, "CORE_TOLERANCE", 0.5)
+    monkeypatch.setattr(conditional, "DENSE_TOLERANCE", 0.5)
     sds = np.geomspace(0.05, 2.0, 9)[:, None] * np.array([1.0, 1.0])
-    given = given_at("a core", sds)
+    given = given_at("a dense block", sds)
     errors = given.approximation(given.moments())
     assert errors["effect_means"] > 0.01
     assert errors["effect_sds"] > 0.01

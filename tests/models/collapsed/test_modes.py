@@ -5,16 +5,15 @@ import dataclasses
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-from example_tables import balanced, unbalanced
+from example_tables import balanced, estimate_of, unbalanced
 from truth import log_sd_grid
 
 import crossed_jax as cj
-from crossed_jax.models.collapsed import back_substitution
-from crossed_jax.models.collapsed import balanced as balanced_form
+from crossed_jax.models.collapsed.collapse import collapse
 from crossed_jax.models.collapsed.modes import Modes, find_modes, start_in
 from crossed_jax.models.priors import post_priors
+from crossed_jax.sampling.evaluation import evaluate
 from crossed_jax.statistics.cells import cells_of
-from crossed_jax.statistics.point_estimate import estimate
 
 SPIKE = post_priors(2)._replace(factor_sds=(dist.HalfCauchy(1e-6), dist.Exponential(1.0)))
 POST = cj.simulate_screen(seed=0).data
@@ -23,9 +22,8 @@ FAR_OFF = dataclasses.replace(POST, response=POST.response + 1000.0)
 
 def modes_of(data, priors):
     cells = cells_of(data)
-    form = balanced_form if cells.balanced else back_substitution
-    collapsed = form.collapse(cells, priors, estimate(cells))
-    return find_modes(collapsed.form, collapsed.model_data), collapsed.model_data
+    collapsed = collapse(cells, priors, estimate_of(cells))
+    return find_modes(collapsed.form, collapsed.model_data, evaluate), collapsed.model_data
 
 
 @pytest.mark.parametrize(
@@ -36,7 +34,7 @@ def modes_of(data, priors):
         unbalanced((40, 30), 600, sds=(0.5, 0.0), sigma=0.3),
         unbalanced((6, 7, 30), 300, sds=(0.5, 0.5, 0.1), sigma=0.3),
     ],
-    ids=["balanced", "border", "core", "three factors"],
+    ids=["balanced", "border", "dense block", "three factors"],
 )
 def test_an_ordinary_posterior_has_one_mode(data):
     assert modes_of(data, post_priors(len(data.factors)))[0] is None
@@ -56,7 +54,7 @@ def test_the_shares_of_two_modes_are_those_of_quadrature(seed):
     )
 
 
-def test_a_table_with_a_core_far_from_its_prior_is_not_trusted():
+def test_a_table_with_a_dense_block_far_from_its_prior_is_not_trusted():
     data = unbalanced((40, 30), 900, sds=(0.5, 0.5), sigma=0.3, intercept=300.0)
     verdict = cj.diagnose(cj.fit(data, num_warmup=200, num_draws=200))
     assert not verdict.converged

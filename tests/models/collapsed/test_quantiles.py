@@ -5,8 +5,12 @@ from scipy.special import ndtr
 from scipy.stats import norm
 
 import crossed_jax as cj
-from crossed_jax.models.collapsed import mixture
-from crossed_jax.models.collapsed.mixture import PROBABILITIES, effect_quantiles, mixture_quantiles
+from crossed_jax.models.collapsed import quantiles
+from crossed_jax.models.collapsed.quantiles import (
+    PROBABILITIES,
+    effect_quantiles,
+    mixture_quantiles,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,19 +46,19 @@ class Simulated:
         self.shrinkage = rng.normal(1.0, 0.02, (self.num_draws, 1))
         self.center = rng.normal(size=num_levels)
 
-    def conditional_moments(self, factor, draws, sd):
+    def conditionals(self, factor, draws, sd):
         shrinkage = self.shrinkage[draws]
         return shrinkage * self.center, 0.1 * shrinkage + np.zeros_like(self.center)
 
     def moments(self):
-        means, sds = self.conditional_moments(0, np.arange(self.num_draws), None)
+        means, sds = self.conditionals(0, np.arange(self.num_draws), None)
         return [(means.mean(0), np.sqrt((sds**2).mean(0) + means.var(0)))]
 
 
 def test_fewer_draws_of_many_levels_cost_little(monkeypatch):
     given = Simulated(50)
     whole = effect_quantiles(given, given.moments())[0]
-    monkeypatch.setattr(mixture, "NUMBERS_AT_ONCE", 0)
+    monkeypatch.setattr(quantiles, "NUMBERS_AT_ONCE", 0)
     part = effect_quantiles(given, given.moments())[0]
     kept = np.abs(PROBABILITIES - 0.5) < 0.4951  # up to intervals of 99%
     errors = np.abs(part - whole)[:, kept] / given.moments()[0][1][:, None]

@@ -1,4 +1,4 @@
-r"""Moments of the effects without draws of them (Rao-Blackwell).
+r"""Posterior means and SDs of the effects without draws of them (Rao-Blackwell).
 
 Given the SDs an effect is :math:`J(x)\,\omega` plus noise of known variance, so posterior means and
 variances are expectations, over the draws of the SDs, of Chebyshev series in x: sums over the
@@ -12,10 +12,11 @@ import numpy as np
 
 from crossed_jax.models.collapsed import chebyshev
 from crossed_jax.models.collapsed.conditional import Conditional, Node, centered_diagonal
+from crossed_jax.models.collapsed.elimination import elimination_weights
 
 
-class MomentWeights(NamedTuple):
-    """What the nodes count in a factor's moments; see `moments`.
+class NodeWeights(NamedTuple):
+    """What the nodes count in a factor's posterior means and variances.
 
     Attributes
     ----------
@@ -33,28 +34,27 @@ class MomentWeights(NamedTuple):
 
 def moments(given: Conditional) -> list[tuple[np.ndarray, np.ndarray]]:
     """Posterior mean and SD of each effect, averaged exactly over the draws of the SDs."""
-    table = given.table
+    products = given.products
     center = given.border[0].mean(0)
     recenter = np.eye(len(center) + 1)
     recenter[:-1, -1] = -center
     draw_units = _by_factor_units(given, given.x)
     node_units = _by_factor_units(given, np.array([node.x for node in given.nodes]))
     weights = [
-        _moment_weights(given, center, at_draws, at_nodes)
+        _node_weights(given, center, at_draws, at_nodes)
         for at_draws, at_nodes in zip(draw_units, node_units, strict=True)
     ]
 
-    first = [np.zeros(size) for size in table.num_levels]
-    square = [np.zeros(size) for size in table.num_levels]
+    first = [np.zeros(size) for size in products.num_levels]
+    square = [np.zeros(size) for size in products.num_levels]
     reference: dict[int, np.ndarray] = {}
     num_inner = len(given.nodes) // given.shape[0]
     for start in range(0, len(given.nodes), num_inner):
         inner = slice(start, start + num_inner)
-        covariances = {k: np.zeros_like(table.core_gram) for k in table.gridded}
+        covariances = {k: np.zeros_like(products.dense_gram) for k in products.gridded}
         for index, node in enumerate(given.nodes[inner], start):
-            root = node.inverse_factor * node.scale
-            covariance = root.T @ root
-            for k in table.gridded:
+            covariance = node.covariance
+            for k in products.gridded:
                 covariances[k] += weights[k].noise[index] * covariance
             for k, loading in _loadings(given, node):
                 j = (loading @ recenter) / node_units[k][index]
@@ -63,7 +63,7 @@ def moments(given: Conditional) -> list[tuple[np.ndarray, np.ndarray]]:
                 j = np.column_stack([j[:, :-1], j[:, -1] - r, r])
                 first[k] += j @ weights[k].omega[index]
                 square[k] += ((j @ weights[k].second[index]) * j).sum(1)
-        weight = weights[table.eliminated].noise[inner].sum()
+        weight = weights[products.eliminated].noise[inner].sum()
         for k, variances in _noise_variances(given, given.nodes[start].ratio, weight, covariances):
             square[k] += variances
     return [
@@ -71,21 +71,21 @@ def moments(given: Conditional) -> list[tuple[np.ndarray, np.ndarray]]:
             draw_units[k].mean() * reference[k] + first[k],
             np.sqrt(np.maximum(square[k] - first[k] ** 2, 0.0)),
         )
-        for k in range(len(table.num_levels))
+        for k in range(len(products.num_levels))
     ]
 
 
 def _by_factor_units(given: Conditional, x: np.ndarray) -> list[np.ndarray]:
     """Units of each factor's interpolants at points of shape (points, gridded)."""
-    units = [np.ones(len(x)) for _ in given.table.num_levels]
-    for axis, k in enumerate(given.table.gridded):
+    units = [np.ones(len(x)) for _ in given.products.num_levels]
+    for axis, k in enumerate(given.products.gridded):
         units[k] = given.units(x)[:, axis]
     return units
 
 
-def _moment_weights(
+def _node_weights(
     given: Conditional, center: np.ndarray, at_draws: np.ndarray, at_nodes: np.ndarray
-) -> MomentWeights:
+) -> NodeWeights:
     """Weights of the nodes in a factor's moments, given its units at draws and nodes."""
     border_mean, half = given.border
     u, sigma2 = at_draws[:, None], given.sigma**2
@@ -93,11 +93,11 @@ def _moment_weights(
     second = omega[:, :, None] * omega[:, None]
     border_variance = (u**2 * sigma2[:, None])[:, :, None] * (half @ half.swapaxes(1, 2))
     second[:, :-2, :-2] += border_variance
-    noise = _node_weights(given, at_draws * sigma2) / at_nodes
-    return MomentWeights(_node_weights(given, omega), _node_weights(given, second), noise)
+    noise = _weights_of_values(given, at_draws * sigma2) / at_nodes
+    return NodeWeights(_weights_of_values(given, omega), _weights_of_values(given, second), noise)
 
 
-def _node_weights(given: Conditional, values: np.ndarray) -> np.ndarray:
+def _weights_of_values(given: Conditional, values: np.ndarray) -> np.ndarray:
     """Weights that turn a function's values at the nodes into its mean against `values`."""
     mean = np.tensordot(given.basis, values, (0, 0)) / len(given.basis)
     weights = mean.reshape(*given.shape, -1)
@@ -109,13 +109,13 @@ def _node_weights(given: Conditional, values: np.ndarray) -> np.ndarray:
 
 def _loadings(given: Conditional, node: Node) -> Iterator[tuple[int, np.ndarray]]:
     """J of each factor: its zero-sum effects are J @ (-w, 1) plus noise."""
-    table = given.table
-    weights = node.ratio / (1.0 + table.rows * node.ratio)
-    sums = table.eliminated_sums
-    if table.core:
-        sums = sums - table.counts.times(node.core_mean)
+    products = given.products
+    weights = elimination_weights(products, node.ratio)
+    sums = products.eliminated_sums
+    if products.dense:
+        sums = sums - products.counts.times(node.dense_mean)
     border = -np.eye(sums.shape[1])[:-1]
-    parts = (weights[:, None] * sums).T, node.core_mean.T, border.T
+    parts = (weights[:, None] * sums).T, node.dense_mean.T, border.T
     for k, levels in given.by_factor(*parts):
         yield k, (levels - levels.mean(1, keepdims=True)).T
 
@@ -123,36 +123,36 @@ def _loadings(given: Conditional, node: Node) -> Iterator[tuple[int, np.ndarray]
 def _noise_variances(
     given: Conditional, ratio: float, weight: float, covariances: dict[int, np.ndarray]
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Variances of the zero-sum effects' noise, summed over the core's nodes at one ratio.
+    """Variances of the zero-sum effects' noise, summed over the nodes at one `ratio`.
 
-    `weight` is the sum of those nodes' weights for the eliminated factor, `covariances` those
-    of the core's covariances, weighted for the eliminated factor and each of the core.
+    `weight` is the sum of those nodes' weights for the eliminated factor, `covariances` the sums
+    of the dense block's covariances, each weighted for one of the gridded factors.
     """
-    table = given.table
-    covariance = covariances[table.eliminated]
-    weights = ratio / (1.0 + table.rows * ratio)
+    products = given.products
+    covariance = covariances[products.eliminated]
+    weights = elimination_weights(products, ratio)
     diagonal, row, total = weight * weights, weight * weights, weight * weights.sum()
-    if table.core:
-        product, quadratic = table.counts.quadratic(covariance)
-        column = table.counts.transposed_times(weights[:, None])[:, 0]
+    if products.dense:
+        product, quadratic = products.counts.quadratic(covariance)
+        column = products.counts.transposed_times(weights[:, None])[:, 0]
         diagonal = diagonal + weights**2 * quadratic
         row = row + weights * (product @ column)
         total = total + column @ covariance @ column
-    yield table.eliminated, centered_diagonal(diagonal, row, total)
-    for position, k in enumerate(table.core):
-        yield k, given.core_variances(position, covariances[k])
+    yield products.eliminated, centered_diagonal(diagonal, row, total)
+    for position, k in enumerate(products.dense):
+        yield k, given.dense_variances(position, covariances[k])
 
 
-def conditional_moments(
+def conditionals(
     given: Conditional, factor: int, draws: np.ndarray, sd: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Give means and SDs of a factor's effects given some draws, shape (draws, levels).
 
-    Of the eliminated factor's variance the part that comes from the core's noise is too dear
-    to know level by level at every draw: it is what is missing from the posterior variance,
-    and is taken to move as the square of D times the core's mean variance.
+    Of the eliminated factor's variance the part that comes from the dense block's noise is too dear
+    to know level by level at every draw: it is what is missing from the posterior variance, whose
+    root is `sd`, and is taken to move as the square of D times the dense block's mean variance.
     """
-    table = given.table
+    products = given.products
     border_mean, half = (values[draws] for values in given.border)
     sigma = given.sigma[draws, None]
     mean = _means(given, factor, draws, np.concatenate([-border_mean, np.ones_like(sigma)], 1))
@@ -160,34 +160,32 @@ def conditional_moments(
     for column in range(half.shape[2]):
         root = np.concatenate([-sigma * half[:, :, column], np.zeros_like(sigma)], axis=1)
         variance += _means(given, factor, draws, root) ** 2
-    if factor in table.core:
-        variance += given.core_variances_at(draws, table.core.index(factor))
-    if factor == table.eliminated:
-        ratio = given.ratios[draws, factor, None]
-        weights = ratio / (1.0 + table.rows * ratio)
+    if factor in products.dense:
+        variance += given.dense_variances_at(draws, products.dense.index(factor))
+    if factor == products.eliminated:
+        weights = elimination_weights(products, given.ratios[draws, factor, None])
         total = weights.sum(1, keepdims=True)
         variance += sigma**2 * centered_diagonal(weights, weights, total)
-        if table.core:
-            positions = range(len(table.core))
-            core = np.concatenate([given.core_variances_at(draws, p) for p in positions], axis=1)
-            from_core = weights**2 * core.mean(1, keepdims=True)
+        if products.dense:
+            positions = range(len(products.dense))
+            dense = np.concatenate([given.dense_variances_at(draws, p) for p in positions], axis=1)
+            passed_on = weights**2 * dense.mean(1, keepdims=True)
             missing = np.maximum(sd**2 - mean.var(0) - variance.mean(0), 0.0)
-            variance += from_core * (missing / np.maximum(from_core.mean(0), np.finfo(float).tiny))
+            variance += passed_on * (missing / np.maximum(passed_on.mean(0), np.finfo(float).tiny))
     return mean, np.sqrt(variance)
 
 
 def _means(given: Conditional, factor: int, draws: np.ndarray, omega: np.ndarray) -> np.ndarray:
     """J @ omega of a factor at some draws, shape (draws, levels)."""
-    table = given.table
-    if factor in table.border:
-        levels = -omega[:, 1:-1][:, table.border_owner == factor]
-    elif factor in table.core:
-        core = given.core_mean(draws, omega)
-        levels = core[:, table.core_owner == table.core.index(factor)]
+    products = given.products
+    if factor in products.border:
+        levels = -omega[:, 1:-1][:, products.border_owner == factor]
+    elif factor in products.dense:
+        dense = given.dense_mean(draws, omega)
+        levels = dense[:, products.dense_owner == products.dense.index(factor)]
     else:
-        ratio = given.ratios[draws, factor, None]
-        levels = omega @ table.eliminated_sums.T
-        if table.core:
-            levels -= table.counts.times(given.core_mean(draws, omega).T).T
-        levels *= ratio / (1.0 + table.rows * ratio)
+        levels = omega @ products.eliminated_sums.T
+        if products.dense:
+            levels -= products.counts.times(given.dense_mean(draws, omega).T).T
+        levels *= elimination_weights(products, given.ratios[draws, factor, None])
     return levels - levels.mean(1, keepdims=True)

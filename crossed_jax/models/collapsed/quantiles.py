@@ -25,7 +25,7 @@ class GivenSDs(Protocol):
     def num_draws(self) -> int:
         """Of the SDs."""
 
-    def conditional_moments(
+    def conditionals(
         self, factor: int, draws: np.ndarray, sd: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Give means and SDs of a factor's effects, whose posterior SDs are `sd`, at some draws."""
@@ -47,7 +47,7 @@ def effect_quantiles(
     for factor, (mean, sd) in enumerate(moments):
         number = min(given.num_draws, max(FEWEST_DRAWS, NUMBERS_AT_ONCE // len(mean)))
         draws = np.linspace(0, given.num_draws - 1, number).astype(int)
-        means, sds = given.conditional_moments(factor, draws, sd)
+        means, sds = given.conditionals(factor, draws, sd)
         quantiles = mixture_quantiles(means, sds, PROBABILITIES)
         spread = np.sqrt((sds**2).mean(0) + means.var(0))
         scale = np.divide(sd, spread, out=np.ones_like(sd), where=spread > 0.0)
