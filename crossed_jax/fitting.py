@@ -1,6 +1,5 @@
 """From a table to a posterior: the one call that puts the other modules together."""
 
-import dataclasses
 import importlib
 import threading
 import time
@@ -8,21 +7,15 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal
 
 from crossed_jax.arguments import path_of
 from crossed_jax.errors import InputError, told
-from crossed_jax.models.centering import checked_centering, describe_centering
-from crossed_jax.models.collapsed.collapse import OutsideBoxError, collapse
-from crossed_jax.models.collapsed.effect_draws import draw_effects, split
-from crossed_jax.models.collapsed.modes import describe, find_modes, start_in
-from crossed_jax.models.collapsed.quantiles import effect_quantiles
-from crossed_jax.models.distributions import within
+from crossed_jax.forms import KeepEffects, prepared, sample_collapsed, sample_effects
+from crossed_jax.models.centering import checked_centering
 from crossed_jax.models.noise import NOISES, NoiseName
-from crossed_jax.models.offset import add_offset, offset_of, subtract_offset
-from crossed_jax.models.parts import Noise, model_data_of, parameterization_of
+from crossed_jax.models.offset import add_offset, offset_of
+from crossed_jax.models.parts import Noise
 from crossed_jax.models.priors import (
     PriorName,
     Priors,
@@ -32,17 +25,12 @@ from crossed_jax.models.priors import (
 )
 from crossed_jax.models.terms import TERMS
 from crossed_jax.sampling.checkpoint import Checkpoint, open_checkpoint
-from crossed_jax.sampling.chunks import Progress, Run, sample
-from crossed_jax.sampling.devices import ChainMethod, available_devices, in_first_process
-from crossed_jax.sampling.evaluation import evaluate
+from crossed_jax.sampling.chunks import Progress, sample
+from crossed_jax.sampling.devices import ChainMethod, available_devices
 from crossed_jax.sampling.identity import computing
 from crossed_jax.sampling.memory import check_draws, check_run
 from crossed_jax.sampling.nuts import key_of
-from crossed_jax.sampling.settings import RunSettings, own_settings, run_settings
-from crossed_jax.statistics.cells import Cells, blocks, cells_of
-from crossed_jax.statistics.design import describe_design, require_noise
-from crossed_jax.statistics.least_squares import decompose
-from crossed_jax.statistics.point_estimate import Estimate, estimate
+from crossed_jax.sampling.settings import own_settings, run_settings
 from crossed_jax.tables.crossed_data import CrossedData, require_table
 from crossed_jax.tables.names import check_names
 
@@ -52,30 +40,8 @@ if TYPE_CHECKING:
     from crossed_jax.results.draws_file import DrawsFile
 
 ParameterizationName = Literal["auto", "original", "design_matrix", "sum_to_zero", "collapsed"]
-KeepEffects = Literal["draws", "summary"]
 
-MOST_RUNS = 6
 NEEDED_AFTERWARDS = ("crossed_jax.results.tree", "crossed_jax.results.verdict")
-
-
-class Table(NamedTuple):
-    """A table made ready: measured from near its mean, with its cells, priors and an estimate."""
-
-    data: CrossedData
-    cells: Cells
-    priors: Priors
-    point: Estimate
-
-
-class Sampled(NamedTuple):
-    """What sampling gives by name, and what there is to record about it."""
-
-    run: Run
-    draws: dict[str, Any]
-    seconds: dict[str, float]
-    attributes: dict[str, Any]
-    moments: list[tuple[np.ndarray, np.ndarray]] | None = None
-    quantiles: list[np.ndarray] | None = None
 
 
 def fit(
@@ -190,7 +156,7 @@ def fit(
 
     clock = time.perf_counter()
     offset = offset_of(data.response)
-    table, notes = _prepared(data, chosen, offset)
+    table, notes = prepared(data, chosen, offset)
     import_beside(NEEDED_AFTERWARDS)
     seconds = {"prepare": time.perf_counter() - clock}
     model = {"parameterization": form, "noise": noise}
@@ -199,12 +165,12 @@ def fit(
         draw = partial(sample, key_of(settings.seed), **settings.of_chains(), report=report)
         with own_settings():
             if collapsing:
-                sampled = _sample_collapsed(draw, settings, table, kept, keep_effects, file)
+                sampled = sample_collapsed(draw, settings, table, kept, keep_effects, file)
             else:
                 keeping = {} if file is None else {"keep": file.keep}
                 draw = partial(draw, checkpoint=kept, **keeping)
                 wanted = [centered.get(name, CENTERED.get(form)) for name in data.factor_names]
-                sampled = _sample_effects(draw, form, chosen_noise, table, wanted)
+                sampled = sample_effects(draw, form, chosen_noise, table, wanted)
         from crossed_jax.results.record import describe_run, describe_table
         from crossed_jax.results.tree import to_datatree
 
@@ -286,122 +252,7 @@ def _check_keep_effects(keep_effects: str, collapsing: bool) -> None:
         )
 
 
-def _prepared(data: CrossedData, priors: Priors, offset: float) -> tuple[Table, tuple[str, ...]]:
-    """Reduce a table to cells, estimate where chains start, and note what a reader should know."""
-    measured, priors = subtract_offset(data, priors, offset)
-    cells = cells_of(measured)
-    unconnected = blocks(cells)
-    decomposition = decompose(cells, len(unconnected))
-    require_noise(decomposition)
-    notes = describe_design(unconnected, decomposition, data.factor_names)
-    point = _within(estimate(cells, decomposition), priors)
-    return Table(measured, cells, priors, point), notes
-
-
-def _within(point: Estimate, priors: Priors) -> Estimate:
-    """Move SDs from where the priors say they cannot be, as chains start about them."""
-    sds = [within(p, sd) for p, sd in zip(priors.factor_sds, point.factor_sds, strict=True)]
-    sigma = within(priors.sigma, float(point.sigma))
-    return point._replace(factor_sds=np.array(sds), sigma=np.asarray(sigma))
-
-
 def import_beside(names: tuple[str, ...]) -> None:
     """Import in a thread of its own: compiling and sampling leave the interpreter free."""
     thread = threading.Thread(target=lambda: [importlib.import_module(name) for name in names])
     thread.start()
-
-
-def _sample_effects(
-    draw: Callable[..., Run],
-    form: str,
-    noise: Noise,
-    table: Table,
-    centering: list[bool | None],
-) -> Sampled:
-    """Sample the effects along with all else."""
-    model_data = model_data_of(*table, noise, centering)
-    run = draw(parameterization_of(TERMS[form], noise), model_data)
-    evidence, names = table.point.evidence, table.data.factor_names
-    attributes = describe_centering(model_data.centering, evidence, names)
-    return Sampled(run, run.draws, run.seconds, attributes)
-
-
-def _sample_collapsed(
-    draw: Callable[..., Run],
-    settings: RunSettings,
-    table: Table,
-    checkpoint: Checkpoint | None,
-    keep_effects: KeepEffects,
-    file: "DrawsFile | None",
-) -> Sampled:
-    """Sample the SDs, then draw the effects given them."""
-    data, cells, priors, point = table
-    clock = time.perf_counter()
-    collapsed = collapse(cells, priors, point)
-    seconds = {"collapse": time.perf_counter() - clock}
-    kept = checkpoint
-    for attempt in range(MOST_RUNS):
-        lengths = _lengths(kept, settings)
-        clock = time.perf_counter()
-        modes = find_modes(collapsed.form, collapsed.model_data, evaluate)
-        shifts = None
-        if modes is not None:
-            model_data, shifts = start_in(modes, collapsed.model_data, settings.num_chains)
-            collapsed = dataclasses.replace(collapsed, model_data=model_data)
-        seconds["collapse"] += time.perf_counter() - clock
-        try:
-            # where an extension leaves the box, what was given out in it is drawn anew
-            for length in lengths:
-                run = draw(
-                    collapsed.form,
-                    collapsed.model_data,
-                    checkpoint=kept,
-                    shifts=shifts,
-                    num_draws=length,
-                )
-                effects = collapsed.given(run.draws)
-            break
-        except OutsideBoxError as outside:
-            collapsed = collapse(cells, priors, point, outside.box)
-            if checkpoint is not None:
-                kept = checkpoint.again(attempt + 1, outside.box.tobytes())
-    else:
-        raise InputError(
-            "the posterior of the SDs lies too far from what the data say for the collapsed form: "
-            "look at the priors (priors='scaled' suits a response in any unit), or fit with "
-            "parameterization='sum_to_zero'."
-        )
-    clock = time.perf_counter()
-    keep = keep_effects == "draws"
-    parts = [effects]
-    if len(lengths) > 1:
-        parts = [collapsed.given(sds) for sds in split(run.draws, lengths)]
-    shape = np.shape(run.draws.sigma)
-    held = keep and file is None
-    arrays = tuple(np.empty((*shape, size)) for size in cells.num_levels) if held else ()
-    written = arrays if file is None else file.effects
-    intercept = draw_effects(parts, settings.seed, written if keep else None)
-    draws = {
-        "intercept": intercept,
-        "{factor}_sd": tuple(np.moveaxis(np.asarray(run.draws.factor_sds), -1, 0)),
-        "sigma": run.draws.sigma,
-    }
-    if held:
-        draws["{factor}_effect"] = arrays
-    seconds |= run.seconds | {"effects": time.perf_counter() - clock}
-    clock = time.perf_counter()
-    moments = effects.moments()
-    quantiles = None if keep else effect_quantiles(effects, moments)
-    errors = effects.approximation(moments)
-    seconds["moments"] = time.perf_counter() - clock
-    attributes: dict[str, Any] = {"interpolation_error": errors, "effects_drawn_to": lengths}
-    if modes is not None:
-        attributes["modes"] = describe(modes, data.factor_names)
-    return Sampled(run, draws, seconds, attributes, moments, quantiles)
-
-
-def _lengths(checkpoint: Checkpoint | None, settings: RunSettings) -> list[int]:
-    """Numbers of each chain's draws that a run was given out with, and is now."""
-    ends = [] if checkpoint is None else in_first_process(checkpoint.ends)
-    before = [end for end in ends if end < settings.num_steps]
-    return [end - settings.num_warmup for end in [*before, settings.num_steps]]
