@@ -45,7 +45,7 @@ from crossed_jax.sampling.evaluation import evaluate
 from crossed_jax.sampling.identity import computing, exact_priors, table_digest
 from crossed_jax.sampling.memory import check_draws, check_run
 from crossed_jax.sampling.nuts import KEY_KIND
-from crossed_jax.statistics.cells import Cells, blocks, cells_of
+from crossed_jax.statistics.cells import Cells, blocks, cells_of, pair_counts
 from crossed_jax.statistics.least_squares import Decomposition, decompose
 from crossed_jax.statistics.point_estimate import Estimate, estimate
 from crossed_jax.tables.data import CrossedData, require_table
@@ -298,10 +298,11 @@ def _prepare(data: CrossedData, priors: Priors) -> tuple[Cells, Estimate, tuple[
     """Reduce a table to cells, estimate where chains start, and note what a reader should know."""
     cells = cells_of(data)
     unconnected = blocks(cells)
-    decomposition = decompose(cells, len(unconnected))
+    pairs = pair_counts(cells)
+    decomposition = decompose(cells, pairs, len(unconnected))
     _check_noise(decomposition)
     notes = describe_blocks(unconnected, data) + describe_freedom(decomposition)
-    return cells, _within(estimate(cells, decomposition), priors), notes
+    return cells, _within(estimate(cells, pairs, decomposition), priors), notes
 
 
 def _key(seed: int) -> jax.Array:
