@@ -5,9 +5,9 @@ skewed, or heavy in the tails, where those are uncertain. Its quantile q at prob
 
 .. math:: \frac1S \sum_s \Phi\big((q - m_s)/\tau_s\big) = p ,
 
-by Newton's method in a bracket. Of a factor of many levels evenly spaced
-draws are mixed in place of all, and the mixture is moved and scaled to the exact mean and SD. What
-error is left is in its shape alone, and many levels leave their SD little freedom to shape it.
+by Newton's method in a bracket. Of a factor of many levels evenly spaced draws are mixed in place
+of all, and the mixture is moved and scaled to the exact mean and SD. What error is left is in its
+shape alone, and many levels leave their SD little freedom to shape it.
 """
 
 from collections.abc import Sequence
