@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from crossed_jax.errors import InputError
     from crossed_jax.fitting import fit
+    from crossed_jax.log_density import sample
+    from crossed_jax.models.parameterization import Parameterization
     from crossed_jax.models.priors import Priors
     from crossed_jax.results.original_coordinates import original_coordinates
     from crossed_jax.results.predict import posterior_predictive, prior_predictive
-    from crossed_jax.results.summaries import effects, variance_components
+    from crossed_jax.results.summaries import effects, parameters, variance_components
     from crossed_jax.results.verdict import diagnose
     from crossed_jax.tables.crossed_data import CrossedData
     from crossed_jax.tables.examples import penicillin
@@ -19,15 +21,18 @@ if TYPE_CHECKING:
 __all__ = [
     "CrossedData",
     "InputError",
+    "Parameterization",
     "Priors",
     "diagnose",
     "effects",
     "fit",
     "original_coordinates",
+    "parameters",
     "penicillin",
     "posterior_predictive",
     "prior_predictive",
     "read_table",
+    "sample",
     "simulate_screen",
     "variance_components",
 ]
@@ -35,15 +40,18 @@ __all__ = [
 _HOMES = {
     "CrossedData": "tables.crossed_data",
     "InputError": "errors",
+    "Parameterization": "models.parameterization",
     "Priors": "models.priors",
     "diagnose": "results.verdict",
     "effects": "results.summaries",
     "fit": "fitting",
     "original_coordinates": "results.original_coordinates",
+    "parameters": "results.summaries",
     "penicillin": "tables.examples",
     "posterior_predictive": "results.predict",
     "prior_predictive": "results.predict",
     "read_table": "tables.read",
+    "sample": "log_density",
     "simulate_screen": "tables.simulate",
     "variance_components": "results.summaries",
 }

@@ -23,7 +23,7 @@ from crossed_jax.sampling.chunks import Run
 from crossed_jax.sampling.devices import in_first_process
 from crossed_jax.sampling.evaluation import evaluate
 from crossed_jax.sampling.settings import RunSettings
-from crossed_jax.statistics.cells import Cells, blocks, cells_of
+from crossed_jax.statistics.cells import Cells, blocks, cells_of, pair_counts
 from crossed_jax.statistics.design import describe_design, require_noise
 from crossed_jax.statistics.least_squares import decompose
 from crossed_jax.statistics.point_estimate import Estimate, estimate
@@ -62,10 +62,11 @@ def prepared(data: CrossedData, priors: Priors, offset: float) -> tuple[Table, t
     measured, priors = subtract_offset(data, priors, offset)
     cells = cells_of(measured)
     unconnected = blocks(cells)
-    decomposition = decompose(cells, len(unconnected))
+    pairs = pair_counts(cells)
+    decomposition = decompose(cells, pairs, len(unconnected))
     require_noise(decomposition)
     notes = describe_design(unconnected, decomposition, data.factor_names)
-    point = _within(estimate(cells, decomposition), priors)
+    point = _within(estimate(cells, pairs, decomposition), priors)
     return Table(measured, cells, priors, point), notes
 
 

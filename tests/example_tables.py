@@ -8,7 +8,7 @@ from crossed_jax.models.noise import NOISES
 from crossed_jax.models.parameterization import ModelData
 from crossed_jax.models.parts import model_data_of
 from crossed_jax.models.priors import Priors
-from crossed_jax.statistics.cells import Cells, blocks, cells_of
+from crossed_jax.statistics.cells import Cells, blocks, cells_of, pair_counts
 from crossed_jax.statistics.least_squares import decompose
 from crossed_jax.statistics.point_estimate import Estimate, estimate
 from crossed_jax.tables.crossed_data import CrossedData, Factor
@@ -76,7 +76,8 @@ def _simulate(
 
 def estimate_of(cells: Cells) -> Estimate:
     """Estimate everything, as `fit` does."""
-    return estimate(cells, decompose(cells, len(blocks(cells))))
+    pairs = pair_counts(cells)
+    return estimate(cells, pairs, decompose(cells, pairs, len(blocks(cells))))
 
 
 def model_data_for(

@@ -97,9 +97,10 @@ def _write(
     seconds: dict[str, float],
     figures: bool,
 ) -> tuple["Diagnosis", LeftOut]:
+    from crossed_jax.models.noise import noise_of
     from crossed_jax.results.convergence import convergence
     from crossed_jax.results.output import run_record, write_csv, write_json, write_tree
-    from crossed_jax.results.summaries import effects, variance_components
+    from crossed_jax.results.summaries import effects, parameters, variance_components
     from crossed_jax.results.verdict import diagnose
 
     clock = time.perf_counter()
@@ -107,6 +108,8 @@ def _write(
     diagnosis = diagnose(tree, statistics)
     write_csv(effects(tree, statistics=statistics), folder / "effects.csv")
     write_csv(variance_components(tree), folder / "variance_components.csv")
+    if not all(quantity.in_unit for quantity in noise_of(tree.attrs).quantities):
+        write_csv(parameters(tree, statistics=statistics), folder / "parameters.csv")
     write_json(diagnosis.to_dict(), folder / "diagnostics.json")
     if not (folder / POSTERIOR).exists():  # else it was written as it was drawn
         write_tree(tree, folder / POSTERIOR)

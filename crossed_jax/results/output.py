@@ -203,6 +203,7 @@ def run_record(tree: "xr.DataTree", seconds: dict[str, float]) -> dict:
     attrs = dict(tree.attrs)
     return {
         "parameterization": attrs["parameterization"],
+        "noise": attrs["noise"],
         # which of them there are depends on the form
         **{
             name: json.loads(attrs[name])

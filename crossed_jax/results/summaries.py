@@ -173,6 +173,49 @@ def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFra
     )
 
 
+def parameters(
+    tree: xr.DataTree, interval: float = 0.95, statistics: Convergence | None = None
+) -> pl.DataFrame:
+    """Tabulate all that is a single number: intercept, SDs, and what else a model draws.
+
+    Parameters
+    ----------
+    tree
+        A fit, or what :func:`crossed_jax.sample` gives.
+    interval
+        Probability inside the equal-tailed interval.
+    statistics
+        What `convergence` gave for this tree, if it was called already.
+
+    Returns
+    -------
+    polars.DataFrame
+        One row per parameter: parameter, mean, sd, lower, upper, ess_bulk and r_hat (null where
+        they cannot be computed).
+
+    Raises
+    ------
+    InputError
+        If `interval` is not between 0 and 1, or `tree` not a fit.
+    """
+    import polars as pl
+
+    require_fit(tree, "parameters", of_factors=False)
+    posterior = tree["posterior"].to_dataset()
+    names = [str(name) for name, values in posterior.data_vars.items() if values.ndim == 2]
+    if statistics is None:
+        statistics = convergence(tree, names)
+    draws = [posterior[name].transpose("chain", "draw").values for name in names]
+    return pl.DataFrame(
+        {
+            "parameter": names,
+            **_moments(np.stack(draws, -1), interval),
+            "ess_bulk": [float(statistics.ess_bulk[name]) for name in names],
+            "r_hat": [float(statistics.r_hat[name]) for name in names],
+        }
+    ).with_columns(pl.col("ess_bulk", "r_hat").fill_nan(None))
+
+
 def _moments(draws: np.ndarray | xr.DataArray, interval: float) -> dict[str, np.ndarray]:
     """Mean, SD and interval over the leading axes chain and draw of a (chain, draw, n) array."""
     _check_interval(interval)

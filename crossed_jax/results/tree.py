@@ -149,13 +149,18 @@ def with_groups(tree: xr.DataTree, **groups: xr.Dataset) -> xr.DataTree:
     return extended
 
 
-def require_fit(tree: object, taker: str) -> None:
-    """Refuse what is not the tree of a fit."""
+def require_fit(tree: object, taker: str, *, of_factors: bool = True) -> None:
+    """Refuse what is not the tree of a fit; `of_factors`, nor one of a log-density of one's own."""
     attributes = tree.attrs if isinstance(tree, xr.DataTree) else {}
     if "factors" not in attributes or "parameterization" not in attributes:
         raise InputError(
             f"{taker} takes the tree that fit returns, and this {type(tree).__name__} is none: "
             "give that tree, or its file opened by xarray.open_datatree('posterior.nc')."
+        )
+    if of_factors and not json.loads(attributes["factors"]):
+        raise InputError(
+            f"{taker} takes a fit of crossed factors, of which this tree has none: look at its "
+            "posterior, or ask parameters or diagnose."
         )
 
 

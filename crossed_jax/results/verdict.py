@@ -99,7 +99,7 @@ def diagnose(tree: xr.DataTree, statistics: Convergence | None = None) -> Diagno
     -------
     Diagnosis
     """
-    require_fit(tree, "diagnose")
+    require_fit(tree, "diagnose", of_factors=False)
     posterior = tree["posterior"].to_dataset()
     num_chains, draws_per_chain = posterior.sizes["chain"], posterior.sizes["draw"]
     num_draws = num_chains * draws_per_chain

@@ -11,7 +11,7 @@ replicates and for two hundred.
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,8 @@ from scipy import sparse
 
 from crossed_jax.errors import InputError
 from crossed_jax.tables.crossed_data import CrossedData
+
+type PairCounts = dict[tuple[int, int], np.ndarray | sparse.csr_array]
 
 
 class Cells(NamedTuple):
@@ -129,8 +131,14 @@ def crosstab(cells: Cells, rows: int, columns: int) -> np.ndarray | sparse.csr_a
     if len(cells.counts) < enough:
         return sparse.coo_array((cells.counts, pair), shape=shape).tocsr()
     flat = _flat_index(pair, shape)
-    table = np.bincount(flat, weights=cells.counts, minlength=shape[0] * shape[1]).reshape(shape)
-    return sparse.csr_array(table) if np.count_nonzero(table) < enough else table
+    counts = np.bincount(flat, weights=cells.counts, minlength=shape[0] * shape[1]).reshape(shape)
+    return sparse.csr_array(counts) if np.count_nonzero(counts) < enough else counts
+
+
+def pair_counts(cells: Cells) -> PairCounts:
+    """Give the crosstabs of each two factors, in either order."""
+    factors = range(len(cells.num_levels))
+    return {(j, k): crosstab(cells, j, k) for j, k in permutations(factors, 2)}
 
 
 def _flat_index(codes: Sequence[np.ndarray], num_levels: Sequence[int]) -> np.ndarray:

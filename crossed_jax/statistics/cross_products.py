@@ -183,38 +183,38 @@ def neighbours(counts: sparse.csr_array) -> Neighbours:
     return Neighbours(tuple(index), tuple(padded), np.argsort(np.concatenate(order)))
 
 
-def sum_of_squares(table: CrossProducts, intercept: Array, effects: tuple[Array, ...]) -> Array:
+def sum_of_squares(products: CrossProducts, intercept: Array, effects: tuple[Array, ...]) -> Array:
     """Sum over rows of the squared distance between the response and its expectation.
 
     Parameters
     ----------
-    table
+    products
         The cross-products of the table.
     intercept
         Scalar.
     effects
         For each factor, shape (levels,). They need not sum to zero.
     """
-    shift = intercept - table.center_intercept
-    shifts = [e - c for e, c in zip(effects, table.center_effects, strict=True)]
-    linear = shift * table.level_sums[0].sum()
-    square = table.num_rows * shift**2
-    for d, n, r in zip(shifts, table.level_counts, table.level_sums, strict=True):
+    shift = intercept - products.center_intercept
+    shifts = [e - c for e, c in zip(effects, products.center_effects, strict=True)]
+    linear = shift * products.level_sums[0].sum()
+    square = products.num_rows * shift**2
+    for d, n, r in zip(shifts, products.level_counts, products.level_sums, strict=True):
         linear += d @ r
         square += n @ d**2 + 2 * shift * (n @ d)
     index = ((j, k) for j in range(len(shifts)) for k in range(j + 1, len(shifts)))
-    for (j, k), pairs in zip(index, table.pairs, strict=True):
+    for (j, k), pairs in zip(index, products.pairs, strict=True):
         square += 2 * pairs.bilinear(shifts[j], shifts[k])
-    return table.sum_squares - 2 * linear + square
+    return products.sum_squares - 2 * linear + square
 
 
 def gaussian_log_likelihood(
-    table: CrossProducts,
+    products: CrossProducts,
     intercept: Array,
     effects: tuple[Array, ...],
     sigma: Array,
 ) -> Array:
     """Log-density of all responses, independent Normal(intercept + effects, sigma)."""
-    squares = sum_of_squares(table, intercept, effects)
+    squares = sum_of_squares(products, intercept, effects)
     constant = 0.5 * math.log(2 * math.pi)
-    return -table.num_rows * (constant + jnp.log(sigma)) - 0.5 * squares / sigma**2
+    return -products.num_rows * (constant + jnp.log(sigma)) - 0.5 * squares / sigma**2

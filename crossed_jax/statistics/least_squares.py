@@ -11,14 +11,13 @@ solved by conjugate gradients. Levels that are confounded make the system singul
 and the residuals unique all the same.
 """
 
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg
 
-from crossed_jax.statistics.cells import Cells, blocks, crosstab
+from crossed_jax.statistics.cells import Cells, PairCounts, blocks
 
 RANK_LEVELS = 1000  # of the factors that are not eliminated: beyond, a rank takes seconds
 TOLERANCE = 1e-13
@@ -74,21 +73,21 @@ def _log_ratio(factor: Explained, residual: Explained) -> float:
     return 0.5 * float(both * np.log(pooled) - factor.freedom * np.log(ratio))
 
 
-class _Table(NamedTuple):
+class _NormalEquations(NamedTuple):
     """Rows and sums of the centred response of each factor's levels, and counts of their pairs."""
 
     rows: list[np.ndarray]
     sums: list[np.ndarray]
-    pairs: dict[tuple[int, int], np.ndarray | sparse.csr_array]
+    pairs: PairCounts
 
 
-def decompose(cells: Cells, num_blocks: int) -> Decomposition:
+def decompose(cells: Cells, pairs: PairCounts, num_blocks: int) -> Decomposition:
     """Split the response's sum of squares among the factors, each adjusted for all others.
 
     Parameters
     ----------
-    cells
-        The table.
+    cells, pairs
+        The table, and the counts of its pairs of levels.
     num_blocks
         Of levels that no row connects, see :func:`~crossed_jax.statistics.cells.blocks`: each but
         the first takes a degree of freedom.
@@ -98,16 +97,16 @@ def decompose(cells: Cells, num_blocks: int) -> Decomposition:
     response = cells.means - mean
     weighted = cells.counts * response
     total = float(cells.sum_squares_within + weighted @ response)
-    table = _Table(
+    equations = _NormalEquations(
         [cells.level_sums(k, cells.counts) for k in range(len(factors))],
         [cells.level_sums(k, weighted) for k in range(len(factors))],
-        {(j, k): crosstab(cells, j, k) for j, k in combinations(factors, 2)},
+        pairs,
     )
-    everything = _explained(table, factors, num_blocks)
+    everything = _explained(equations, factors, num_blocks)
     adjusted = []
     for k in range(len(factors)):
         others = [j for j in factors if j != k]
-        without = _explained(table, others, _num_blocks(cells, others))
+        without = _explained(equations, others, _num_blocks(cells, others))
         squares = max(everything.squares - without.squares, 0.0)
         adjusted.append(Explained(squares, everything.freedom - without.freedom))
     left = max(total - everything.squares, 0.0), max(cells.num_rows - 1 - everything.freedom, 0)
@@ -123,15 +122,15 @@ def _num_blocks(cells: Cells, factors: list[int]) -> int:
     return len(blocks(cells._replace(codes=cells.codes[:, factors], num_levels=levels)))
 
 
-def _explained(table: _Table, factors: list[int], num_blocks: int) -> Explained:
+def _explained(equations: _NormalEquations, factors: list[int], num_blocks: int) -> Explained:
     """What a least-squares fit of some factors explains; the one with most levels comes first."""
     eliminated, *others = factors
-    rows, sums = table.rows[eliminated], table.sums[eliminated]
+    rows, sums = equations.rows[eliminated], equations.sums[eliminated]
     squares, rank = float(sums @ (sums / rows)), len(rows)
     if others:
-        counts = _beside([table.pairs[eliminated, k] for k in others])
-        gram = _among(table, others)
-        right = np.concatenate([table.sums[k] for k in others])
+        counts = _beside([equations.pairs[eliminated, k] for k in others])
+        gram = _among(equations, others)
+        right = np.concatenate([equations.sums[k] for k in others])
         least = TOLERANCE * float(np.linalg.norm(right))  # what is left of it may be rounding
         right -= counts.T @ (sums / rows)
 
@@ -153,13 +152,12 @@ def _beside(counts: list[np.ndarray | sparse.csr_array]) -> np.ndarray | sparse.
     return counts[0] if len(counts) == 1 else sparse.hstack(list(map(sparse.csr_array, counts)))
 
 
-def _among(table: _Table, factors: list[int]) -> sparse.csr_array:
+def _among(equations: _NormalEquations, factors: list[int]) -> sparse.csr_array:
     """Counts of some factors' levels among themselves."""
 
     def block(j: int, k: int) -> sparse.csr_array:
         if j == k:
-            return sparse.diags_array(table.rows[k])
-        pair = table.pairs.get((j, k))
-        return sparse.csr_array(table.pairs[k, j].T if pair is None else pair)
+            return sparse.diags_array(equations.rows[k])
+        return sparse.csr_array(equations.pairs[j, k])
 
     return sparse.block_array([[block(j, k) for k in factors] for j in factors], format="csr")

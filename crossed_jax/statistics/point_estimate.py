@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crossed_jax.statistics.cells import Cells, crosstab
+from crossed_jax.statistics.cells import Cells, PairCounts
 from crossed_jax.statistics.least_squares import Decomposition, Explained
 
 
@@ -52,24 +52,26 @@ class Estimate(NamedTuple):
     others: Mapping[str, np.ndarray] = {}  # noqa: RUF012: nobody writes to it
 
 
-def estimate(cells: Cells, decomposition: Decomposition) -> Estimate:
+def estimate(cells: Cells, pairs: PairCounts, decomposition: Decomposition) -> Estimate:
     """Estimate variance components by Henderson's method I and effects by backfitting.
 
     Parameters
     ----------
-    cells
-        The table.
+    cells, pairs
+        The table, and the counts of its pairs of levels.
     decomposition
         Its sums of squares.
     """
-    factor_sds, sigma = variance_components(cells, decomposition.residual)
-    intercept, effects = backfit(cells, (sigma / factor_sds) ** 2)
+    factor_sds, sigma = variance_components(cells, pairs, decomposition.residual)
+    intercept, effects = backfit(cells, pairs, (sigma / factor_sds) ** 2)
     return Estimate(
         np.asarray(intercept), effects, factor_sds, np.asarray(sigma), decomposition.evidence
     )
 
 
-def variance_components(cells: Cells, residual: Explained) -> tuple[np.ndarray, float]:
+def variance_components(
+    cells: Cells, pairs: PairCounts, residual: Explained
+) -> tuple[np.ndarray, float]:
     """Estimate the factors' SDs and the residual SD by Henderson's method I.
 
     On small sparse tables its residual variance may be far from what the residuals show, or
@@ -81,8 +83,8 @@ def variance_components(cells: Cells, residual: Explained) -> tuple[np.ndarray, 
 
     Parameters
     ----------
-    cells
-        The table.
+    cells, pairs
+        The table, and the counts of its pairs of levels.
     residual
         What is left of its response once all factors are fitted by least squares.
 
@@ -108,8 +110,8 @@ def variance_components(cells: Cells, residual: Explained) -> tuple[np.ndarray, 
         squares[k + 1] = np.sum(cells.level_sums(k, cells.counts * mean) ** 2 / ones[k])
         for j in range(num_factors):
             if j != k:
-                pairs = crosstab(cells, k, j)
-                equations[k + 1, j + 1] = np.sum((pairs * pairs).sum(axis=1) / ones[k])
+                squared = pairs[k, j] * pairs[k, j]
+                equations[k + 1, j + 1] = np.sum(squared.sum(axis=1) / ones[k])
 
     solution = np.linalg.lstsq(equations, squares)[0]
     sigma2 = solution[-1]
@@ -125,14 +127,14 @@ def variance_components(cells: Cells, residual: Explained) -> tuple[np.ndarray, 
 
 
 def backfit(
-    cells: Cells, variance_ratios: np.ndarray, max_sweeps: int = 100
+    cells: Cells, pairs: PairCounts, variance_ratios: np.ndarray, max_sweeps: int = 100
 ) -> tuple[float, tuple[np.ndarray, ...]]:
     """Solve the mixed model equations for the effects by Gauss-Seidel sweeps.
 
     Parameters
     ----------
-    cells
-        The table.
+    cells, pairs
+        The table, and the counts of its pairs of levels.
     variance_ratios
         sigma^2 over each factor's variance, shape (factors,); zeros give least squares.
     max_sweeps
@@ -146,7 +148,6 @@ def backfit(
     factors = range(len(cells.num_levels))
     counts = [cells.level_sums(k, cells.counts) for k in factors]
     sums = [cells.level_sums(k, cells.counts * cells.means) for k in factors]
-    pairs = {(k, j): crosstab(cells, k, j) for k in factors for j in factors if j != k}
 
     total, grand_sum = counts[0].sum(), sums[0].sum()
     intercept = grand_sum / total

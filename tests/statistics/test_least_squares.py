@@ -3,7 +3,7 @@ import pytest
 from example_tables import balanced, table, unbalanced
 from truth import dense_design
 
-from crossed_jax.statistics.cells import blocks, cells_of
+from crossed_jax.statistics.cells import blocks, cells_of, pair_counts
 from crossed_jax.statistics.least_squares import decompose
 
 RNG = np.random.default_rng(0)
@@ -25,7 +25,7 @@ TABLES = {
 
 def decomposition_of(data):
     cells = cells_of(data)
-    return decompose(cells, len(blocks(cells)))
+    return decompose(cells, pair_counts(cells), len(blocks(cells)))
 
 
 def by_dense_least_squares(data, factors):

@@ -4,14 +4,16 @@ from example_tables import balanced, estimate_of, unbalanced
 from truth import dense_design
 
 import crossed_jax as cj
-from crossed_jax.statistics.cells import blocks, cells_of
+from crossed_jax.statistics.cells import blocks, cells_of, pair_counts
 from crossed_jax.statistics.least_squares import decompose
 from crossed_jax.statistics.point_estimate import backfit, variance_components
 
 
 def variances_of(data):
     cells = cells_of(data)
-    return variance_components(cells, decompose(cells, len(blocks(cells))).residual)
+    pairs = pair_counts(cells)
+    residual = decompose(cells, pairs, len(blocks(cells))).residual
+    return variance_components(cells, pairs, residual)
 
 
 def test_balanced_variances_are_the_anova_ones():
@@ -59,7 +61,8 @@ def test_sigma_of_a_small_sparse_table_is_what_the_residuals_show(seed):
 @pytest.mark.parametrize("ratios", [(0.5, 2.0), (0.0, 0.0)])
 def test_backfit_solves_the_mixed_model_equations(ratios):
     data = unbalanced((6, 9), 80, sds=(1.0, 1.0), sigma=0.5)
-    intercept, effects = backfit(cells_of(data), np.array(ratios), max_sweeps=2000)
+    cells = cells_of(data)
+    intercept, effects = backfit(cells, pair_counts(cells), np.array(ratios), max_sweeps=2000)
     design, slices = dense_design(data)
     fitted = intercept + design @ np.concatenate(effects)
     gradient = design.T @ (data.response - fitted)

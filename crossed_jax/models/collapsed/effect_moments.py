@@ -1,8 +1,14 @@
 r"""Posterior means and SDs of the effects without draws of them (Rao-Blackwell).
 
-Given the SDs an effect is :math:`J(x)\,\omega` plus noise of known variance, so posterior means and
-variances are expectations, over the draws of the SDs, of Chebyshev series in x: sums over the
-nodes, with weights that the draws decide.
+Given the SDs an effect is :math:`J(x)\,\omega` plus noise of known variance, with :math:`\omega` of
+:mod:`crossed_jax.models.collapsed.back_substitution`, so posterior means and variances are
+expectations, over the draws of the SDs, of Chebyshev series in x. With :math:`\ell_t` the
+polynomial that is one at node :math:`x_t` and zero at the others,
+
+.. math:: \frac1S \sum_s J(x_s)\,\omega_s
+    = \sum_t J(x_t) \Big[\frac1S \sum_s \ell_t(x_s)\,\omega_s\Big]
+
+and alike for the squares and the noise: sums over the nodes, with weights that the draws decide.
 """
 
 from collections.abc import Iterator
@@ -93,11 +99,11 @@ def _node_weights(
     second = omega[:, :, None] * omega[:, None]
     border_variance = (u**2 * sigma2[:, None])[:, :, None] * (half @ half.swapaxes(1, 2))
     second[:, :-2, :-2] += border_variance
-    noise = _weights_of_values(given, at_draws * sigma2) / at_nodes
-    return NodeWeights(_weights_of_values(given, omega), _weights_of_values(given, second), noise)
+    noise = _mean_weights(given, at_draws * sigma2) / at_nodes
+    return NodeWeights(_mean_weights(given, omega), _mean_weights(given, second), noise)
 
 
-def _weights_of_values(given: Conditional, values: np.ndarray) -> np.ndarray:
+def _mean_weights(given: Conditional, values: np.ndarray) -> np.ndarray:
     """Weights that turn a function's values at the nodes into its mean against `values`."""
     mean = np.tensordot(given.basis, values, (0, 0)) / len(given.basis)
     weights = mean.reshape(*given.shape, -1)

@@ -1,9 +1,13 @@
-"""Quantiles of effects without their draws: of mixtures of Normals, one for each draw of the SDs.
+r"""Quantiles of effects without their draws: of mixtures of Normals, one for each draw of the SDs.
 
 An effect is Normal given the SDs, so its posterior is an equal mixture over the draws of the SDs:
-skewed, or heavy in the tails, where those are uncertain. Of a factor of many levels evenly spaced
-draws are mixed in place of all, and the mixture is moved and scaled to the exact mean and SD. What
-error is left is in its shape alone, and many levels leave their SD little freedom to shape it.
+skewed, or heavy in the tails, where those are uncertain. Its quantile q at probability p solves
+
+.. math:: \frac1S \sum_s \Phi\big((q - m_s)/\tau_s\big) = p ,
+
+by Newton's method in a bracket. Of a factor of many levels evenly spaced draws are mixed in place
+of all, and the mixture is moved and scaled to the exact mean and SD. What error is left is in its
+shape alone, and many levels leave their SD little freedom to shape it.
 """
 
 from collections.abc import Sequence

@@ -58,7 +58,7 @@ def test_a_table_with_a_dense_block_far_from_its_prior_is_not_trusted():
     data = unbalanced((40, 30), 900, sds=(0.5, 0.5), sigma=0.3, intercept=300.0)
     verdict = cj.diagnose(cj.fit(data, num_warmup=200, num_draws=200))
     assert not verdict.converged
-    assert "--priors scaled" in verdict.reasons[-1]
+    assert "priors='scaled'" in verdict.reasons[-1]
 
 
 def test_chains_start_in_the_highest_mode_of_a_response_far_from_its_prior():
