@@ -55,11 +55,11 @@ def test_commands_succeed(command, folder):
     assert done.returncode == 0, done.stderr
 
 
-def test_the_python_example_runs(folder):
-    (example,) = fenced("python")
+@pytest.mark.parametrize("example", fenced("python"))
+def test_python_examples_run(example, folder):
     done = run([sys.executable, "-c", example], folder)
     assert done.returncode == 0, done.stderr
-    assert "Converged." in done.stdout
+    assert "Converged." in done.stdout or "diagnose" not in example
 
 
 def test_tables_are_those_of_the_committed_results():
