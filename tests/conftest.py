@@ -1,16 +1,26 @@
 """Every test computes in float64, as the library does inside a fit.
 
-Compiled programs are kept in a directory of the tests' own, which their processes share.
+Compiled programs, and Python's bytecode where the caller wants none beside the source, are kept in
+a directory of the session's, which all its processes share.
 """
 
+import atexit
 import os
+import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    session = tempfile.mkdtemp(prefix="crossed-jax-tests-")
+    atexit.register(shutil.rmtree, session, ignore_errors=True)
+    os.environ["CROSSED_JAX_CACHE"] = f"{session}/programs"
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):  # each process would compile all it imports
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = f"{session}/bytecode"
+        sys.dont_write_bytecode = False
+
 import jax
 import pytest
-
-os.environ.setdefault("CROSSED_JAX_CACHE", tempfile.mkdtemp(prefix="crossed-jax-tests-"))
 
 
 @pytest.fixture(autouse=True)

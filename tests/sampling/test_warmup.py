@@ -16,6 +16,8 @@ from crossed_jax.sampling.warmup import (
     tune,
 )
 
+tuned = jax.jit(tune)
+
 
 def test_schedule_is_that_of_stan():
     stages = schedule(1000)
@@ -41,9 +43,9 @@ def test_step_size_is_that_of_blackjax():
     tuning = first_tuning(jnp.ones(2))
     for rate in rates:
         expected = update(expected, rate)
-        tuning = tune(jnp.asarray(FAST), tuning, jnp.zeros((3, 2)), jnp.asarray(rate), 0.8)
+        tuning = tuned(jnp.asarray(FAST), tuning, jnp.zeros((3, 2)), jnp.asarray(rate), 0.8)
         assert float(tuning.step_size) == pytest.approx(np.exp(expected.log_step_size), rel=1e-5)
-    tuning = tune(jnp.asarray(WARMUP_END), tuning, jnp.zeros((3, 2)), jnp.asarray(0.8), 0.8)
+    tuning = tuned(jnp.asarray(WARMUP_END), tuning, jnp.zeros((3, 2)), jnp.asarray(0.8), 0.8)
     expected = update(expected, 0.8)
     assert float(tuning.step_size) == pytest.approx(float(final(expected)), rel=1e-5)
 
@@ -53,7 +55,7 @@ def test_metric_is_the_pooled_variance_shrunk_as_stan_does():
     tuning = first_tuning(jnp.ones(3))
     for i, chains in enumerate(positions):
         stage = WINDOW_END if i == len(positions) - 1 else SLOW
-        tuning = tune(jnp.asarray(stage), tuning, jnp.asarray(chains), jnp.asarray(0.8), 0.8)
+        tuning = tuned(jnp.asarray(stage), tuning, jnp.asarray(chains), jnp.asarray(0.8), 0.8)
     variance = positions.reshape(-1, 3).var(0, ddof=1)
     weight = 200 / 205
     typical = np.exp(np.log(variance).mean())
@@ -84,7 +86,7 @@ def test_a_coordinate_that_did_not_move_keeps_its_metric(x64):
             tuning = before
             for i, position in enumerate(np.concatenate(moves, axis=1)):
                 stage = jnp.asarray(WINDOW_END if i == 19 else SLOW)
-                tuning = jax.jit(tune)(stage, tuning, jnp.asarray(position)[None], 0.8, 0.8)
+                tuning = tuned(stage, tuning, jnp.asarray(position)[None], 0.8, 0.8)
             assert float(tuning.inverse_mass[0]) == 1.0
             moved = moves[1] is not still
             assert float(tuning.inverse_mass[1]) == pytest.approx(
