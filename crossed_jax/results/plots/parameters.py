@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+MOST_COLUMNS = 4
+
+
 def hyperparameters(tree: xr.DataTree, truth: Mapping[str, Any] | None = None) -> Figure:
     """Draw the posterior densities of the intercept, each factor's SD and the noise's quantities.
 
@@ -33,8 +36,8 @@ def hyperparameters(tree: xr.DataTree, truth: Mapping[str, Any] | None = None) -
     posterior = tree["posterior"].to_dataset()
     truth = truth or {}
     panels = _panels(tree, posterior)
-    columns = min(len(panels), 4)
-    rows = -(-len(panels) // columns)
+    rows = -(-len(panels) // MOST_COLUMNS)
+    columns = -(-len(panels) // rows)
     figure = Figure(figsize=(3.1 * columns, 0.6 + 2.7 * rows), layout="constrained")
     for place, (name, title, in_unit, _) in enumerate(panels, start=1):
         draws = posterior[name].values.ravel()
