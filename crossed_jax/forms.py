@@ -109,7 +109,7 @@ def sample_collapsed(
     for attempt in range(MOST_RUNS):
         lengths = _lengths(kept, settings)
         clock = time.perf_counter()
-        modes = find_modes(collapsed.form, collapsed.model_data, evaluate)
+        modes = find_modes(collapsed.parameterization, collapsed.model_data, evaluate)
         shifts = None
         if modes is not None:
             model_data, shifts = start_in(modes, collapsed.model_data, settings.num_chains)
@@ -119,7 +119,7 @@ def sample_collapsed(
             # where an extension leaves the box, what was given out in it is drawn anew
             for length in lengths:
                 run = draw(
-                    collapsed.form,
+                    collapsed.parameterization,
                     collapsed.model_data,
                     checkpoint=kept,
                     shifts=shifts,

@@ -99,7 +99,7 @@ def draws_of_sum_to_zero(tables):
 def draws_of_collapsed(tables):
     cells = [cells_of(table) for table in tables]
     forms = [collapse(c, PRIORS, estimate_of(c)) for c in cells]
-    sds = batched_draws(forms[0].form, stacked([form.model_data for form in forms]))
+    sds = batched_draws(forms[0].parameterization, stacked([form.model_data for form in forms]))
     drawn = []
     for index, form in enumerate(forms):
         given = form.given(jax.tree.map(lambda x, i=index: x[i][None], sds))

@@ -63,7 +63,7 @@ class Run(NamedTuple):
 
 def sample(
     key: jax.Array,
-    form: Parameterization,
+    parameterization: Parameterization,
     model_data: Any,
     *,
     num_chains: int,
@@ -83,8 +83,9 @@ def sample(
     ----------
     key
         A JAX random key. The same key gives the same draws.
-    form
-        What to sample. Compiled once for each form, number of chains and shapes of `model_data`.
+    parameterization
+        What to sample. Compiled once for each parameterization, number of chains and shapes of
+        `model_data`.
     model_data
         Any pytree of arrays, an argument of the compiled function.
     num_chains
@@ -104,7 +105,8 @@ def sample(
         Where to keep the run, and to go on with it if it was begun. Ctrl-C then ends the chunk
         and saves it first.
     shifts
-        How far from where the form would start it each chain starts, shape (chains, coordinates).
+        How far from where the parameterization would start it each chain starts, shape (chains,
+        coordinates).
     keep
         Given the number of each chain's draws before and some more, leading dimensions (draws,
         chains), returns what to hold of them in memory.
@@ -118,7 +120,7 @@ def sample(
     clock = time.perf_counter()
     program, state, structure, most_steps = _compile(
         key,
-        form,
+        parameterization,
         model_data,
         num_chains=num_chains,
         num_warmup=num_warmup,
@@ -127,7 +129,7 @@ def sample(
         chain_method=chain_method,
         shifts=shifts,
     )
-    _check_start(state, form, model_data)
+    _check_start(state, parameterization, model_data)
     seconds = {"compile": time.perf_counter() - clock, "warmup": 0.0, "sample": 0.0}
 
     total = num_warmup + num_draws
@@ -201,7 +203,7 @@ def _restore(
 
 def _compile(
     key: jax.Array,
-    form: Parameterization,
+    parameterization: Parameterization,
     model_data: Any,
     *,
     num_chains: int,
@@ -224,11 +226,13 @@ def _compile(
     most_steps
         That one call can take.
     """
-    size, drawn = shape_of_draws(form, model_data)
+    size, drawn = shape_of_draws(parameterization, model_data)
     leaves, structure_of_data = jax.tree.flatten(model_data)
     mesh, vectorized = spread(chain_method, num_chains)
     most_steps = max(1, min(MOST_BUFFER_STEPS, BUFFER_NUMBERS // (num_chains * size)))
-    settings = Settings(form, structure_of_data, max_tree_depth, most_steps, mesh, vectorized)
+    settings = Settings(
+        parameterization, structure_of_data, max_tree_depth, most_steps, mesh, vectorized
+    )
     state = blank_state(num_chains, size, mesh)
     plan = Plan(
         np.asarray(jax.random.key_data(key)),
@@ -251,20 +255,20 @@ def _compile(
     return program, state, jax.tree.structure(kept), most_steps
 
 
-def _check_start(state: State, form: Parameterization, model_data: Any) -> None:
+def _check_start(state: State, parameterization: Parameterization, model_data: Any) -> None:
     """Refuse chains that start where density or gradient are not a number, and say in what."""
     wrong = ~np.isfinite(on_host(state.chains.gradient))
     wrong |= ~np.isfinite(on_host(state.chains.position))
     if not np.isnan(on_host(state.chains.log_density)).any() and not wrong.any():
         return
-    paths = jax.tree.leaves_with_path(jax.eval_shape(form.scale, model_data))
+    paths = jax.tree.leaves_with_path(jax.eval_shape(parameterization.scale, model_data))
     sizes = [int(np.prod(leaf.shape)) for _, leaf in paths]
     owner = np.repeat(np.arange(len(paths)), sizes)
     names = {jax.tree_util.keystr(paths[i][0]).lstrip(".") for i in owner[wrong.any(0)]}
     where = f", as is its derivative by {', '.join(sorted(names))}" if names else ""
     raise InputError(
-        f"the log-density of the {form.name} form is not a number where the chains start"
-        f"{where}: look at the priors, and at the size of the response."
+        f"the log-density of the {parameterization.name} form is not a number where the chains "
+        f"start{where}: look at the priors, and at the size of the response."
     )
 
 

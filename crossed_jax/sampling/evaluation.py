@@ -14,12 +14,14 @@ from crossed_jax.types import Array
 POINTS_AT_ONCE = 2_048
 
 
-def evaluate(form: Parameterization, model_data: Any, positions: np.ndarray) -> np.ndarray:
+def evaluate(
+    parameterization: Parameterization, model_data: Any, positions: np.ndarray
+) -> np.ndarray:
     """Evaluate a log-density at flat positions.
 
     Parameters
     ----------
-    form, model_data
+    parameterization, model_data
         As for sampling.
     positions
         Shape (points, coordinates).
@@ -31,20 +33,24 @@ def evaluate(form: Parameterization, model_data: Any, positions: np.ndarray) -> 
     """
     leaves, structure = jax.tree.flatten(model_data)
     arguments = (positions, tuple(np.asarray(leaf) for leaf in leaves))
-    static = {"form": form, "structure": structure}
+    static = {"parameterization": parameterization, "structure": structure}
     with compilation_cache():
         program = kept_program(_log_densities, static, arguments, jax.tree.structure(0))
         return np.asarray(program(*arguments))
 
 
-@partial(jax.jit, static_argnames=("form", "structure"))
+@partial(jax.jit, static_argnames=("parameterization", "structure"))
 def _log_densities(
-    positions: Array, leaves: tuple[Array, ...], *, form: Parameterization, structure: Any
+    positions: Array,
+    leaves: tuple[Array, ...],
+    *,
+    parameterization: Parameterization,
+    structure: Any,
 ) -> jax.Array:
     model_data = jax.tree.unflatten(structure, leaves)
-    _, unravel = ravel_pytree(form.scale(model_data))
+    _, unravel = ravel_pytree(parameterization.scale(model_data))
     return jax.lax.map(
-        lambda position: form.log_density(unravel(position), model_data),
+        lambda position: parameterization.log_density(unravel(position), model_data),
         positions,
         batch_size=POINTS_AT_ONCE,
     )

@@ -90,8 +90,8 @@ class Plan(NamedTuple):
     target_accept
         Mean acceptance rate that warm-up aims the step size at.
     shifts
-        From where the form would start a chain to where it starts, shape (chains, coordinates);
-        None for none.
+        From where the parameterization would start a chain to where it starts, shape (chains,
+        coordinates); None for none.
     leaves
         Of the model_data.
     """
@@ -109,7 +109,7 @@ class Settings(NamedTuple):
 
     Attributes
     ----------
-    form
+    parameterization
         What to sample.
     model_data
         Structure of the model_data, whose leaves are arguments.
@@ -123,7 +123,7 @@ class Settings(NamedTuple):
         Whether the chains of a device move side by side.
     """
 
-    form: Parameterization
+    parameterization: Parameterization
     model_data: Any
     max_tree_depth: int
     buffer_steps: int
@@ -189,19 +189,19 @@ def advance(
 def _advance(
     state: State, num_steps: Array, plan: Plan, *, settings: Settings
 ) -> tuple[State, tuple[Any, Statistics]]:
-    form = settings.form
+    parameterization = settings.parameterization
     model_data = jax.tree.unflatten(settings.model_data, plan.leaves)
     run_key = jax.random.wrap_key_data(jnp.asarray(plan.key), impl=KEY_KIND)
     chain_keys = jax.vmap(jax.random.fold_in, (None, 0))(run_key, plan.chain_numbers)
-    scale, unravel = ravel_pytree(form.scale(model_data))
+    scale, unravel = ravel_pytree(parameterization.scale(model_data))
     num_chains = len(plan.chain_numbers)
 
     def log_density(position: jax.Array) -> Array:
-        return form.log_density(unravel(position), model_data)
+        return parameterization.log_density(unravel(position), model_data)
 
     def start(state: State) -> State:
         def attempt(key: jax.Array, shift: jax.Array | None, number: Array) -> Chains:
-            begin = form.start(jax.random.fold_in(key, START - number), model_data)
+            begin = parameterization.start(jax.random.fold_in(key, START - number), model_data)
             position, _ = ravel_pytree(begin)
             if shift is not None:
                 position += shift
@@ -245,7 +245,9 @@ def _advance(
     state, (positions, statistics) = jax.lax.fori_loop(
         0, num_steps, body, (state, (positions, statistics))
     )
-    quantities = jax.vmap(jax.vmap(lambda q: form.quantities(unravel(q), model_data)))(positions)
+    quantities = jax.vmap(jax.vmap(lambda q: parameterization.quantities(unravel(q), model_data)))(
+        positions
+    )
     return state, (quantities, statistics)
 
 
@@ -292,8 +294,8 @@ def _tune_together(
     return jax.lax.cond(stage == SAMPLE, lambda t: t, gathered, tuning)
 
 
-def shape_of_draws(form: Parameterization, model_data: Any) -> tuple[int, Any]:
+def shape_of_draws(parameterization: Parameterization, model_data: Any) -> tuple[int, Any]:
     """Size of a position, and a blank of its quantities, without compiling anything."""
-    position = jax.eval_shape(form.scale, model_data)
+    position = jax.eval_shape(parameterization.scale, model_data)
     size = sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(position))
-    return size, jax.eval_shape(form.quantities, position, model_data)
+    return size, jax.eval_shape(parameterization.quantities, position, model_data)

@@ -82,7 +82,7 @@ def log_density(position: LogSDs, model_data: ModelData) -> Array:
     return log_likelihood + model_data.priors.log_scales(*position)
 
 
-FORM = collapsed_parameterization(log_density)
+PARAMETERIZATION = collapsed_parameterization(log_density)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Balanced:
 
     model_data: ModelData
     deviations: tuple[np.ndarray, ...]
-    form: Parameterization = FORM
+    parameterization: Parameterization = PARAMETERIZATION
 
     def given(self, sds: SDs) -> "EffectsGivenSDs":
         """Condition on draws of the SDs, leading dimensions (chains, draws)."""

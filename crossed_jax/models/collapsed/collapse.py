@@ -10,7 +10,7 @@ from crossed_jax.errors import InputError
 from crossed_jax.models.collapsed import balanced
 from crossed_jax.models.collapsed.back_substitution import EffectsGivenSDs
 from crossed_jax.models.collapsed.block_products import BlockProducts, block_products
-from crossed_jax.models.collapsed.density import FORM, ModelData, model_data_of
+from crossed_jax.models.collapsed.density import PARAMETERIZATION, ModelData, model_data_of
 from crossed_jax.models.collapsed.elimination import (
     ByCount,
     Condensed,
@@ -47,7 +47,7 @@ class AnyDesign:
 
     products: BlockProducts
     model_data: ModelData
-    form: Parameterization = FORM
+    parameterization: Parameterization = PARAMETERIZATION
 
     def given(self, sds: SDs) -> EffectsGivenSDs:
         """Condition on draws of the SDs, leading dimensions (chains, draws).

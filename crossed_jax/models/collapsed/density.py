@@ -103,4 +103,4 @@ def log_density(position: LogSDs, model_data: ModelData) -> Array:
     return log_likelihood + model_data.priors.log_scales(*position) - OUTSIDE * outside
 
 
-FORM = collapsed_parameterization(log_density)
+PARAMETERIZATION = collapsed_parameterization(log_density)

@@ -50,7 +50,7 @@ class Modes(NamedTuple):
 
 
 def find_modes(
-    form: Parameterization,
+    parameterization: Parameterization,
     model_data: Any,
     evaluate: Callable[[Parameterization, Any, np.ndarray], np.ndarray],
 ) -> Modes | None:
@@ -58,24 +58,26 @@ def find_modes(
 
     Parameters
     ----------
-    form, model_data
+    parameterization, model_data
         As the collapsed form of a table gives them.
     evaluate
-        (form, model data, flat positions of shape (points, coordinates)) -> the log-density at
-        each, shape (points,).
+        (parameterization, model data, flat positions of shape (points, coordinates)) -> the
+        log-density at each, shape (points,).
     """
     point = model_data.estimate
     # with all anchors out of the way the coordinates are the log SDs
     model_data = model_data._replace(anchors=np.log(point.factor_sds) + 2.0 * FAR_LEFT)
     grids = _grids(model_data)
     places = np.stack(np.meshgrid(*grids, indexing="ij"), axis=-1)
-    values = evaluate(form, model_data, places.reshape(-1, len(grids))).reshape(places.shape[:-1])
+    values = evaluate(parameterization, model_data, places.reshape(-1, len(grids))).reshape(
+        places.shape[:-1]
+    )
     values = np.where(np.isnan(values) | _outside(model_data, places), -np.inf, values)
     peaks = (values == ndimage.maximum_filter(values, size=3)) & np.isfinite(values)
     if np.count_nonzero(peaks) < 2:
         return None
     highest = np.argsort(-values[peaks])[:MOST_CLIMBS]
-    density = _LogDensity(form, model_data, [(grid[0], grid[-1]) for grid in grids])
+    density = _LogDensity(parameterization, model_data, [(grid[0], grid[-1]) for grid in grids])
     tops = sorted(
         (density.climb(place) for place in places[peaks][highest]), key=lambda top: -top[1]
     )
@@ -156,13 +158,15 @@ class _LogDensity:
     """The log-density at single points, and what is asked of its modes."""
 
     def __init__(
-        self, form: Parameterization, model_data: Any, bounds: list[tuple[float, float]]
+        self, parameterization: Parameterization, model_data: Any, bounds: list[tuple[float, float]]
     ) -> None:
-        _, unravel = ravel_pytree(form.scale(model_data))
+        _, unravel = ravel_pytree(parameterization.scale(model_data))
         self.bounds = bounds
-        self.value = jax.jit(jax.vmap(lambda x: form.log_density(unravel(x), model_data)))
+        self.value = jax.jit(
+            jax.vmap(lambda x: parameterization.log_density(unravel(x), model_data))
+        )
         self.gradient = jax.jit(
-            jax.value_and_grad(lambda x: -form.log_density(unravel(x), model_data))
+            jax.value_and_grad(lambda x: -parameterization.log_density(unravel(x), model_data))
         )
 
     def climb(self, place: np.ndarray) -> tuple[np.ndarray, float]:

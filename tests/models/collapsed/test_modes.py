@@ -23,7 +23,9 @@ FAR_OFF = dataclasses.replace(POST, response=POST.response + 1000.0)
 def modes_of(data, priors):
     cells = cells_of(data)
     collapsed = collapse(cells, priors, estimate_of(cells))
-    return find_modes(collapsed.form, collapsed.model_data, evaluate), collapsed.model_data
+    return find_modes(
+        collapsed.parameterization, collapsed.model_data, evaluate
+    ), collapsed.model_data
 
 
 @pytest.mark.parametrize(
