@@ -85,11 +85,13 @@ def sample_effects(
     centering: list[bool | None],
 ) -> Sampled:
     """Sample the effects along with all else."""
+    clock = time.perf_counter()
     model_data = model_data_of(*table, noise, centering)
+    seconds = {"estimate": time.perf_counter() - clock}
     run = draw(parameterization_of(TERMS[form], noise), model_data)
     evidence, names = table.point.evidence, table.data.factor_names
     attributes = describe_centering(model_data.centering, evidence, names)
-    return Sampled(run, run.draws, run.seconds, attributes)
+    return Sampled(run, run.draws, seconds | run.seconds, attributes)
 
 
 def sample_collapsed(
