@@ -21,7 +21,7 @@ from crossed_jax.tables.names import of_factor
 
 # what the post tells: 557 s, and "fewer than 10% effective" of 8,000 draws
 POST_SECONDS, POST_ESS = 557.0, 800.0
-SAMPLING = ("collapse", "warmup", "sample", "effects")
+SAMPLING = ("estimate", "collapse", "warmup", "sample", "effects")
 FORMS: tuple[ParameterizationName, ...] = ("collapsed", "sum_to_zero", "design_matrix", "original")
 
 

@@ -40,7 +40,9 @@ def main() -> None:
     job.seconds["build"] = parts["prepare"]
     job.seconds["compile"] = parts["compile"]
     # integrating the effects out is work that each table costs anew, as warm-up is
-    job.seconds["warmup"] = parts.get("collapse", 0.0) + parts["warmup"]
+    job.seconds["warmup"] = (
+        parts.get("collapse", 0.0) + parts.get("estimate", 0.0) + parts["warmup"]
+    )
     # all else that fit does is sampling, whatever it is: peers' calls are timed whole as well
     job.seconds["sample"] = total - sum(job.seconds[p] for p in ("build", "compile", "warmup"))
     with job.clock("summary"), pl.Config(fmt_str_lengths=20):
