@@ -55,6 +55,7 @@ def test_sum_to_zero_is_the_original_with_its_means_integrated_out(name):
     """Given m, contrasts and SDs the original is Gaussian in its means: Laplace is exact."""
     _, model_data = a_problem(name)
 
+    @jax.jit
     def integrated(position):
         num_factors = len(position.contrasts)
         log_sds, log_jacobian = sd_coordinate.log_sds(position.factor_sds, model_data.anchors)
