@@ -15,6 +15,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     session = tempfile.mkdtemp(prefix="crossed-jax-tests-")
     atexit.register(shutil.rmtree, session, ignore_errors=True)
     os.environ["CROSSED_JAX_CACHE"] = f"{session}/programs"
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the workers have all cores at work
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):  # each process would compile all it imports
         os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = f"{session}/bytecode"
         sys.dont_write_bytecode = False

@@ -2,7 +2,7 @@
 
 Parameters are drawn from the priors, a table from the parameters, and the posterior given the
 table: the rank of each true value among its posterior draws is then uniform. All tables go through
-one compiled function, batched over tables as well as chains.
+one compiled function, one after the other: side by side each would wait for the longest trajectory.
 """
 
 import jax
@@ -54,27 +54,24 @@ def simulate(rng, counts):
     return table(rng.normal(mean, sigma), *codes), truth
 
 
-def batched_draws(form, problems):
-    """One chain for each of many tables, through one compiled and batched step."""
+def draws_of_each(form, problems):
+    """One chain for each of many tables, through one compiled step."""
     leaves, structure = jax.tree.flatten(problems)
     size, _ = nuts.shape_of_draws(form, jax.tree.map(lambda leaf: leaf[0], problems))
-    settings = nuts.Settings(form, structure, 8, 250, None, vectorized=True)
+    settings = nuts.Settings(form, structure, 8, 250, None, vectorized=False)
     keys = jax.random.key_data(jax.random.split(jax.random.key(0), NUM_TABLES))
     blank = nuts.blank_state(1, size)
-    state = jax.tree.map(lambda leaf: jnp.stack([leaf] * NUM_TABLES), blank)
+    state = jax.tree.map(lambda leaf: np.stack([leaf] * NUM_TABLES), blank)
 
     @jax.jit
     def advance(state, num_steps):
-        return jax.vmap(
-            lambda state, key, leaves: nuts.advance(
-                state,
-                num_steps,
-                nuts.Plan(
-                    key, jnp.arange(1, dtype=jnp.uint32), schedule(NUM_WARMUP), 0.9, None, leaves
-                ),
-                settings=settings,
-            )
-        )(state, keys, tuple(leaves))
+        def of_one(arguments):
+            state, key, leaves = arguments
+            chain = jnp.arange(1, dtype=jnp.uint32)
+            plan = nuts.Plan(key, chain, schedule(NUM_WARMUP), 0.9, None, leaves)
+            return nuts.advance(state, num_steps, plan, settings=settings)
+
+        return jax.lax.map(of_one, (state, keys, tuple(leaves)))
 
     for _ in range(0, NUM_WARMUP, 250):
         state, _ = advance(state, 250)
@@ -86,20 +83,18 @@ def batched_draws(form, problems):
 
 
 def stacked(problems):
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *problems)
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *problems)
 
 
 def draws_of_sum_to_zero(tables):
-    return batched_draws(
-        parameterization_of(sum_to_zero.TERMS, normal.NOISE),
-        stacked([model_data_for(t, PRIORS) for t in tables]),
-    )
+    form = parameterization_of(sum_to_zero.TERMS, normal.NOISE)
+    return draws_of_each(form, stacked([model_data_for(t, PRIORS) for t in tables]))
 
 
 def draws_of_collapsed(tables):
     cells = [cells_of(table) for table in tables]
     forms = [collapse(c, PRIORS, estimate_of(c)) for c in cells]
-    sds = batched_draws(forms[0].parameterization, stacked([form.model_data for form in forms]))
+    sds = draws_of_each(forms[0].parameterization, stacked([form.model_data for form in forms]))
     drawn = []
     for index, form in enumerate(forms):
         given = form.given(jax.tree.map(lambda x, i=index: x[i][None], sds))

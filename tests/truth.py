@@ -14,6 +14,7 @@ from scipy.special import logsumexp
 
 from crossed_jax.models.priors import Priors
 from crossed_jax.tables.crossed_data import CrossedData
+from crossed_jax.types import Array
 
 
 class Truth(NamedTuple):
@@ -42,9 +43,24 @@ def log_marginal(
     """
     design, slices = dense_design(data)
     num_factors = len(slices)
+    owner = np.repeat(np.arange(num_factors), [s.stop - s.start for s in slices])
+    observe = np.concatenate([np.zeros((len(design), num_factors)), design], axis=1)
     prior_mean = jnp.array([p.loc for p in priors.factor_means])
     prior_sd = jnp.array([p.scale for p in priors.factor_means])
-    owner = np.repeat(np.arange(num_factors), [s.stop - s.start for s in slices])
+    return _conditional(observe, data.response, owner, prior_mean, prior_sd, factor_sds, sigma)
+
+
+@jax.jit
+def _conditional(
+    observe: Array,
+    response: Array,
+    owner: Array,
+    prior_mean: Array,
+    prior_sd: Array,
+    factor_sds: Array,
+    sigma: Array,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    num_factors = len(prior_mean)
     constant = jnp.concatenate([prior_mean, prior_mean[owner]])
     # latents = constant + lift @ standard normals, first those of the means, then of the levels
     lift = jnp.block(
@@ -53,11 +69,10 @@ def log_marginal(
             [jnp.eye(num_factors)[owner] * prior_sd, jnp.diag(factor_sds[owner])],
         ]
     )
-    observe = np.concatenate([np.zeros((len(design), num_factors)), design], axis=1)
 
     # y = observe @ constant + loading @ z + noise, z standard normal: the matrix inversion lemma
     loading = observe @ lift
-    residual = data.response - observe @ constant
+    residual = response - observe @ constant
     cholesky = jnp.linalg.cholesky(jnp.eye(loading.shape[1]) + loading.T @ loading / sigma**2)
     score = jax.scipy.linalg.solve_triangular(cholesky, loading.T @ residual, lower=True) / sigma**2
     log_likelihood = -0.5 * (

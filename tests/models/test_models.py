@@ -88,6 +88,7 @@ def test_sum_to_zero_is_the_original_with_its_means_integrated_out(name, noise):
     _, model_data = a_problem(name, noise)
     sum_to_zero, posted = form_of(noise, "sum_to_zero"), form_of(noise, "original")
 
+    @jax.jit
     def integrated(position):
         terms = position.terms
         num_factors = len(terms.contrasts)
