@@ -105,7 +105,7 @@ def _numpyro_speed(data: cj.CrossedData) -> dict[str, Any]:
 def _numpyro(
     data: cj.CrossedData, priors: str, num_warmup: int, num_samples: int, num_chains: int
 ) -> tuple[dict[str, np.ndarray], float]:
-    """Sample the same posterior on the rows, with zero-sum effects; compiled by a first short run."""
+    """Sample the same posterior on the rows, with zero-sum effects; and tell its seconds."""
     import jax
     import jax.numpy as jnp
     import numpyro
