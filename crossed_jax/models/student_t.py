@@ -96,16 +96,25 @@ def _log_excess_forward(
     """The sum, and its derivatives by all but the rows."""
     total, by_tau, scores = jnp.asarray(0.0), jnp.asarray(0.0), []
     for block, residual in zip(rows.blocks, rows.residuals(intercept, effects), strict=True):
-        squares = residual**2
-        weight = 1.0 / (tau + squares)
-        log_terms = jnp.log1p(squares / tau)
+        excess = residual / tau
         if block.present is not None:
-            weight, log_terms = weight * block.present, log_terms * block.present
-        total += log_terms.sum()
-        by_tau -= (weight * squares).sum() / tau
-        scores.append(-2.0 * residual * weight)
-    by_effects = rows.level_sums(scores)
-    return total, (by_effects[0].sum(), by_effects, by_tau)
+            excess = excess * block.present
+        inflation = 1.0 + excess * residual
+        # computed once, where each of the sums would compute it anew
+        score = jax.lax.optimization_barrier(excess / inflation)
+        total += _sum_of_logs(inflation)
+        by_tau -= jnp.sum(score * residual) / tau
+        scores.append(score)
+    by_effects = tuple(-2.0 * sums for sums in rows.level_sums(scores))
+    return total, (jnp.sum(by_effects[0]), by_effects, by_tau)
+
+
+def _sum_of_logs(values: Array) -> Array:
+    """Sum of the logarithms of numbers of one and more: of the products of eight at a time."""
+    eighths = values.shape[0] // 8
+    together, alone = values[: 8 * eighths], values[8 * eighths :]
+    products = together.reshape(8, eighths, values.shape[1]).prod(0)
+    return jnp.log(products).sum() + jnp.log(alone).sum()
 
 
 def _log_excess_backward(
