@@ -247,8 +247,8 @@ def _check_keep_effects(keep_effects: str, collapsing: bool) -> None:
         )
     if keep_effects == "summary" and not collapsing:
         raise InputError(
-            "only the collapsed form can keep a summary of the effects: leave out "
-            "keep_effects='summary', or choose parameterization='collapsed'."
+            "only the collapsed form, with normal noise, can keep a summary of the effects: leave "
+            "out keep_effects='summary', or choose parameterization='collapsed'."
         )
 
 

@@ -89,7 +89,7 @@ def sample_effects(
     model_data = model_data_of(*table, noise, centering)
     seconds = {"estimate": time.perf_counter() - clock}
     run = draw(parameterization_of(TERMS[form], noise), model_data)
-    evidence, names = table.point.evidence, table.data.factor_names
+    evidence, names = model_data.estimate.evidence, table.data.factor_names
     attributes = describe_centering(model_data.centering, evidence, names)
     return Sampled(run, run.draws, seconds | run.seconds, attributes)
 

@@ -30,7 +30,8 @@ from crossed_jax.models.distributions import Gamma, log_density_of_log, within
 from crossed_jax.models.parameterization import ModelData, log_sd_scales
 from crossed_jax.models.parts import Noise, Quantity
 from crossed_jax.models.priors import Priors
-from crossed_jax.statistics.cells import Cells, cell_of_row
+from crossed_jax.statistics.cells import Cells, blocks, cell_of_row, pair_counts
+from crossed_jax.statistics.least_squares import decompose
 from crossed_jax.statistics.point_estimate import Estimate
 from crossed_jax.statistics.rows import Rows, rows_of
 from crossed_jax.tables.crossed_data import CrossedData
@@ -205,9 +206,20 @@ def estimate(
             break
     nu = within(priors.others["nu"], nu)
     information = cells.num_rows * nu**2 * _information(nu) + 1.0
+    evidence = _evidence(weighted, cells.num_rows)
     others = {"nu": np.asarray(nu), "log_nu_sd": np.asarray(information**-0.5)}
     widening = np.sqrt((nu + 3.0) / (nu + 1.0))
-    return point._replace(others=others), tuple(widening * sds for sds in conditional_sds)
+    return point._replace(evidence=evidence, others=others), tuple(
+        widening * sds for sds in conditional_sds
+    )
+
+
+def _evidence(weighted: Cells, num_rows: int) -> np.ndarray:
+    """How firmly the rows, outliers weighed down, rule out an SD of zero for each factor."""
+    share = num_rows / weighted.counts.sum()
+    squares = share * weighted.sum_squares_within
+    cells = weighted._replace(counts=share * weighted.counts, sum_squares_within=squares)
+    return decompose(cells, pair_counts(cells), len(blocks(cells))).evidence
 
 
 def _residuals(table: CrossedData, cells: Cells, cell: np.ndarray, point: Estimate) -> np.ndarray:

@@ -10,7 +10,7 @@ zero-sum effects :math:`Q u^k`. Under the posted priors, given the SDs and all i
 
 This is the same posterior for :math:`(m, Q u^k, \sigma_k, \sigma)`, for any likelihood of the sum,
 with the flat direction integrated out. What it leaves out, the factors' own means, follows exactly
-afterwards: :func:`crossed_jax.results.tree.original_coordinates`.
+afterwards: :func:`crossed_jax.results.original_coordinates`.
 """
 
 from collections.abc import Iterator

@@ -156,8 +156,9 @@ def prior_predictive(
         sds = tuple(map(draw, chosen.factor_sds, keys))
         means = tuple(map(draw, chosen.factor_means, keys[num_factors:]))
         values = {"sigma": draw(chosen.sigma, keys[-1])} | {
+            # numbers beyond those of the keys that were split off, which folding in would repeat
             name: draw(prior, jax.random.fold_in(key, number))
-            for number, (name, prior) in enumerate(chosen.others.items())
+            for number, (name, prior) in enumerate(chosen.others.items(), start=len(keys))
         }
     rng = np.random.default_rng(seed)
     intercepts = tuple(

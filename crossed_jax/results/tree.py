@@ -42,7 +42,7 @@ def to_datatree(
     moments
         For each factor, its effects' exact posterior means and SDs, where they are known.
     quantiles
-        For each factor, its effects' quantiles at `mixture.PROBABILITIES`, shape
+        For each factor, its effects' quantiles at `quantiles.PROBABILITIES`, shape
         (levels, probabilities), where they stand for draws.
     """
     factors = () if data is None else data.factors

@@ -48,7 +48,7 @@ class Cells(NamedTuple):
 
     @property
     def num_rows(self) -> int:
-        return int(self.counts.sum())
+        return round(self.counts.sum())  # of rows with weights, too
 
     @property
     def complete(self) -> bool:

@@ -1,6 +1,7 @@
 """Student-t noise: its density against SciPy's, its estimate, and whole fits with it."""
 
 import dataclasses
+import json
 from types import SimpleNamespace
 
 import jax
@@ -309,3 +310,20 @@ def test_shares_of_variance_are_null_where_a_draw_has_none(whole):
     finite = whole.copy(deep=True)
     finite["posterior"]["nu"] += 2.0
     assert cj.variance_components(finite)["share_of_variance"].sum() == pytest.approx(1.0)
+
+
+def test_gross_outliers_do_not_decide_how_the_others_are_sampled():
+    """Under Gaussian noise these levels' SDs could be zero; weighed down, they could not."""
+    data = cj.simulate_screen(seed=0).data
+    data.response[[5, 40, 77]] += [30.0, -30.0, 25.0]
+    tree = cj.fit(data, noise="student_t")
+    assert json.loads(tree.attrs["centered"]) == {"gene": True, "cell_line": True}
+    assert cj.diagnose(tree).converged
+    assert float(tree["sample_stats"]["n_steps"].mean()) < 20
+
+
+def test_prior_draws_of_nu_are_independent_of_the_others():
+    prior = cj.prior_predictive(xr.DataTree(), cj.penicillin(), noise="student_t")["prior"]
+    for name in ("plate_sd", "sample_sd", "sigma", "plate_mean"):
+        found = stats.spearmanr(prior["nu"].values[0], prior[name].values[0]).statistic
+        assert abs(found) < 4 / np.sqrt(500), name
