@@ -1,0 +1,1 @@
+"""The screen model: genes by lines, with everything of a gene integrated out."""

@@ -1,0 +1,140 @@
+r"""Log-likelihood of the lines: everything of a gene is integrated out.
+
+For gene g, line c and replicate r the screen model is
+
+.. math::
+    y_{gcr} = \beta_c + k_c a_g + \gamma_{gc} + \epsilon_{gcr}, \qquad
+    a_g \sim \mathrm{Normal}(0, \sigma_a), \\
+    \gamma_{gc} \sim \mathrm{Normal}(0, \sqrt{\rho V_{gc}}), \quad
+    \epsilon_{gcr} \sim \mathrm{Normal}(0, \sqrt{(1 - \rho) V_{gc}}), \quad
+    V_{gc} = \sigma^2 e^{2 d_c + 2 e_g}, \quad e_g \sim \mathrm{Normal}(0, \tau).
+
+Given the lines genes are independent. With a cell's mean :math:`\bar y`, sum of squares W about it
+and n rows, :math:`u = \rho + (1 - \rho)/n`, :math:`r = \bar y - \beta_c`, and the precision
+:math:`w = e^{-2 d_c}/(\sigma^2 u)` of the mean at :math:`e_g = 0`, a gene's sums over its cells are
+
+.. math::
+    A = \sum w r^2 + \frac{\sum e^{-2 d_c} W}{\sigma^2 (1 - \rho)}, \quad B = \sum w k_c r, \quad
+    D = \sum w k_c^2, \quad \hat a = B / D, \quad E = A - B \hat a, \\
+    L = \sum 2 n (\log\sigma + d_c) + \log(n u) + (n - 1) \log(1 - \rho),
+
+from which :mod:`crossed_jax.models.screen.quadrature` has its likelihood; slopes hold the SD of
+gene effects, :math:`\sigma_a k_c`, so that effects are in units of it. The sums are products of
+gene x stratum matrices with columns that the lines decide, for all chains together. The likelihood
+of a block of genes and its derivatives by the columns are computed while the block is in the
+processor's cache, so a gradient reads the table once.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from crossed_jax.models.screen.quadrature import GeneSums, Rule, log_marginal
+from crossed_jax.models.screen.strata import Matrices, Strata
+from crossed_jax.types import Array
+
+
+class Lines(NamedTuple):
+    """What the likelihood depends on.
+
+    Attributes
+    ----------
+    location
+        :math:`\\beta_c`, shape (lines,).
+    log_slope
+        :math:`\\log k_c + \\log\\sigma_a`: lines' SDs of gene effects, shape (lines,) or (1,).
+    log_noise
+        :math:`\\log\\sigma + d_c`, shape (lines,) or (1,).
+    log_gene_noise
+        :math:`\\log\\tau`; None without noise by gene.
+    logit_share
+        Of :math:`\\rho`; None without interaction.
+    """
+
+    location: Array
+    log_slope: Array
+    log_noise: Array
+    log_gene_noise: Array | None
+    logit_share: Array | None
+
+
+class Columns(NamedTuple):
+    """What the matrices are multiplied with, shape (strata, columns) each."""
+
+    seen: Array
+    mean: Array
+    square: Array
+    within: Array
+
+
+def columns_of(lines: Lines, strata: Strata) -> Columns:
+    """Weights of the strata in the genes' sums; a gene effect's SD is one, as slopes hold it."""
+    line, n = strata.line, strata.replicates
+    num_lines = lines.location.shape[0]
+    log_noise = jnp.broadcast_to(lines.log_noise, (num_lines,))[line]
+    slope = jnp.exp(jnp.broadcast_to(lines.log_slope, (num_lines,))[line])
+    shift = (lines.location - strata.location)[line]
+    if lines.logit_share is None:
+        u, log_rest, rest = 1.0 / n, jnp.zeros(()), jnp.ones(())
+    else:
+        log_rest = jax.nn.log_sigmoid(-lines.logit_share)
+        rest = jnp.exp(log_rest)
+        u = jax.nn.sigmoid(lines.logit_share) + rest / n
+    precision = jnp.exp(-2.0 * log_noise)
+    w = precision / u
+    log_variances = 2.0 * n * log_noise + jnp.log(n * u) + (n - 1.0) * log_rest
+    return Columns(
+        seen=jnp.stack([w * shift**2, -w * slope * shift, w * slope**2, log_variances], -1),
+        mean=jnp.stack([-2.0 * w * shift, w * slope], -1),
+        square=w[:, None],
+        within=(precision / rest)[:, None],
+    )
+
+
+def gene_sums(columns: Columns, matrices: Matrices) -> GeneSums:
+    """Sums over the cells of each gene."""
+    of_seen, of_mean = matrices.seen @ columns.seen, matrices.mean @ columns.mean
+    squares = of_seen[..., 0] + of_mean[..., 0] + (matrices.square @ columns.square)[..., 0]
+    if matrices.within is not None:
+        squares += (matrices.within @ columns.within)[..., 0]
+    product, precision = of_seen[..., 1] + of_mean[..., 1], of_seen[..., 2]
+    mean = product / jnp.maximum(precision, jnp.finfo(precision.dtype).tiny)
+    # a gene of one cell fits it exactly
+    squares = jnp.maximum(squares - product * mean, 0.0)
+    return GeneSums(precision, mean, squares, of_seen[..., 3], matrices.rows)
+
+
+def log_likelihood(lines: Lines, strata: Strata, rule: Rule) -> Array:
+    """Log-likelihood of the lines, genes integrated out."""
+    return _log_likelihood(columns_of(lines, strata), lines.log_gene_noise, strata, rule)
+
+
+@jax.custom_vjp
+def _log_likelihood(columns: Columns, log_tau: Array | None, strata: Strata, rule: Rule) -> Array:
+    return _forward(columns, log_tau, strata, rule)[0]
+
+
+def _forward(
+    columns: Columns, log_tau: Array | None, strata: Strata, rule: Rule
+) -> tuple[Array, tuple[Columns, Array | None]]:
+    """The log-likelihood, and its derivatives by all but the table."""
+
+    def of_block(parameters: tuple[Columns, Array | None], block: Matrices) -> Array:
+        columns, log_tau = parameters
+        tau = None if log_tau is None else jnp.exp(log_tau)
+        return log_marginal(gene_sums(columns, block), tau, rule).sum()
+
+    def add_block(total: Any, matrices: Matrices) -> tuple[Any, None]:
+        term = jax.value_and_grad(of_block)((columns, log_tau), matrices)
+        return jax.tree.map(jnp.add, total, term), None
+
+    zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, (columns, log_tau)))
+    return jax.lax.scan(add_block, zero, strata.matrices)[0]
+
+
+def _backward(gradients: tuple[Columns, Array | None], cotangent: Array) -> tuple:
+    return *jax.tree.map(lambda gradient: cotangent * gradient, gradients), None, None
+
+
+_log_likelihood.defvjp(_forward, _backward)
