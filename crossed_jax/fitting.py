@@ -13,7 +13,7 @@ from crossed_jax.arguments import path_of
 from crossed_jax.errors import InputError, told
 from crossed_jax.forms import KeepEffects, prepared, sample_collapsed, sample_effects
 from crossed_jax.models.centering import checked_centering
-from crossed_jax.models.noise import NOISES, NoiseName
+from crossed_jax.models.noise import NoiseName, noise_named
 from crossed_jax.models.offset import add_offset, offset_of
 from crossed_jax.models.parts import Noise
 from crossed_jax.models.priors import (
@@ -222,22 +222,21 @@ CENTERED = {"original": True}  # as posted; elsewhere the data choose
 
 def _model(noise: str, parameterization: str) -> tuple[Noise, str]:
     """Look the parts of a model up by name, and check that they go together."""
-    if noise not in tuple(NOISES):
-        raise InputError(f"unknown noise {told(noise)}: choose one of {', '.join(NOISES)}.")
+    chosen = noise_named(noise)
     known = ("auto", *TERMS, "collapsed")
     if parameterization not in known:
         raise InputError(
             f"unknown parameterization {told(parameterization)}: choose one of {', '.join(known)}."
         )
-    possible = NOISES[noise].parameterizations
+    possible = chosen.parameterizations
     if parameterization == "auto":
-        return NOISES[noise], possible[0]
+        return chosen, possible[0]
     if parameterization not in possible:
         raise InputError(
             f"the {parameterization} form cannot have {noise} noise: choose "
             f"parameterization={possible[0]!r}, or noise='normal'."
         )
-    return NOISES[noise], parameterization
+    return chosen, parameterization
 
 
 def _check_keep_effects(keep_effects: str, collapsing: bool) -> None:

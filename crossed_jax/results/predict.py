@@ -14,7 +14,7 @@ import xarray as xr
 
 from crossed_jax.arguments import seed_number, whole_number
 from crossed_jax.errors import InputError
-from crossed_jax.models.noise import NoiseName, noise_of
+from crossed_jax.models.noise import NoiseName, noise_named, noise_of
 from crossed_jax.models.priors import PriorName, Priors, resolve_priors
 from crossed_jax.results.tree import (
     factor_names,
@@ -25,6 +25,7 @@ from crossed_jax.results.tree import (
     with_groups,
 )
 from crossed_jax.tables.crossed_data import CrossedData, Factor, require_table
+from crossed_jax.tables.names import check_names
 
 
 def posterior_predictive(
@@ -141,7 +142,8 @@ def prior_predictive(
     require_table(data, "prior_predictive")
     seed = seed_number(seed)
     num_draws = whole_number("number of draws", num_draws, at_least=1)
-    drawn_noise = noise_of(tree.attrs if noise is None else {"noise": noise})
+    drawn_noise = noise_of(tree.attrs) if noise is None else noise_named(noise)
+    check_names(data.response_name, data.factor_names, tuple(drawn_noise.names))
     given = _priors_of(tree) if priors is None else priors
     chosen = resolve_priors(given, data, drawn_noise.priors)
     num_factors = len(data.factors)

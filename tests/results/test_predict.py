@@ -239,3 +239,8 @@ def test_prior_draws_are_float64_whatever_the_caller_computes_in():
         tree = prior_predictive(xr.DataTree(), DATA, num_draws=10)
     for group in tree.children.values():
         assert {str(draws.dtype) for draws in group.data_vars.values()} == {"float64"}
+
+
+def test_prior_predictive_refuses_an_unknown_noise():
+    with pytest.raises(InputError, match="unknown noise 'cauchy'"):
+        prior_predictive(xr.DataTree(), DATA, noise="cauchy")
