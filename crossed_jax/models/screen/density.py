@@ -99,7 +99,7 @@ def gene_sums(columns: Columns, matrices: Matrices) -> GeneSums:
     if matrices.within is not None:
         squares += (matrices.within @ columns.within)[..., 0]
     product, precision = of_seen[..., 1] + of_mean[..., 1], of_seen[..., 2]
-    mean = product / jnp.maximum(precision, jnp.finfo(precision.dtype).tiny)
+    mean = product / jnp.where(precision > 0.0, precision, 1.0)  # a block's last may be empty
     # a gene of one cell fits it exactly
     squares = jnp.maximum(squares - product * mean, 0.0)
     return GeneSums(precision, mean, squares, of_seen[..., 3], matrices.rows)

@@ -7,9 +7,7 @@ one, with weighted squares E about that fit and L the sum of the logarithms of t
 with :math:`v = e^{-2e}` and :math:`x = v D`,
 
 .. math::
-    -2 \log p(y \mid e) = N (\log 2\pi + 2 e) + L + \log(1 + x) + v E + \frac{x \hat a^2}{1 + x},
-    \qquad
-    a \mid y, e \sim \mathrm{Normal}\Big(\frac{x \hat a}{1 + x}, (1 + x)^{-1/2}\Big).
+    -2 \log p(y \mid e) = N (\log 2\pi + 2 e) + L + \log(1 + x) + v E + \frac{x \hat a^2}{1 + x} .
 
 What is left is one number, :math:`e \sim \mathrm{Normal}(0, \tau)`, which adaptive Gauss-Hermite
 quadrature integrates (Liu and Pierce, 1994, *Biometrika* 81:624): nodes about the mode of
@@ -24,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from crossed_jax.models.distributions import Normal
 from crossed_jax.types import Array
 
 NEWTON_STEPS = 6
@@ -61,13 +60,6 @@ class Rule(NamedTuple):
     log_weights: Array
 
 
-class Nodes(NamedTuple):
-    """Values of e about each gene's mode and their posterior probabilities, (nodes, genes)."""
-
-    e: Array
-    probability: Array
-
-
 def gauss_hermite(num_nodes: int) -> Rule:
     r"""Give the rule for :math:`\int f(x)\,dx` with f near a standard Normal's density."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(num_nodes)
@@ -77,22 +69,20 @@ def gauss_hermite(num_nodes: int) -> Rule:
 def log_given_noise(sums: GeneSums, e: Array) -> Array:
     """Log-likelihood of genes given their log noise factors, of any shape that broadcasts."""
     v = jnp.exp(-2.0 * e)
-    x = v * sums.precision
-    squares = v * sums.squares + x / (1.0 + x) * sums.mean**2
     constant = sums.rows * math.log(2.0 * math.pi) + sums.log_variance
-    return -0.5 * (constant + 2.0 * sums.rows * e + jnp.log1p(x) + squares)
+    inflation = jnp.log1p(v * sums.precision)
+    return -0.5 * (constant + 2.0 * sums.rows * e + inflation + _squares_about_zero(sums, v))
 
 
-def effect_given_noise(sums: GeneSums, e: Array) -> tuple[Array, Array]:
-    """Mean and variance of the genes' effects, in SDs of gene effects, given log noise factors."""
-    x = jnp.exp(-2.0 * e) * sums.precision
-    return x / (1.0 + x) * sums.mean, 1.0 / (1.0 + x)
+def _squares_about_zero(sums: GeneSums, v: Array | float) -> Array:
+    """Weighted squares of the rows about zero, the gene's effect integrated out."""
+    x = v * sums.precision
+    return v * sums.squares + x / (1.0 + x) * sums.mean**2
 
 
 def log_joint(sums: GeneSums, tau: Array, e: Array) -> Array:
     """Log-density of the genes' rows and log noise factors."""
-    log_prior = -0.5 * (e / tau) ** 2 - jnp.log(tau) - 0.5 * math.log(2.0 * math.pi)
-    return log_given_noise(sums, e) + log_prior
+    return log_given_noise(sums, e) + Normal(0.0, tau).log_prob(e)
 
 
 def log_marginal(sums: GeneSums, tau: Array | None, rule: Rule) -> Array:
@@ -107,23 +97,13 @@ def log_marginal(sums: GeneSums, tau: Array | None, rule: Rule) -> Array:
     return jax.nn.logsumexp(joint + rule.log_weights[:, None], 0) + jnp.log(width)
 
 
-def posterior_nodes(sums: GeneSums, tau: Array | None, rule: Rule) -> Nodes:
-    """Each gene's posterior of its log noise factor, as the quadrature sees it."""
-    if tau is None:
-        return Nodes(*(jnp.full((1, *sums.rows.shape), value) for value in (0.0, 1.0)))
-    mode, width = mode_and_width(sums, tau)
-    e = mode + width * rule.nodes[:, None]
-    return Nodes(e, jax.nn.softmax(log_joint(sums, tau, e) + rule.log_weights[:, None], 0))
-
-
 def mode_and_width(sums: GeneSums, tau: Array) -> tuple[Array, Array]:
     """Mode of each gene's log noise factor and the SD that the curvature there stands for.
 
     Where the posterior curves less than the prior does, the prior's SD is the width.
     """
-    x = sums.precision
-    squares = sums.squares + x / (1.0 + x) * sums.mean**2
-    at_best = 0.5 * jnp.log(squares / jnp.maximum(sums.rows - 1.0, 1.0))
+    free = jnp.maximum(sums.rows - 1.0, 1.0)
+    at_best = 0.5 * jnp.log(_squares_about_zero(sums, 1.0) / free)
     information = 2.0 * sums.rows * tau**2
     e = jnp.clip(at_best, -4.0 * tau, 4.0 * tau) * information / (1.0 + information)
 

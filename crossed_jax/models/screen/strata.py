@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from crossed_jax.statistics.cells import Cells, cell_of_row
 from crossed_jax.tables.crossed_data import CrossedData
 from crossed_jax.types import Array
 
@@ -62,51 +63,44 @@ class Strata(NamedTuple):
     location: Array
     matrices: Matrices
 
-    @property
-    def num_rows(self) -> Array:
-        return self.matrices.rows.sum()
 
-
-def strata_of(data: CrossedData, genes: int, location: np.ndarray) -> Strata:
+def strata_of(data: CrossedData, cells: Cells, genes: int, location: np.ndarray) -> Strata:
     """Lay a table of two factors out by gene and stratum.
 
     Parameters
     ----------
-    data
-        The table.
+    data, cells
+        The table, and its cells.
     genes
         Position of the factor that is integrated out; the other is the lines.
     location
         Estimates of the lines' mean responses, shape (lines,).
     """
-    gene, line = data.factors[genes], data.factors[1 - genes]
-    num_genes, num_lines = len(gene.levels), len(line.levels)
-    cell_of_row = gene.codes.astype(np.int64) * num_lines + line.codes
-    response = data.response - location[line.codes]
-    cell, row_cell = np.unique(cell_of_row, return_inverse=True)
-    count = np.bincount(row_cell)
-    mean = np.bincount(row_cell, response) / count
-    within = np.bincount(row_cell, (response - mean[row_cell]) ** 2)
-
-    cell_gene, cell_line = np.divmod(cell, num_lines)
-    most = count.max() + 1
-    stratum, cell_stratum = np.unique(cell_line * most + count, return_inverse=True)
+    gene, line = cells.codes[:, genes], cells.codes[:, 1 - genes]
+    most = int(cells.counts.max()) + 1
+    stratum, cell_stratum = np.unique(line * most + cells.counts, return_inverse=True)
+    num_genes = cells.num_levels[genes]
     size = max(1, BLOCK_BYTES // (8 * len(stratum)))
     num_blocks = -(-num_genes // size)
     size = -(-num_genes // num_blocks)
 
     def laid_out(values: np.ndarray | float) -> np.ndarray:
         matrix = np.zeros((num_blocks * size, len(stratum)))
-        matrix[cell_gene, cell_stratum] = values
+        matrix[gene, cell_stratum] = values
         return matrix.reshape(num_blocks, size, -1)
 
-    rows = np.bincount(gene.codes, minlength=num_blocks * size).astype(float)
+    within = None
+    if most > 2:
+        cell = cell_of_row(cells, data)
+        within = laid_out(np.bincount(cell, (data.response - cells.means[cell]) ** 2))
+    mean = cells.means - location[line]
+    rows = np.bincount(gene, cells.counts, minlength=num_blocks * size)
     matrices = Matrices(
         seen=laid_out(1.0),
         mean=laid_out(mean),
         square=laid_out(mean**2),
-        within=laid_out(within) if most > 2 else None,
+        within=within,
         rows=rows.reshape(num_blocks, size),
     )
-    lines, counts = np.divmod(stratum, most)
-    return Strata(lines.astype(np.int32), counts.astype(float), location, matrices)
+    lines, replicates = np.divmod(stratum, most)
+    return Strata(lines.astype(np.int32), replicates, location, matrices)

@@ -2,32 +2,34 @@
 
 from itertools import product
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-import polars as pl
 import pytest
+from example_tables import balanced, unbalanced
 from jax.test_util import check_grads
 from scipy.special import expit, logsumexp
 from scipy.stats import multivariate_normal
 
+from crossed_jax.models.screen import strata
 from crossed_jax.models.screen.density import Lines, log_likelihood
 from crossed_jax.models.screen.quadrature import gauss_hermite
-from crossed_jax.models.screen.strata import strata_of
+from crossed_jax.models.screen.strata import Strata, strata_of
+from crossed_jax.statistics.cells import cells_of
 from crossed_jax.tables.crossed_data import CrossedData
-from crossed_jax.tables.read import read_table
 
 RULE = gauss_hermite(41)
 
 
-def _table(
-    rng: np.random.Generator, shape: tuple[int, int], missing: float, most: int
-) -> CrossedData:
-    cells = [cell for cell in np.ndindex(shape) if rng.random() >= missing]
-    rows = [cell for cell in cells for _ in range(rng.integers(1, most + 1))]
-    gene, line = np.array(rows).T
-    response = rng.normal(size=len(rows)) + rng.normal(size=shape[0])[gene]
-    frame = pl.DataFrame({"gene": gene, "line": line, "y": response})
-    return read_table(frame, response="y", factors=("gene", "line"))
+SIZES = {"sds": (1.0, 0.5), "sigma": 1.0}
+TABLES = {
+    "ragged": unbalanced((6, 4), 30, **SIZES),
+    "complete, no replicates": balanced((6, 4), 1, **SIZES),
+}
+
+
+def _strata(data: CrossedData, location: np.ndarray) -> Strata:
+    return strata_of(data, cells_of(data), 0, location)
 
 
 def _dense(data: CrossedData, lines: Lines) -> float:
@@ -61,12 +63,9 @@ def _dense(data: CrossedData, lines: Lines) -> float:
 
 
 @pytest.mark.parametrize("parts", list(product((True, False), repeat=4)))
-@pytest.mark.parametrize(("missing", "most"), [(0.3, 3), (0.0, 1)])
-def test_log_likelihood_is_that_of_dense_normals(
-    parts: tuple[bool, ...], missing: float, most: int
-) -> None:
-    rng = np.random.default_rng(1)
-    data = _table(rng, (6, 4), missing, most)
+@pytest.mark.parametrize("name", TABLES)
+def test_log_likelihood_is_that_of_dense_normals(parts: tuple[bool, ...], name: str) -> None:
+    rng, data = np.random.default_rng(1), TABLES[name]
     slopes, line_noise, gene_noise, interaction = parts
     lines = Lines(
         jnp.asarray(rng.normal(size=4)),
@@ -75,18 +74,29 @@ def test_log_likelihood_is_that_of_dense_normals(
         jnp.asarray(-1.0) if gene_noise else None,
         jnp.asarray(0.3) if interaction else None,
     )
-    strata = strata_of(data, 0, rng.normal(0.0, 0.3, 4))
-    found = float(log_likelihood(lines, strata, RULE))
+    layout = _strata(data, rng.normal(0.0, 0.3, 4))
+    found = float(log_likelihood(lines, layout, RULE))
     assert found == pytest.approx(_dense(data, lines), rel=1e-8)
 
 
-def test_gradient_is_that_of_the_log_likelihood() -> None:
+def _lines_with_all_parts() -> Lines:
     rng = np.random.default_rng(2)
-    data = _table(rng, (6, 4), 0.3, 3)
-    lines = Lines(
-        *(jnp.asarray(rng.normal(-0.3, 0.4, 4)) for _ in range(3)),
-        jnp.asarray(-1.0),
-        jnp.asarray(0.3),
+    vectors = [jnp.asarray(rng.normal(-0.3, 0.4, 4)) for _ in range(3)]
+    return Lines(*vectors, jnp.asarray(-1.0), jnp.asarray(0.3))
+
+
+def test_gradient_is_that_of_the_log_likelihood() -> None:
+    layout, lines = _strata(TABLES["ragged"], np.zeros(4)), _lines_with_all_parts()
+    check_grads(lambda at: log_likelihood(at, layout, RULE), (lines,), 1, ("rev",), rtol=1e-6)
+
+
+def test_genes_in_blocks_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, lines = unbalanced((7, 4), 30, **SIZES), _lines_with_all_parts()
+    whole = _strata(data, np.zeros(4))
+    monkeypatch.setattr(strata, "BLOCK_BYTES", 2 * 8 * len(whole.line))
+    in_blocks = _strata(data, np.zeros(4))
+    assert in_blocks.matrices.rows.shape == (4, 2)  # an empty gene fills the last one up
+    found, wanted = (
+        jax.value_and_grad(log_likelihood)(lines, table, RULE) for table in (in_blocks, whole)
     )
-    strata = strata_of(data, 0, np.zeros(4))
-    check_grads(lambda at: log_likelihood(at, strata, RULE), (lines,), 1, ("rev",), rtol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11), found, wanted)
