@@ -1,13 +1,11 @@
 """From a table to a posterior: the one call that puts the other modules together."""
 
-import importlib
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from crossed_jax.arguments import path_of
 from crossed_jax.errors import InputError, told
@@ -41,8 +39,6 @@ if TYPE_CHECKING:
 
 ParameterizationName = Literal["auto", "original", "design_matrix", "sum_to_zero", "collapsed"]
 
-NEEDED_AFTERWARDS = ("crossed_jax.results.tree", "crossed_jax.results.verdict")
-
 
 def fit(
     data: CrossedData,
@@ -62,7 +58,6 @@ def fit(
     checkpoint: str | Path | None = None,
     stream_to: str | Path | None = None,
     report: Callable[[Progress], None] | None = None,
-    _note: Mapping[str, Any] | None = None,  # what the command line keeps in the checkpoint
 ) -> "xr.DataTree":
     """Fit a crossed varying-intercept model.
 
@@ -157,7 +152,6 @@ def fit(
     clock = time.perf_counter()
     offset = offset_of(data.response)
     table, notes = prepared(data, chosen, offset)
-    import_beside(NEEDED_AFTERWARDS)
     seconds = {"prepare": time.perf_counter() - clock}
     model = {"parameterization": form, "noise": noise}
 
@@ -202,7 +196,7 @@ def fit(
                 "chain_method": chain_method,
                 **computing(),
             }
-        return open_checkpoint(checkpoint, identity, settings.num_steps, _note)
+        return open_checkpoint(checkpoint, identity, settings.num_steps)
 
     if stream_to is None:
         with opened() as kept:
@@ -249,9 +243,3 @@ def _check_keep_effects(keep_effects: str, collapsing: bool) -> None:
             "only the collapsed form, with normal noise, can keep a summary of the effects: leave "
             "out keep_effects='summary', or choose parameterization='collapsed'."
         )
-
-
-def import_beside(names: tuple[str, ...]) -> None:
-    """Import in a thread of its own: compiling and sampling leave the interpreter free."""
-    thread = threading.Thread(target=lambda: [importlib.import_module(name) for name in names])
-    thread.start()

@@ -1,6 +1,8 @@
 """What ``fit`` and ``resume`` do: from a command to a directory of results."""
 
+import importlib
 import os
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from crossed_jax.tables.crossed_data import CrossedData
 
 POSTERIOR = "posterior.nc"
+NEEDED_AFTERWARDS = ("h5netcdf", "crossed_jax.results.tree", "crossed_jax.results.verdict")
 
 
 def run(command: Command, checkpoint: Path | None, quiet: bool) -> int:
@@ -49,19 +52,19 @@ def run(command: Command, checkpoint: Path | None, quiet: bool) -> int:
         data = read_table(command.table, response=command.response, factors=command.factors)
         seconds = {"read": time.perf_counter() - clock}
         clock = time.perf_counter()
-        from crossed_jax.fitting import fit, import_beside  # late: a bad table is told at once
+        from crossed_jax.fitting import fit  # late: a bad table is told at once
+        from crossed_jax.sampling.checkpoint import noting
 
-        import_beside(("h5netcdf",))
+        _import_beside(NEEDED_AFTERWARDS)
         seconds["import"] = time.perf_counter() - clock
         if command.chain_method == "parallel":
             _offer_processors()
-        with progress(quiet) as report:
+        with progress(quiet) as report, noting(command._asdict()):
             tree = fit(
                 data,
                 checkpoint=checkpoint,
                 stream_to=folder / POSTERIOR if _streams(command, data) else None,
                 report=report(command.parameterization),
-                _note=command._asdict(),
                 **command.settings(),
             )
         diagnosis, left_out = _write(tree, data, folder, seconds, command.figures)
@@ -70,6 +73,11 @@ def run(command: Command, checkpoint: Path | None, quiet: bool) -> int:
     if not quiet:
         say(f"Results are in {command.out}.")
     return 0 if diagnosis.converged else 3
+
+
+def _import_beside(names: tuple[str, ...]) -> None:
+    """Import in a thread of its own: compiling and sampling leave the interpreter free."""
+    threading.Thread(target=lambda: [importlib.import_module(name) for name in names]).start()
 
 
 def _offer_processors() -> None:

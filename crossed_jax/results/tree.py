@@ -83,25 +83,27 @@ def name_quantities(
     factors
         Those that tuples have an entry for.
     """
-    variables: dict[str, tuple] = {}
     coordinates = _draw_coordinates(shape)
-
-    def put(name: str, values: np.ndarray, dimensions: Sequence[str]) -> None:
-        variables[name] = (("chain", "draw", *dimensions), values)
-
-    if "intercept" in draws:
-        put("intercept", draws["intercept"], ())
+    arrays = {
+        name: (("chain", "draw", *dimensions_of(name, np.ndim(values) - len(shape))), values)
+        for name, values in draws.items()
+        if not isinstance(values, tuple)
+    }
+    variables = {name: arrays[name] for name in ("intercept",) if name in arrays}  # goes first
     for k, factor in enumerate(factors):
         for quantity in factor_quantities():
             if (each := draws.get(of_factor("{factor}", quantity))) is not None:
                 by_level = np.ndim(each[k]) > len(shape)
-                put(of_factor(factor.name, quantity), each[k], (factor.name,) if by_level else ())
+                dimensions = ("chain", "draw", factor.name) if by_level else ("chain", "draw")
+                variables[of_factor(factor.name, quantity)] = (dimensions, each[k])
                 if by_level:
                     coordinates[factor.name] = factor.labels
-    for name, values in draws.items():
-        if name != "intercept" and not isinstance(values, tuple):
-            put(name, values, [f"{name}_dim_{i}" for i in range(np.ndim(values) - len(shape))])
-    return xr.Dataset(variables, coords=coordinates)
+    return xr.Dataset(variables | arrays, coords=coordinates)
+
+
+def dimensions_of(name: str, number: int) -> list[str]:
+    """Name the dimensions of a quantity that is no factor's, as ArviZ does."""
+    return [f"{name}_dim_{i}" for i in range(number)]
 
 
 def _name_moments(

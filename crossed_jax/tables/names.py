@@ -27,6 +27,11 @@ def factor_quantities() -> tuple[FactorQuantity, ...]:
     return get_args(FactorQuantity.__value__)
 
 
+def is_storable(name: str) -> bool:
+    """Whether a file can hold what has this name, and a reader see it."""
+    return bool(name.strip()) and name.isprintable() and "/" not in name and name != "."
+
+
 def check_names(
     response: str, factors: tuple[str, ...], of_the_model: tuple[str, ...] = ()
 ) -> None:
@@ -44,7 +49,7 @@ def check_names(
                 f"column {shown(name)} is asked for twice: "
                 "the response and the factors must be different columns."
             )
-        if not name.strip() or not name.isprintable() or "/" in name or name == ".":
+        if not is_storable(name):
             raise InputError(
                 f"column name {shown(name)} cannot be stored in the results (it is blank, or has "
                 "a slash or a control character): rename the column."
