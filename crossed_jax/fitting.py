@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Literal
 
 from crossed_jax.arguments import path_of
 from crossed_jax.errors import InputError, told
-from crossed_jax.forms import KeepEffects, prepared, sample_collapsed, sample_effects
+from crossed_jax.forms.collapsed import KeepEffects, sample_collapsed
+from crossed_jax.forms.effects import sample_effects
+from crossed_jax.forms.table import prepared
 from crossed_jax.models.centering import checked_centering
 from crossed_jax.models.noise import NoiseName, noise_named
 from crossed_jax.models.offset import add_offset, offset_of
