@@ -24,6 +24,7 @@ def to_datatree(
     data: CrossedData | None = None,
     moments: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
     quantiles: Sequence[np.ndarray] | None = None,
+    interactions: xr.Dataset | None = None,
 ) -> xr.DataTree:
     """Name the draws and gather them with the data they came from.
 
@@ -44,6 +45,8 @@ def to_datatree(
     quantiles
         For each factor, its effects' quantiles at `quantiles.PROBABILITIES`, shape
         (levels, probabilities), where they stand for draws.
+    interactions
+        A group of that name.
     """
     factors = () if data is None else data.factors
     root = xr.Dataset(
@@ -52,6 +55,8 @@ def to_datatree(
     groups = {}
     if data is not None and moments is not None:
         groups["effect_moments"] = _name_moments(moments, quantiles, data)
+    if interactions is not None:
+        groups["interactions"] = interactions
     groups |= {
         "/": root,
         "posterior": name_quantities(draws, statistics.lp.shape, factors),
@@ -81,7 +86,7 @@ def name_quantities(
     shape
         Their leading dimensions, (chains, draws).
     factors
-        Those that tuples have an entry for.
+        Those that tuples have an entry for, None where the factor has not that quantity.
     """
     coordinates = _draw_coordinates(shape)
     arrays = {
@@ -92,7 +97,8 @@ def name_quantities(
     variables = {name: arrays[name] for name in ("intercept",) if name in arrays}  # goes first
     for k, factor in enumerate(factors):
         for quantity in factor_quantities():
-            if (each := draws.get(of_factor("{factor}", quantity))) is not None:
+            each = draws.get(of_factor("{factor}", quantity))
+            if each is not None and each[k] is not None:
                 by_level = np.ndim(each[k]) > len(shape)
                 dimensions = ("chain", "draw", factor.name) if by_level else ("chain", "draw")
                 variables[of_factor(factor.name, quantity)] = (dimensions, each[k])

@@ -10,7 +10,18 @@ from typing import Literal, get_args
 from crossed_jax.errors import InputError, shown
 
 type FactorQuantity = Literal[
-    "effect", "sd", "mean", "intercept", "code", "n", "raw_mean", "quantile"
+    "effect",
+    "slope",
+    "log_noise_sd",
+    "sd",
+    "log_slope_sd",
+    "log_noise_sd_sd",
+    "mean",
+    "intercept",
+    "code",
+    "n",
+    "raw_mean",
+    "quantile",
 ]
 
 _OF_ROWS_AND_DRAWS = ("chain", "draw", "row")
