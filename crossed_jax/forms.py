@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,11 +28,10 @@ from crossed_jax.statistics.design import describe_design, require_noise
 from crossed_jax.statistics.least_squares import decompose
 from crossed_jax.statistics.point_estimate import Estimate, estimate
 from crossed_jax.tables.crossed_data import CrossedData
+from crossed_jax.types import KeepEffects
 
 if TYPE_CHECKING:
     from crossed_jax.results.draws_file import DrawsFile
-
-KeepEffects = Literal["draws", "summary"]
 
 MOST_RUNS = 6
 
