@@ -5,41 +5,38 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, get_args
 
 from crossed_jax.arguments import path_of
 from crossed_jax.errors import InputError, told
-from crossed_jax.forms.collapsed import KeepEffects, sample_collapsed
+from crossed_jax.forms.collapsed import sample_collapsed
 from crossed_jax.forms.effects import sample_effects
 from crossed_jax.forms.table import prepared
 from crossed_jax.models.centering import checked_centering
-from crossed_jax.models.noise import NoiseName, noise_named
+from crossed_jax.models.noise import noise_named
 from crossed_jax.models.offset import add_offset, offset_of
 from crossed_jax.models.parts import Noise
 from crossed_jax.models.priors import (
-    PriorName,
     Priors,
     describe_priors,
     exact_priors,
     resolve_priors,
 )
-from crossed_jax.models.terms import TERMS
 from crossed_jax.sampling.checkpoint import Checkpoint, open_checkpoint
 from crossed_jax.sampling.chunks import Progress, sample
-from crossed_jax.sampling.devices import ChainMethod, available_devices
+from crossed_jax.sampling.devices import available_devices
 from crossed_jax.sampling.identity import computing
 from crossed_jax.sampling.memory import check_draws, check_run
 from crossed_jax.sampling.nuts import key_of
 from crossed_jax.sampling.settings import own_settings, run_settings
 from crossed_jax.tables.crossed_data import CrossedData, require_table
 from crossed_jax.tables.names import check_names
+from crossed_jax.types import ChainMethod, KeepEffects, NoiseName, ParameterizationName, PriorName
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from crossed_jax.results.draws_file import DrawsFile
-
-ParameterizationName = Literal["auto", "original", "design_matrix", "sum_to_zero", "collapsed"]
 
 
 def fit(
@@ -219,7 +216,7 @@ CENTERED = {"original": True}  # as posted; elsewhere the data choose
 def _model(noise: str, parameterization: str) -> tuple[Noise, str]:
     """Look the parts of a model up by name, and check that they go together."""
     chosen = noise_named(noise)
-    known = ("auto", *TERMS, "collapsed")
+    known = get_args(ParameterizationName)
     if parameterization not in known:
         raise InputError(
             f"unknown parameterization {told(parameterization)}: choose one of {', '.join(known)}."
@@ -236,9 +233,9 @@ def _model(noise: str, parameterization: str) -> tuple[Noise, str]:
 
 
 def _check_keep_effects(keep_effects: str, collapsing: bool) -> None:
-    if keep_effects not in ("draws", "summary"):
+    if keep_effects not in (known := get_args(KeepEffects)):
         raise InputError(
-            f"cannot keep {told(keep_effects)} of the effects: choose draws or summary."
+            f"cannot keep {told(keep_effects)} of the effects: choose {' or '.join(known)}."
         )
     if keep_effects == "summary" and not collapsing:
         raise InputError(

@@ -17,12 +17,13 @@ from crossed_jax.results.tree import dimensions_of, to_datatree
 from crossed_jax.sampling import chunks
 from crossed_jax.sampling.checkpoint import open_checkpoint
 from crossed_jax.sampling.chunks import Progress
-from crossed_jax.sampling.devices import ChainMethod, available_devices
+from crossed_jax.sampling.devices import available_devices
 from crossed_jax.sampling.identity import computing
 from crossed_jax.sampling.memory import check_run
 from crossed_jax.sampling.nuts import key_of
 from crossed_jax.sampling.settings import own_settings, run_settings
 from crossed_jax.tables.names import is_storable
+from crossed_jax.types import ChainMethod
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -1,7 +1,6 @@
 """``crossed-jax fit``."""
 
 import os
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,36 +9,7 @@ import typer
 from crossed_jax.cli.command import Command
 from crossed_jax.cli.run import run
 from crossed_jax.errors import InputError
-
-
-class Parameterization(StrEnum):
-    auto = "auto"
-    original = "original"
-    design_matrix = "design_matrix"
-    sum_to_zero = "sum_to_zero"
-    collapsed = "collapsed"
-
-
-class NoiseChoice(StrEnum):
-    normal = "normal"
-    student_t = "student_t"
-
-
-class PriorChoice(StrEnum):
-    post = "post"
-    scaled = "scaled"
-
-
-class ChainMethodChoice(StrEnum):
-    auto = "auto"
-    vectorized = "vectorized"
-    parallel = "parallel"
-    sequential = "sequential"
-
-
-class KeepEffects(StrEnum):
-    draws = "draws"
-    summary = "summary"
+from crossed_jax.types import ChainMethod, KeepEffects, NoiseName, ParameterizationName, PriorName
 
 
 def fit(
@@ -55,15 +25,15 @@ def fit(
     ],
     out: Annotated[Path, typer.Option(help="Directory for the results.")],
     parameterization: Annotated[
-        Parameterization, typer.Option(help="Form of the model to sample.")
-    ] = Parameterization.auto,
+        ParameterizationName, typer.Option(help="Form of the model to sample.")
+    ] = "auto",
     noise: Annotated[
-        NoiseChoice, typer.Option(help="student_t: for a response with outliers.")
-    ] = NoiseChoice.normal,
+        NoiseName, typer.Option(help="student_t: for a response with outliers.")
+    ] = "normal",
     priors: Annotated[
-        PriorChoice,
+        PriorName,
         typer.Option(help="post: for log fold changes; scaled: for a response in any unit."),
-    ] = PriorChoice.post,
+    ] = "post",
     chains: Annotated[int, typer.Option(help="Number of chains.")] = 4,
     warmup: Annotated[int, typer.Option(help="Warm-up steps of each chain.")] = 1000,
     draws: Annotated[int, typer.Option(help="Draws of each chain.")] = 1000,
@@ -74,10 +44,10 @@ def fit(
     keep_effects: Annotated[
         KeepEffects,
         typer.Option(help="draws of all effects, or a summary: exact means and SDs alone."),
-    ] = KeepEffects.draws,
+    ] = "draws",
     chain_method: Annotated[
-        ChainMethodChoice, typer.Option(help="How the chains share the machine.")
-    ] = ChainMethodChoice.auto,
+        ChainMethod, typer.Option(help="How the chains share the machine.")
+    ] = "auto",
     checkpoint: Annotated[
         Path | None,
         typer.Option(help="Directory to keep the run in as it goes; see resume."),
@@ -99,16 +69,16 @@ def fit(
         response=response,
         factors=_split(factors),
         out=os.path.abspath(out) if checkpoint else str(out),
-        parameterization=parameterization.value,
-        noise=noise.value,
-        priors=priors.value,
+        parameterization=parameterization,
+        noise=noise,
+        priors=priors,
         num_chains=chains,
         num_warmup=warmup,
         num_draws=draws,
         seed=seed,
         target_accept=target_accept,
-        keep_effects=keep_effects.value,
-        chain_method=chain_method.value,
+        keep_effects=keep_effects,
+        chain_method=chain_method,
         stream=stream,
         figures=figures,
     )

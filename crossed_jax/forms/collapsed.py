@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,11 +18,10 @@ from crossed_jax.sampling.chunks import Run
 from crossed_jax.sampling.devices import in_first_process
 from crossed_jax.sampling.evaluation import evaluate
 from crossed_jax.sampling.settings import RunSettings
+from crossed_jax.types import KeepEffects
 
 if TYPE_CHECKING:
     from crossed_jax.results.draws_file import DrawsFile
-
-KeepEffects = Literal["draws", "summary"]
 
 MOST_RUNS = 6
 

@@ -13,7 +13,7 @@ millimetres, seconds or dollars alike. Levels' intercepts are Normal with mean :
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,9 +25,7 @@ from crossed_jax.models.prior_checks import checked_mean_prior, checked_positive
 from crossed_jax.models.spelling import spell
 from crossed_jax.tables.crossed_data import CrossedData
 from crossed_jax.tables.names import of_factor
-from crossed_jax.types import Array
-
-PriorName = Literal["post", "scaled"]
+from crossed_jax.types import Array, PriorName
 
 
 class Priors(NamedTuple):

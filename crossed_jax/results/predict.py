@@ -14,8 +14,8 @@ import xarray as xr
 
 from crossed_jax.arguments import seed_number, whole_number
 from crossed_jax.errors import InputError
-from crossed_jax.models.noise import NoiseName, noise_named, noise_of
-from crossed_jax.models.priors import PriorName, Priors, resolve_priors
+from crossed_jax.models.noise import noise_named, noise_of
+from crossed_jax.models.priors import Priors, resolve_priors
 from crossed_jax.results.tree import (
     factor_names,
     name_quantities,
@@ -26,6 +26,7 @@ from crossed_jax.results.tree import (
 )
 from crossed_jax.tables.crossed_data import CrossedData, Factor, require_table
 from crossed_jax.tables.names import check_names
+from crossed_jax.types import NoiseName, PriorName
 
 
 def posterior_predictive(
