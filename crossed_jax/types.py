@@ -9,6 +9,7 @@ if TYPE_CHECKING:  # an alias is evaluated late, and the command line's help nee
 type Array = jax.Array | np.ndarray
 
 ParameterizationName = Literal["auto", "original", "design_matrix", "sum_to_zero", "collapsed"]
+ModelName = Literal["additive", "screen"]
 NoiseName = Literal["normal", "student_t"]
 PriorName = Literal["post", "scaled"]
 KeepEffects = Literal["draws", "summary"]

@@ -29,7 +29,6 @@ from crossed_jax.sampling.chunks import Run
 from crossed_jax.sampling.kept_programs import compilation_cache, kept_program
 from crossed_jax.sampling.nuts import KEY_KIND, key_of
 from crossed_jax.sampling.settings import RunSettings
-from crossed_jax.statistics.cells import Cells
 from crossed_jax.tables.names import of_factor
 from crossed_jax.types import Array
 
@@ -63,7 +62,7 @@ def sample_screen(
     if parts.interaction:
         clock = time.perf_counter()
         found, attributes["interaction_error"] = _interactions(
-            run.draws.lines, strata, table.cells, parts.genes
+            run.draws.lines, strata, table, parts.genes
         )
         seconds["interactions"] = time.perf_counter() - clock
     named = _named(run.draws, drawn, parts)
@@ -196,9 +195,10 @@ _summed_up = jax.jit(interactions)
 
 
 def _interactions(
-    lines: Lines, strata: Strata, cells: Cells, genes: int
-) -> tuple[Interactions, dict[str, float]]:
-    """Sum the interaction of each cell up, in the order of the cells; and the Monte Carlo error."""
+    lines: Lines, strata: Strata, table: Table, genes: int
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Sum the interactions up, shape (cells,) by name; and give the largest Monte Carlo errors."""
+    cells = table.cells
     number = INTERACTIONS_AT_ONCE // (INTERACTION_NODES * len(cells.counts))
     some = _spaced(lines, min(max(number, LEAST_INTERACTION_DRAWS), MOST_INTERACTION_DRAWS))
     rule = gauss_hermite(1 if lines.log_gene_noise is None else INTERACTION_NODES)
@@ -211,7 +211,14 @@ def _interactions(
         "mean": float((by_cell.mean_error / by_cell.sd).max()),
         "lfsr": float(by_cell.lfsr_error.max()),
     }
-    return by_cell, errors
+    codes = {
+        of_factor(name, "code"): cells.codes[:, k] for k, name in enumerate(table.data.factor_names)
+    }
+    posterior = {
+        "raw_residual": by_cell.residual,
+        **{name: getattr(by_cell, name) for name in ("mean", "sd", "lower", "upper", "lfsr")},
+    }
+    return codes | {"n": cells.counts.astype(np.int64)} | posterior, errors
 
 
 def _named(draws: Draw, genes: Effects, parts: Parts) -> dict[str, Any]:

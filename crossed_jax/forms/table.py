@@ -7,7 +7,6 @@ import numpy as np
 from crossed_jax.models.distributions import within
 from crossed_jax.models.offset import subtract_offset
 from crossed_jax.models.priors import Priors
-from crossed_jax.models.screen.interactions import Interactions
 from crossed_jax.sampling.chunks import Run
 from crossed_jax.statistics.cells import Cells, blocks, cells_of, pair_counts
 from crossed_jax.statistics.design import describe_design, require_noise
@@ -34,7 +33,7 @@ class Sampled(NamedTuple):
     attributes: dict[str, Any]
     moments: list[tuple[np.ndarray, np.ndarray]] | None = None
     quantiles: list[np.ndarray] | None = None
-    interactions: Interactions | None = None
+    interactions: dict[str, np.ndarray] | None = None
 
 
 def prepared(data: CrossedData, priors: Priors, offset: float) -> tuple[Table, tuple[str, ...]]:

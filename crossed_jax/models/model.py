@@ -6,16 +6,17 @@ table can inform, and of all parts together those are left out that it cannot.
 """
 
 import json
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, get_args
 
 from crossed_jax.errors import InputError, told
 from crossed_jax.models.distributions import Exponential, LogitNormal
 from crossed_jax.models.parts import Quantity
 from crossed_jax.models.screen.parts import Parts
-from crossed_jax.statistics.cells import Cells
+from crossed_jax.statistics.cells import has_replicates
 from crossed_jax.tables.crossed_data import CrossedData
 from crossed_jax.tables.names import of_factor
+from crossed_jax.types import ModelName
 
 FEWEST_LEVELS = 3
 SHARE = "interaction_share"
@@ -43,15 +44,15 @@ class Model(NamedTuple):
     noise: str = "normal"
 
 
-def resolved(model: Any, data: CrossedData, cells: Cells) -> tuple[Parts | None, tuple[str, ...]]:
+def resolved(model: Any, data: CrossedData) -> tuple[Parts | None, tuple[str, ...]]:
     """Turn what was asked for into parts for a table; None for the additive model.
 
     Parameters
     ----------
     model
         `additive`, `screen`, which has all parts that the table can inform, or a `Model`.
-    data, cells
-        The table, and its cells.
+    data
+        The table.
 
     Returns
     -------
@@ -66,15 +67,14 @@ def resolved(model: Any, data: CrossedData, cells: Cells) -> tuple[Parts | None,
         If the model is unknown, the table has not two factors, or cannot inform a part asked for.
     """
     if isinstance(model, Model):
-        return _chosen(model, data, cells), ()
-    if not isinstance(model, str) or model not in ("additive", "screen"):
-        raise InputError(
-            f"unknown model {told(model)}: choose 'additive' or 'screen', or give a Model."
-        )
+        return _chosen(model, data), ()
+    if not isinstance(model, str) or model not in get_args(ModelName):
+        known = " or ".join(map(repr, get_args(ModelName)))
+        raise InputError(f"unknown model {told(model)}: choose {known}, or give a Model.")
     if model == "additive":
         return None, ()
     genes = _integrated_out(data)
-    lacking = _lacking(data, cells, genes)
+    lacking = _lacking(data, genes)
     notes = tuple(f"The screen model is fitted without {why}" for why in lacking.values())
     return Parts(genes, **{part: part not in lacking for part in Parts._fields[1:]}), notes
 
@@ -96,7 +96,7 @@ def _integrated_out(data: CrossedData) -> int:
     return 0 if first >= second else 1
 
 
-def _lacking(data: CrossedData, cells: Cells, genes: int) -> dict[str, str]:
+def _lacking(data: CrossedData, genes: int) -> dict[str, str]:
     """Parts that the table cannot inform, and why."""
     lacking = {}
     few = [len(factor.levels) < FEWEST_LEVELS for factor in data.factors]
@@ -107,14 +107,14 @@ def _lacking(data: CrossedData, cells: Cells, genes: int) -> dict[str, str]:
         lacking["line_noise"] = f"noise by {names[1 - genes]}: {why}."
     if few[genes]:
         lacking["gene_noise"] = f"noise by {names[genes]}: {why}."
-    if cells.counts.max() < 2:
+    if not has_replicates(data):
         lacking["interaction"] = (
             "interaction: replicates alone tell it from noise, and no two rows share all levels."
         )
     return lacking
 
 
-def _chosen(model: Model, data: CrossedData, cells: Cells) -> Parts | None:
+def _chosen(model: Model, data: CrossedData) -> Parts | None:
     """Check the parts that are asked for by name."""
     noise_by = (model.noise_by,) if isinstance(model.noise_by, str) else tuple(model.noise_by)
     named = [*([] if model.slopes is None else [model.slopes]), *noise_by]
@@ -143,14 +143,16 @@ def _chosen(model: Model, data: CrossedData, cells: Cells) -> Parts | None:
     parts = Parts(
         genes, model.slopes == line, line in noise_by, gene in noise_by, model.interaction
     )
-    for part, why in _lacking(data, cells, genes).items():
+    for part, why in _lacking(data, genes).items():
         if getattr(parts, part):
             raise InputError(f"the table cannot inform {why.rstrip('.')}; leave that part out.")
     return parts
 
 
-def quantities_of(parts: Parts, factor_names: tuple[str, ...]) -> tuple[Quantity, ...]:
+def quantities_of(parts: Parts | None, factor_names: Sequence[str]) -> tuple[Quantity, ...]:
     """What the parts draw that is a single number, with its prior by default."""
+    if parts is None:
+        return ()
     gene, line = factor_names[parts.genes], factor_names[1 - parts.genes]
     one = Exponential(1.0)
     line_noise, gene_noise = (of_factor(factor, "log_noise_sd_sd") for factor in (line, gene))
@@ -163,7 +165,17 @@ def quantities_of(parts: Parts, factor_names: tuple[str, ...]) -> tuple[Quantity
     return tuple(Quantity(name, title, False, prior) for has, name, title, prior in every if has)
 
 
-def described(parts: Parts | None, factor_names: tuple[str, ...]) -> dict[str, Any]:
+def priors_of(parts: Parts | None, factor_names: Sequence[str]) -> dict[str, Any]:
+    """The parts' own priors by name."""
+    return {q.name: q.prior for q in quantities_of(parts, factor_names)}
+
+
+def own_names(parts: Parts | None) -> tuple[str, ...]:
+    """Names in the results that belong to no factor."""
+    return (SHARE,) if parts is not None and parts.interaction else ()
+
+
+def describe_model(parts: Parts | None, factor_names: Sequence[str]) -> dict[str, Any]:
     """Say in plain values which model it is."""
     if parts is None:
         return {"model": "additive"}

@@ -24,7 +24,7 @@ def to_datatree(
     data: CrossedData | None = None,
     moments: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
     quantiles: Sequence[np.ndarray] | None = None,
-    interactions: xr.Dataset | None = None,
+    interactions: Mapping[str, np.ndarray] | None = None,
 ) -> xr.DataTree:
     """Name the draws and gather them with the data they came from.
 
@@ -46,7 +46,7 @@ def to_datatree(
         For each factor, its effects' quantiles at `quantiles.PROBABILITIES`, shape
         (levels, probabilities), where they stand for draws.
     interactions
-        A group of that name.
+        What is known of each cell's interaction, shape (cells,) by name.
     """
     factors = () if data is None else data.factors
     root = xr.Dataset(
@@ -56,7 +56,9 @@ def to_datatree(
     if data is not None and moments is not None:
         groups["effect_moments"] = _name_moments(moments, quantiles, data)
     if interactions is not None:
-        groups["interactions"] = interactions
+        groups["interactions"] = xr.Dataset(
+            {name: ("cell", values) for name, values in interactions.items()}
+        )
     groups |= {
         "/": root,
         "posterior": name_quantities(draws, statistics.lp.shape, factors),
