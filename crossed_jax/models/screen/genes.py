@@ -31,8 +31,7 @@ from crossed_jax.models.screen.strata import Strata
 from crossed_jax.types import Array
 
 MOVES = 6
-HEAVIER = 1.2  # the proposals' width, in posterior SDs
-FREEDOM = 5.0
+SMALLEST = 1e-12  # probability of a proposal's tail
 
 
 class Effects(NamedTuple):
@@ -132,14 +131,14 @@ def _draw_log_noise(key: jax.Array, sums: GeneSums, tau: Array, nodes: Nodes) ->
     z = (jnp.take_along_axis(nodes.e, place[None], 0)[0] - mode) / width
 
     def log_weight(z: Array) -> Array:
-        """Density over that of the proposals, Student-t."""
-        tail = jnp.log1p((z / HEAVIER) ** 2 / FREEDOM)
-        return log_joint(sums, tau, mode + width * z) + 0.5 * (FREEDOM + 1.0) * tail
+        """Density over that of the proposals, Student-t with two degrees of freedom."""
+        return log_joint(sums, tau, mode + width * z) + 1.5 * jnp.log1p(0.5 * z**2)
 
     def move(state: Any, key: jax.Array) -> tuple[Any, None]:
         z, weight = state
         of_proposal, of_choice = jax.random.split(key)
-        proposal = HEAVIER * jax.random.t(of_proposal, FREEDOM, z.shape)
+        p = jax.random.uniform(of_proposal, z.shape, minval=SMALLEST)
+        proposal = (2.0 * p - 1.0) / jnp.sqrt(2.0 * p * (1.0 - p))
         proposed = log_weight(proposal)
         accept = jnp.log(jax.random.uniform(of_choice, z.shape)) < proposed - weight
         return (jnp.where(accept, proposal, z), jnp.where(accept, proposed, weight)), None

@@ -11,16 +11,17 @@ is Normal,
 so its posterior is a mixture of Normals over draws of the lines and nodes of e. Means, variances
 and :math:`P(\gamma \le 0)` are averaged over both (Rao-Blackwell); the ends of an interval are
 where the mixture's distribution reaches its probability, by one step of Newton's method on the
-scale of scores from those of a Normal. The local false sign rate is
+scale of scores from those of a Normal (:mod:`crossed_jax.models.collapsed.quantiles`). The local false sign rate is
 :math:`\min(P(\gamma \le 0), P(\gamma \ge 0))` (Stephens, 2017, *Biostatistics* 18:275).
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import ndtr, ndtri
+from jax.scipy.special import erfc, ndtri
 
 from crossed_jax.models.screen.density import Lines, columns_of, gene_sums
 from crossed_jax.models.screen.quadrature import Rule, effect_given_noise, posterior_nodes
@@ -28,7 +29,7 @@ from crossed_jax.models.screen.strata import Matrices, Strata
 from crossed_jax.types import Array
 
 SCORE = 1.959963984540054  # of the ends of a 95% interval
-CLOSE_TO_ONE = 1.0 - 1e-12
+SHAPING_DRAWS = 32
 
 
 class Interactions(NamedTuple):
@@ -90,41 +91,65 @@ def _of_block(lines: Lines, strata: Strata, block: Matrices, rule: Rule) -> Inte
     def given(one: Lines) -> _Normals:
         return _given_lines(one, strata, block, rule)
 
-    def moments(normals: _Normals) -> tuple[Array, ...]:
-        """What is summed over draws."""
+    def moments(one: Lines) -> tuple[Array, ...]:
+        """What is averaged over draws."""
+        normals = given(one)
         p = normals.probability
-        mean, below = (p * normals.mean).sum(0), (p * ndtr(-normals.mean / normals.sd)).sum(0)
+        mean = (p * normals.mean).sum(0)
         second = (p * (normals.sd**2 + normals.mean**2)).sum(0)
+        below = (p * _distribution(-normals.mean / normals.sd)).sum(0)
         return (p * normals.residual).sum(0), mean, second, below, mean**2, below**2
 
     number = lines.location.shape[0]
-    residual, mean, second, below, mean_squares, below_squares = _average(
-        lambda one: moments(given(one)), lines
-    )
+    residual, mean, second, below, mean_squares, below_squares = _average(moments, lines)
     sd = jnp.sqrt(jnp.maximum(second - mean**2, 0.0))
-    ends = jnp.stack([mean - SCORE * sd, mean + SCORE * sd])
-
-    def distribution(normals: _Normals) -> tuple[Array, Array]:
-        """Distribution function and density of the mixture at the ends."""
-        z = (ends[:, None] - normals.mean) / normals.sd
-        density = jnp.exp(-0.5 * z**2) / normals.sd
-        return (normals.probability * ndtr(z)).sum(1), (normals.probability * density).sum(1)
-
-    reached, density = _average(lambda one: distribution(given(one)), lines)
-    score = ndtri(jnp.clip(reached, 1.0 - CLOSE_TO_ONE, CLOSE_TO_ONE))
-    wanted = jnp.array([-SCORE, SCORE])[:, None, None]
-    step = (score - wanted) * jnp.exp(-0.5 * score**2) / jnp.where(density > 0.0, density, 1.0)
-    lower, upper = ends - jnp.clip(step, -sd, sd)
+    every = max(1, number // SHAPING_DRAWS)
+    lower, upper = _ends(given, jax.tree.map(lambda x: x[::every], lines))
     return Interactions(
         residual,
         mean,
         sd,
-        lower,
-        upper,
+        mean + sd * lower,
+        mean + sd * upper,
         jnp.minimum(below, 1.0 - below),
         _standard_error(mean, mean_squares, number),
         _standard_error(below, below_squares, number),
     )
+
+
+def _ends(given: Callable[[Lines], _Normals], lines: Lines) -> Array:
+    """Ends of the intervals in SDs from the mean, shape (2, genes, strata).
+
+    The shape of a mixture needs fewer draws than its mean and SD.
+    """
+
+    def moments(one: Lines) -> tuple[Array, Array]:
+        normals = given(one)
+        p = normals.probability
+        second = normals.sd**2 + normals.mean**2
+        return (p * normals.mean).sum(0), (p * second).sum(0)
+
+    mean, second = _average(moments, lines)
+    sd = jnp.sqrt(jnp.maximum(second - mean**2, jnp.finfo(float).tiny))
+    scores = jnp.array([-SCORE, SCORE])[:, None, None]
+
+    def distribution(one: Lines) -> tuple[Array, Array]:
+        """Distribution function and density of the mixture where a Normal's ends are."""
+        normals = given(one)
+        p = normals.probability
+        z = ((mean + sd * scores)[:, None] - normals.mean) / normals.sd
+        density = jnp.exp(-0.5 * z**2) / normals.sd
+        return (p * _distribution(z)).sum(1), (p * density).sum(1)
+
+    reached, density = _average(distribution, lines)
+    score = ndtri(jnp.clip(reached, 1e-12, 1.0 - 1e-12))
+    step = (score - scores) * jnp.exp(-0.5 * score**2) / (sd * density)
+    return scores - jnp.clip(step, -1.0, 1.0)
+
+
+def _distribution(z: Array) -> Array:
+    """The standard Normal's distribution function; single precision is ample for an average."""
+    return 0.5 * erfc(-math.sqrt(0.5) * z.astype(jnp.float32)).astype(z.dtype)
 
 
 def _average(of_draw: Callable[[Lines], Any], lines: Lines) -> Any:
@@ -155,8 +180,8 @@ def _given_lines(lines: Lines, strata: Strata, block: Matrices, rule: Rule) -> _
     share, rest = jax.nn.sigmoid(logit_share), jax.nn.sigmoid(-logit_share)
     u = share + rest / n
     slope = jnp.exp(jnp.broadcast_to(lines.log_slope, (num_lines,))[line])
-    noise = jnp.broadcast_to(lines.log_noise, (num_lines,))[line] + nodes.e[..., None]
+    noise = jnp.exp(2.0 * jnp.broadcast_to(lines.log_noise, (num_lines,)))[line]
+    noise = share * rest / (n * u) * noise * jnp.exp(2.0 * nodes.e)[..., None]
     residual = block.mean - (lines.location - strata.location)[line] - slope * effect
-    own = share * rest * jnp.exp(2.0 * noise) / (n * u)
-    sd = jnp.sqrt(own + (share * slope / u) ** 2 * variance)
+    sd = jnp.sqrt(noise + (share * slope / u) ** 2 * variance)
     return _Normals(residual, share / u * residual, sd, nodes.probability[..., None])
