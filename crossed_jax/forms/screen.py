@@ -215,6 +215,7 @@ def _interactions(
         of_factor(name, "code"): cells.codes[:, k] for k, name in enumerate(table.data.factor_names)
     }
     posterior = {
+        "raw_mean": cells.means + table.offset,
         "raw_residual": by_cell.residual,
         **{name: getattr(by_cell, name) for name in ("mean", "sd", "lower", "upper", "lfsr")},
     }

@@ -16,12 +16,13 @@ from crossed_jax.tables.crossed_data import CrossedData
 
 
 class Table(NamedTuple):
-    """A table made ready: measured from near its mean, with its cells, priors and an estimate."""
+    """A table made ready: measured from an offset, with its cells, priors and an estimate."""
 
     data: CrossedData
     cells: Cells
     priors: Priors
     point: Estimate
+    offset: float
 
 
 class Sampled(NamedTuple):
@@ -46,7 +47,7 @@ def prepared(data: CrossedData, priors: Priors, offset: float) -> tuple[Table, t
     require_noise(decomposition)
     notes = describe_design(unconnected, decomposition, data.factor_names)
     point = _within(estimate(cells, pairs, decomposition), priors)
-    return Table(measured, cells, priors, point), notes
+    return Table(measured, cells, priors, point, offset), notes
 
 
 def _within(point: Estimate, priors: Priors) -> Estimate:

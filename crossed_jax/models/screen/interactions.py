@@ -11,8 +11,9 @@ is Normal,
 so its posterior is a mixture of Normals over draws of the lines and nodes of e. Means, variances
 and :math:`P(\gamma \le 0)` are averaged over both (Rao-Blackwell); the ends of an interval are
 where the mixture's distribution reaches its probability, by one step of Newton's method on the
-scale of scores from those of a Normal (:mod:`crossed_jax.models.collapsed.quantiles`). The local false sign rate is
-:math:`\min(P(\gamma \le 0), P(\gamma \ge 0))` (Stephens, 2017, *Biostatistics* 18:275).
+scale of scores from those of a Normal (:mod:`crossed_jax.models.collapsed.quantiles`). The local
+false sign rate is :math:`\min(P(\gamma \le 0), P(\gamma \ge 0))` (Stephens, 2017,
+*Biostatistics* 18:275).
 """
 
 import math
