@@ -103,9 +103,9 @@ def fit(
     Returns
     -------
     xarray.DataTree
-        Groups `posterior` (`intercept`, `{factor}_effect`, `{factor}_sd`, `sigma`, and `nu` of
-        Student-t noise),
-        `sample_stats`, `observed_data` and `constant_data`, and for the collapsed form
+        Groups `posterior` (`intercept`, `{factor}_effect`, `{factor}_sd` and `sigma`, the noise's
+        SD; of Student-t noise its scale, and `nu`), `sample_stats`, `observed_data` and
+        `constant_data`, and for the collapsed form
         `effect_moments` (exact `{factor}_mean` and `{factor}_sd` of the effects, and where their
         draws were not kept `{factor}_quantile`); how the run was made is in `attrs`.
 
