@@ -120,10 +120,11 @@ def fit(
     Returns
     -------
     xarray.DataTree
-        Groups `posterior` (`intercept`, `{factor}_effect`, `{factor}_sd`, `sigma`; `nu` of
-        Student-t noise; `{factor}_slope`, `{factor}_log_noise_sd`, their SDs and
-        `interaction_share` of the screen model), `interactions` of that,
-        `sample_stats`, `observed_data` and `constant_data`, and for the collapsed form
+        Groups `posterior` (`intercept`, `{factor}_effect`, `{factor}_sd` and `sigma`, the noise's
+        SD; of Student-t noise its scale, and `nu`; of the screen model `{factor}_slope`,
+        `{factor}_log_noise_sd`, their SDs and `interaction_share`), `sample_stats`,
+        `observed_data` and `constant_data`; for the screen model `interactions`, which
+        :func:`crossed_jax.interactions` tabulates; and for the collapsed form
         `effect_moments` (exact `{factor}_mean` and `{factor}_sd` of the effects, and where their
         draws were not kept `{factor}_quantile`); how the run was made is in `attrs`.
 

@@ -35,7 +35,7 @@ def sample_collapsed(
     file: "DrawsFile | None",
 ) -> Sampled:
     """Sample the SDs, then draw the effects given them."""
-    data, cells, priors, point = table
+    data, cells, priors, point, _ = table
     clock = time.perf_counter()
     collapsed = collapse(cells, priors, point)
     seconds = {"collapse": time.perf_counter() - clock}

@@ -19,9 +19,10 @@ def sample_effects(
 ) -> Sampled:
     """Sample the effects along with all else."""
     clock = time.perf_counter()
-    model_data = model_data_of(*table, noise, centering)
+    data, cells, priors, point, _ = table
+    model_data = model_data_of(data, cells, priors, point, noise, centering)
     seconds = {"estimate": time.perf_counter() - clock}
     run = draw(parameterization_of(TERMS[form], noise), model_data)
-    evidence, names = model_data.estimate.evidence, table.data.factor_names
+    evidence, names = model_data.estimate.evidence, data.factor_names
     attributes = describe_centering(model_data.centering, evidence, names)
     return Sampled(run, run.draws, seconds | run.seconds, attributes)

@@ -29,7 +29,7 @@ from crossed_jax.types import Array, PriorName
 
 
 class Priors(NamedTuple):
-    """Priors of the factor means, the factors' SDs, the residual SD and what else a model has.
+    """Priors of the factor means, all SDs and what else a model has.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Priors(NamedTuple):
         For each factor, the prior of its SD: an :class:`Exponential`, or any positive NumPyro
         distribution.
     sigma
-        The prior of the residual SD, likewise.
+        The prior of the residual SD, or of the scale of Student-t noise, likewise.
     others
         Priors of what a model has besides, by name: `nu` of Student-t noise. What is not named
         has the prior that the model gives it.

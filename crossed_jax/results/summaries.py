@@ -6,9 +6,10 @@ posterior mean of
 
 .. math:: \frac{\sigma_k^2}{\sum_j \sigma_j^2},
 
-the sum running over the SD of each factor and the noise, whose :math:`\sigma^2` is the variance of
-one response about its expectation: a mean of ratios, draw by draw, so that the shares add up to
-one.
+the sum running over the SD of each factor and the noise, whose :math:`\sigma^2` here is the
+variance of one response about its expectation: a mean of ratios, draw by draw, so that the shares
+add up to one. A draw whose noise has no finite variance, as of Student-t noise with
+:math:`\nu \le 2`, counts with the limit of its ratios: one for the noise, zero for the factors.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ def _interval(quantiles: xr.DataArray, interval: float) -> dict[str, np.ndarray]
 
 
 def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFrame:
-    """Tabulate the SD of each factor and of the noise.
+    """Tabulate the SD of each factor, the noise's SD or scale, and each one's share of variance.
 
     Parameters
     ----------
@@ -132,9 +133,10 @@ def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFra
     -------
     polars.DataFrame
         One row per factor, and last the noise's own, ``sigma``: component, sd_mean, sd_sd, lower,
-        upper (in units of the response), share_of_variance. Shares are null where the total is not
-        defined: the ``design_matrix`` form gives its effects a fixed prior and so has no factor
-        SDs, and noise of few degrees of freedom has no finite variance.
+        upper (in units of the response), share_of_variance. The row ``sigma`` is of the noise's SD,
+        or of the scale of Student-t noise, which is less than its SD; the share is that of its
+        variance in either case, and all of a draw's where that is infinite. Shares are null in the
+        ``design_matrix`` form, which gives its effects a fixed prior and so has no factor SDs.
 
     Raises
     ------
@@ -157,7 +159,8 @@ def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFra
     sds |= {q.name: of_noise[q.name] for q in noise.quantities if q.in_unit}
     moments = _moments(np.stack([*sds.values()], -1), interval)
     shares: list[float | None] = [None] * len(sds)
-    if factors and not np.isinf(variances).any():
+    if factors:
+        variances[np.isinf(variances[..., -1])] = [0.0] * len(factors) + [1.0]
         total = variances.sum(-1, keepdims=True)
         found = (variances / total).mean((0, 1)).tolist()
         shares[: len(found)] = found  # the noise's as a whole is that of its first row
@@ -191,7 +194,7 @@ def parameters(
     -------
     polars.DataFrame
         One row per parameter: parameter, mean, sd, lower, upper, ess_bulk and r_hat (null where
-        they cannot be computed).
+        they cannot be computed). No rows where all that was drawn are arrays.
 
     Raises
     ------
@@ -201,8 +204,12 @@ def parameters(
     import polars as pl
 
     require_fit(tree, "parameters", of_factors=False)
+    _check_interval(interval)
     posterior = tree["posterior"].to_dataset()
     names = [str(name) for name, values in posterior.data_vars.items() if values.ndim == 2]
+    if not names:
+        numbers = ("mean", "sd", "lower", "upper", "ess_bulk", "r_hat")
+        return pl.DataFrame(schema={"parameter": pl.String} | dict.fromkeys(numbers, pl.Float64))
     if statistics is None:
         statistics = convergence(tree, names)
     draws = [posterior[name].transpose("chain", "draw").values for name in names]
