@@ -66,7 +66,7 @@ def sample_screen(
         )
         seconds["interactions"] = time.perf_counter() - clock
     named = _named(run.draws, drawn, parts)
-    in_order = moments if parts.genes == 0 else moments[::-1]
+    in_order = list(parts.by_factor(*moments))
     return Sampled(run, named, run.seconds | seconds, attributes, in_order, interactions=found)
 
 
@@ -226,10 +226,6 @@ def _named(draws: Draw, genes: Effects, parts: Parts) -> dict[str, Any]:
     """Give what was drawn the names of the results."""
     lines, sds = draws
     gene_sd, sigma = (np.exp(np.mean(x, -1)) for x in (lines.log_slope, lines.log_noise))
-
-    def by_factor(gene: Any, line: Any) -> tuple:
-        return (gene, line) if parts.genes == 0 else (line, gene)
-
     slope = log_noise = None
     if parts.slopes:
         slope = np.exp(lines.log_slope) / gene_sd[..., None]
@@ -237,12 +233,12 @@ def _named(draws: Draw, genes: Effects, parts: Parts) -> dict[str, Any]:
         log_noise = lines.log_noise - np.log(sigma)[..., None]
     named: dict[str, Any] = {
         "intercept": genes.intercept,
-        "{factor}_effect": by_factor(genes.gene, genes.line),
-        "{factor}_slope": by_factor(None, slope),
-        "{factor}_log_noise_sd": by_factor(genes.gene_log_noise, log_noise),
-        "{factor}_sd": by_factor(gene_sd, sds.line),
-        "{factor}_log_slope_sd": by_factor(None, sds.slope),
-        "{factor}_log_noise_sd_sd": by_factor(sds.gene_noise, sds.line_noise),
+        "{factor}_effect": parts.by_factor(genes.gene, genes.line),
+        "{factor}_slope": parts.by_factor(None, slope),
+        "{factor}_log_noise_sd": parts.by_factor(genes.gene_log_noise, log_noise),
+        "{factor}_sd": parts.by_factor(gene_sd, sds.line),
+        "{factor}_log_slope_sd": parts.by_factor(None, sds.slope),
+        "{factor}_log_noise_sd_sd": parts.by_factor(sds.gene_noise, sds.line_noise),
         "sigma": sigma,
     }
     if lines.logit_share is not None:

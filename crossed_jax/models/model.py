@@ -192,12 +192,20 @@ def describe_model(parts: Parts | None, factor_names: Sequence[str]) -> dict[str
     }
 
 
-def parts_of(attributes: Mapping[Any, Any]) -> Parts | None:
-    """Read the parts of a fit from its tree's attributes; None for the additive model."""
+def parts_of(attributes: Mapping[Any, Any], factor_names: Sequence[str]) -> Parts | None:
+    """Read the parts of a fit from its tree's attributes; None for the additive model.
+
+    Parameters
+    ----------
+    attributes
+        Of the tree.
+    factor_names
+        In the order that positions are to be of.
+    """
     if attributes.get("model", "additive") != "screen":
         return None
     parts = json.loads(attributes["parts"])
-    names = json.loads(attributes["factors"])
+    names = list(factor_names)
     genes = names.index(parts["integrated_out"])
     gene, line = names[genes], names[1 - genes]
     noise_by = parts["noise_by"]

@@ -202,16 +202,20 @@ def run_record(tree: "xr.DataTree", seconds: dict[str, float]) -> dict:
     """
     attrs = dict(tree.attrs)
     return {
+        "model": attrs["model"],
         "parameterization": attrs["parameterization"],
         "noise": attrs["noise"],
         # which of them there are depends on the form
         **{
             name: json.loads(attrs[name])
             for name in (
+                "parts",
                 "centered",
                 "funnels",
                 "modes",
                 "interpolation_error",
+                "quadrature_error",
+                "interaction_error",
                 "effects_drawn_to",
             )
             if name in attrs

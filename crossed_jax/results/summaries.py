@@ -14,12 +14,13 @@ add up to one. A draw whose noise has no finite variance, as of Student-t noise 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from crossed_jax.arguments import real_number
 from crossed_jax.errors import InputError
+from crossed_jax.models.model import SHARE, parts_of
 from crossed_jax.models.noise import noise_of
 from crossed_jax.results.convergence import Convergence, convergence
 from crossed_jax.results.tree import factor_names, require_fit
@@ -83,12 +84,37 @@ def effects(
                     "n": constant[of_factor(factor, "n")].values.astype(np.int64),
                     "raw_mean": constant[of_factor(factor, "raw_mean")].values.astype(float),
                     **effect_moments(tree, factor, interval),
+                    **_slope_and_noise(tree, factor, interval),
                     "ess_bulk": _values(statistics.ess_bulk, name, unknown),
                     "r_hat": _values(statistics.r_hat, name, unknown),
                 }
             ).with_columns(pl.col("ess_bulk", "r_hat").fill_nan(None))
         )
     return pl.concat(tables)
+
+
+def _slope_and_noise(tree: xr.DataTree, factor: str, interval: float) -> dict[str, pl.Series]:
+    """Give the means and intervals of a factor's slopes and noise SDs, null where it has none."""
+    import polars as pl
+
+    factors = factor_names(tree)
+    if parts_of(tree.attrs, factors) is None:
+        return {}
+    posterior = tree["posterior"].to_dataset()
+    drawn = {}
+    if (slope := of_factor(factor, "slope")) in posterior:
+        drawn["slope"] = posterior[slope]
+    if (log_noise := of_factor(factor, "log_noise_sd")) in posterior:
+        drawn["noise_sd"] = posterior["sigma"] * np.exp(posterior[log_noise])
+    columns = {}
+    number = tree["constant_data"].sizes[factor]
+    for name in ("slope", "noise_sd"):
+        found: dict[str, Any] = dict.fromkeys(("mean", "lower", "upper"), [None] * number)
+        if name in drawn:
+            found = _moments(drawn[name].transpose("chain", "draw", factor), interval)
+        for end, column in (("mean", name), ("lower", f"{name}_lower"), ("upper", f"{name}_upper")):
+            columns[column] = pl.Series(found[end], dtype=pl.Float64)
+    return columns
 
 
 def effect_moments(tree: xr.DataTree, factor: str, interval: float = 0.95) -> dict[str, np.ndarray]:
@@ -138,6 +164,9 @@ def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFra
         variance in either case, and all of a draw's where that is infinite. Shares are null in the
         ``design_matrix`` form, which gives its effects a fixed prior and so has no factor SDs.
 
+        The screen model's are those at a typical level of each factor; what its replicates share
+        has a row ``interaction``, and ``sigma`` is then the SD of what is left.
+
     Raises
     ------
     InputError
@@ -153,14 +182,18 @@ def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFra
 
     noise = noise_of(tree.attrs)
     of_noise = {quantity.name: drawn(quantity.name) for quantity in noise.quantities}
+    interaction = drawn(SHARE) if SHARE in posterior else None
     factors = [factor for factor in factor_names(tree) if of_factor(factor, "sd") in posterior]
     sds = {factor: drawn(of_factor(factor, "sd")) for factor in factors}
+    if interaction is not None:
+        sds["interaction"] = np.sqrt(interaction) * of_noise["sigma"]
+        of_noise["sigma"] = np.sqrt(1.0 - interaction) * of_noise["sigma"]
     variances = np.stack([*(sd**2 for sd in sds.values()), noise.variance(of_noise)], -1)
     sds |= {q.name: of_noise[q.name] for q in noise.quantities if q.in_unit}
     moments = _moments(np.stack([*sds.values()], -1), interval)
     shares: list[float | None] = [None] * len(sds)
     if factors:
-        variances[np.isinf(variances[..., -1])] = [0.0] * len(factors) + [1.0]
+        variances[np.isinf(variances[..., -1])] = [0.0] * (variances.shape[-1] - 1) + [1.0]
         total = variances.sum(-1, keepdims=True)
         found = (variances / total).mean((0, 1)).tolist()
         shares[: len(found)] = found  # the noise's as a whole is that of its first row

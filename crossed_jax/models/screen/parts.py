@@ -1,6 +1,6 @@
 """Which parts a screen model has."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Parts(NamedTuple):
@@ -23,3 +23,7 @@ class Parts(NamedTuple):
     line_noise: bool = True
     gene_noise: bool = True
     interaction: bool = True
+
+    def by_factor(self, of_genes: Any, of_lines: Any) -> tuple[Any, Any]:
+        """Put what belongs to genes and to lines in the order of the factors."""
+        return (of_genes, of_lines) if self.genes == 0 else (of_lines, of_genes)
