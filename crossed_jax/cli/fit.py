@@ -9,7 +9,14 @@ import typer
 from crossed_jax.cli.command import Command
 from crossed_jax.cli.run import run
 from crossed_jax.errors import InputError
-from crossed_jax.types import ChainMethod, KeepEffects, NoiseName, ParameterizationName, PriorName
+from crossed_jax.types import (
+    ChainMethod,
+    KeepEffects,
+    ModelName,
+    NoiseName,
+    ParameterizationName,
+    PriorName,
+)
 
 
 def fit(
@@ -24,6 +31,32 @@ def fit(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Directory for the results.")],
+    model: Annotated[
+        ModelName,
+        typer.Option(
+            help="screen: with slopes and noise by level and an interaction, as far as the table "
+            "can inform them."
+        ),
+    ] = "additive",
+    slopes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FACTOR",
+            help="Part of the screen model: levels of this factor differ in how strongly they show "
+            "the other's effects.",
+        ),
+    ] = None,
+    noise_by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FACTORS",
+            help="Part of it: levels of these differ in the SD of their noise.",
+        ),
+    ] = None,
+    interaction: Annotated[
+        bool | None,
+        typer.Option(help="Part of it: replicates of a cell share a deviation."),
+    ] = None,
     parameterization: Annotated[
         ParameterizationName, typer.Option(help="Form of the model to sample.")
     ] = "auto",
@@ -67,7 +100,11 @@ def fit(
     command = Command(
         table=os.path.abspath(table) if checkpoint else str(table),
         response=response,
-        factors=_split(factors),
+        factors=_split("--factors", factors),
+        model=model,
+        slopes=slopes or "",
+        noise_by=_split("--noise-by", noise_by) if noise_by else (),
+        interaction="" if interaction is None else "yes" if interaction else "no",
         out=os.path.abspath(out) if checkpoint else str(out),
         parameterization=parameterization,
         noise=noise,
@@ -85,13 +122,13 @@ def fit(
     return run(command, checkpoint, quiet)
 
 
-def _split(factors: list[str]) -> tuple[str, ...]:
+def _split(flag: str, factors: list[str]) -> tuple[str, ...]:
     if len(factors) > 1:
         return tuple(factors)
     names = tuple(name.strip() for name in factors[0].split(","))
     if len(names) > 1 and "" in names:
         raise InputError(
-            f"--factors {factors[0]!r} names a column of no name: give names with one comma "
+            f"{flag} {factors[0]!r} names a column of no name: give names with one comma "
             "between, such as gene,cell_line."
         )
     return names

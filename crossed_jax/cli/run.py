@@ -65,7 +65,7 @@ def run(command: Command, checkpoint: Path | None, quiet: bool) -> int:
                 checkpoint=checkpoint,
                 stream_to=folder / POSTERIOR if _streams(command, data) else None,
                 report=report(command.parameterization),
-                **command.settings(),
+                **command.settings(data),
             )
         diagnosis, left_out = _write(tree, data, folder, seconds, command.figures)
     _tell(diagnosis, quiet)
@@ -93,7 +93,8 @@ def _streams(command: Command, data: "CrossedData") -> bool:
     from crossed_jax.sampling.memory import most_draws_in_memory
 
     most = most_draws_in_memory(data.num_levels)
-    keeps_draws = command.keep_effects == "draws" and command.parameterization != "original"
+    can_stream = command.parameterization != "original" and not command.has_parts
+    keeps_draws = command.keep_effects == "draws" and can_stream
     too_many = most is not None and command.num_chains * command.num_draws > most
     return command.stream or (keeps_draws and too_many)
 
@@ -107,7 +108,14 @@ def _write(
 ) -> tuple["Diagnosis", LeftOut]:
     from crossed_jax.models.noise import noise_of
     from crossed_jax.results.convergence import convergence
-    from crossed_jax.results.output import run_record, write_csv, write_json, write_tree
+    from crossed_jax.results.interactions import hits, interactions
+    from crossed_jax.results.output import (
+        run_record,
+        write_csv,
+        write_json,
+        write_parquet,
+        write_tree,
+    )
     from crossed_jax.results.summaries import effects, parameters, variance_components
     from crossed_jax.results.verdict import diagnose
 
@@ -116,6 +124,10 @@ def _write(
     diagnosis = diagnose(tree, statistics)
     write_csv(effects(tree, statistics=statistics), folder / "effects.csv")
     write_csv(variance_components(tree), folder / "variance_components.csv")
+    if "interactions" in tree.children:
+        cells = interactions(tree)
+        write_parquet(cells, folder / "interactions.parquet")
+        write_csv(hits(cells), folder / "hits.csv")
     if not all(quantity.in_unit for quantity in noise_of(tree.attrs).quantities):
         write_csv(parameters(tree, statistics=statistics), folder / "parameters.csv")
     write_json(diagnosis.to_dict(), folder / "diagnostics.json")

@@ -67,7 +67,7 @@ def resolved(model: Any, data: CrossedData) -> tuple[Parts | None, tuple[str, ..
         If the model is unknown, the table has not two factors, or cannot inform a part asked for.
     """
     if isinstance(model, Model):
-        return _chosen(model, data), ()
+        return _checked(model, data), ()
     if not isinstance(model, str) or model not in get_args(ModelName):
         known = " or ".join(map(repr, get_args(ModelName)))
         raise InputError(f"unknown model {told(model)}: choose {known}, or give a Model.")
@@ -114,7 +114,7 @@ def _lacking(data: CrossedData, genes: int) -> dict[str, str]:
     return lacking
 
 
-def _chosen(model: Model, data: CrossedData) -> Parts | None:
+def _checked(model: Model, data: CrossedData) -> Parts | None:
     """Check the parts that are asked for by name."""
     noise_by = (model.noise_by,) if isinstance(model.noise_by, str) else tuple(model.noise_by)
     named = [*([] if model.slopes is None else [model.slopes]), *noise_by]
@@ -149,6 +149,17 @@ def _chosen(model: Model, data: CrossedData) -> Parts | None:
     return parts
 
 
+def chosen(parts: Parts, factor_names: Sequence[str]) -> Model:
+    """Give the model that asks for some parts by name."""
+    gene, line = factor_names[parts.genes], factor_names[1 - parts.genes]
+    noise_by = ((gene, parts.gene_noise), (line, parts.line_noise))
+    return Model(
+        line if parts.slopes else None,
+        tuple(name for name, has in noise_by if has),
+        parts.interaction,
+    )
+
+
 def quantities_of(parts: Parts | None, factor_names: Sequence[str]) -> tuple[Quantity, ...]:
     """What the parts draw that is a single number, with its prior by default."""
     if parts is None:
@@ -179,15 +190,14 @@ def describe_model(parts: Parts | None, factor_names: Sequence[str]) -> dict[str
     """Say in plain values which model it is."""
     if parts is None:
         return {"model": "additive"}
-    gene, line = factor_names[parts.genes], factor_names[1 - parts.genes]
-    noise_by = [n for n, has in ((gene, parts.gene_noise), (line, parts.line_noise)) if has]
+    model = chosen(parts, factor_names)
     return {
         "model": "screen",
         "parts": {
-            "integrated_out": gene,
-            "slopes": line if parts.slopes else None,
-            "noise_by": noise_by,
-            "interaction": parts.interaction,
+            "integrated_out": factor_names[parts.genes],
+            "slopes": model.slopes,
+            "noise_by": list(model.noise_by),
+            "interaction": model.interaction,
         },
     }
 

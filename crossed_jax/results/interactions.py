@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import polars as pl
     import xarray as xr
 
+S_VALUE_OF_HITS = 0.05
+
 
 def interactions(tree: xr.DataTree) -> pl.DataFrame:
     """Tabulate the interaction of each cell that has rows.
@@ -61,6 +63,13 @@ def interactions(tree: xr.DataTree) -> pl.DataFrame:
     columns = ("n", "raw_residual", "mean", "sd", "lower", "upper", "lfsr")
     values = {name: group[name].values for name in columns}
     return pl.DataFrame(levels | values | {"s_value": _s_values(values["lfsr"])})
+
+
+def hits(cells: pl.DataFrame) -> pl.DataFrame:
+    """Take the cells that may be called together with 5% of their signs wrong, surest first."""
+    import polars as pl
+
+    return cells.filter(pl.col("s_value") < S_VALUE_OF_HITS).sort("lfsr", maintain_order=True)
 
 
 def _s_values(lfsr: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ after which :math:`\mu_k` follows from its conditional given the level mean, a N
 noise: the likelihood sees the sum alone.
 
 In the screen model lines show gene effects with slopes k, and the data inform
-:math:`S_c = \beta_c + k_c \bar a`, the intercept plus the line's effect, with :math:`\beta_c = m + b_c`.
+:math:`S_c = \beta_c + k_c \bar a`, :math:`\beta_c = m + b_c`: the intercept plus the line's effect.
 Given S, the slopes and the SDs, :math:`\bar a` is Normal: its prior is
 :math:`\mathrm{Normal}(0, \sigma_a/\sqrt G)`, and :math:`S - k \bar a` has the prior of
 :math:`\beta`, whose mean is :math:`\mathrm{Normal}(m_0, \sqrt{s_0^2 + \sigma_b^2/C})` and whose
@@ -75,12 +75,12 @@ def original_coordinates(tree: xr.DataTree, *, seed: int = 0) -> xr.DataTree:
     rng = np.random.default_rng(seed)
     parts = parts_of(tree.attrs, names)
     if parts is not None:
-        mean = Normal(
+        of_intercept = Normal(
             sum(means[name]["loc"] for name in names),
             sum(means[name]["scale"] ** 2 for name in names) ** 0.5,
         )
         gene, line = names[parts.genes], names[1 - parts.genes]
-        return with_groups(tree, posterior=_of_screen(rng, posterior, gene, line, mean))
+        return with_groups(tree, posterior=_of_screen(rng, posterior, gene, line, of_intercept))
 
     prior_loc = np.array([means[name]["loc"] for name in names])
     prior_variance = np.array([means[name]["scale"] for name in names]) ** 2

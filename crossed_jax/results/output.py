@@ -185,6 +185,11 @@ def write_csv(table: "pl.DataFrame", path: Path) -> None:
     path.write_bytes(table.write_csv().encode())
 
 
+def write_parquet(table: "pl.DataFrame", path: Path) -> None:
+    """Write a table that may be as large as the draws."""
+    table.write_parquet(path)
+
+
 def write_json(record: dict, path: Path) -> None:
     """Write a record as JSON that other programs can read: no NaN, no infinity."""
     path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")

@@ -84,9 +84,9 @@ def effects(
                     "n": constant[of_factor(factor, "n")].values.astype(np.int64),
                     "raw_mean": constant[of_factor(factor, "raw_mean")].values.astype(float),
                     **effect_moments(tree, factor, interval),
-                    **_slope_and_noise(tree, factor, interval),
                     "ess_bulk": _values(statistics.ess_bulk, name, unknown),
                     "r_hat": _values(statistics.r_hat, name, unknown),
+                    **_slope_and_noise(tree, factor, interval),
                 }
             ).with_columns(pl.col("ess_bulk", "r_hat").fill_nan(None))
         )
