@@ -47,11 +47,11 @@ def sample_screen(
     """Sample the lines, then draw the genes given them and sum the interactions up."""
     clock = time.perf_counter()
     priors = _priors(table.priors, parts, table.data.factor_names)
-    model_data = screen_data(table.data, table.cells, parts, priors)
+    strata, model_data = screen_data(table.data, table.cells, parts, priors)
     seconds = {"estimate": time.perf_counter() - clock}
     run = draw(PARAMETERIZATION, model_data)
     clock = time.perf_counter()
-    strata = jax.device_put(model_data.strata)
+    strata = jax.device_put(strata)
     num_genes = table.cells.num_levels[parts.genes]
     drawn, moments = _genes(settings, run.draws.lines, strata, model_data.rule, num_genes)
     seconds["effects"] = time.perf_counter() - clock
