@@ -13,7 +13,7 @@ from crossed_jax.models.collapsed.collapse import OutsideBoxError, collapse
 from crossed_jax.models.collapsed.effect_draws import draw_effects, split
 from crossed_jax.models.collapsed.modes import describe, find_modes, start_in
 from crossed_jax.models.collapsed.quantiles import effect_quantiles
-from crossed_jax.models.distributions import within
+from crossed_jax.models.distributions import inside_support
 from crossed_jax.models.offset import subtract_offset
 from crossed_jax.models.parts import Noise, model_data_of, parameterization_of
 from crossed_jax.models.priors import Priors
@@ -71,8 +71,8 @@ def prepared(data: CrossedData, priors: Priors, offset: float) -> tuple[Table, t
 
 def _within(point: Estimate, priors: Priors) -> Estimate:
     """Move SDs from where the priors say they cannot be, as chains start about them."""
-    sds = [within(p, sd) for p, sd in zip(priors.factor_sds, point.factor_sds, strict=True)]
-    sigma = within(priors.sigma, float(point.sigma))
+    sds = [inside_support(p, sd) for p, sd in zip(priors.factor_sds, point.factor_sds, strict=True)]
+    sigma = inside_support(priors.sigma, float(point.sigma))
     return point._replace(factor_sds=np.array(sds), sigma=np.asarray(sigma))
 
 
