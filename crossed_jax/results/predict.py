@@ -6,6 +6,7 @@ draws x rows numbers, which is why they are asked for and not made by every fit.
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -25,8 +26,10 @@ from crossed_jax.results.tree import (
     with_groups,
 )
 from crossed_jax.tables.crossed_data import CrossedData, Factor, require_table
-from crossed_jax.tables.names import check_names
+from crossed_jax.tables.names import check_names, of_factor
 from crossed_jax.types import NoiseName, PriorName
+
+NUMBERS_AT_ONCE = 2**18
 
 
 def posterior_predictive(
@@ -73,8 +76,7 @@ def posterior_predictive(
     if num_draws is not None and num_draws < posterior.sizes["draw"]:
         every = np.linspace(0, posterior.sizes["draw"] - 1, num_draws).round().astype(int)
         posterior = posterior.isel(draw=every)
-    expectation = posterior["intercept"].to_numpy()[..., None]
-    rows = []
+    effects, rows = [], []
     for factor in data.factors:
         fitted = posterior.indexes[factor.name]
         unknown = [level for level in factor.levels if level not in fitted]
@@ -84,13 +86,20 @@ def posterior_predictive(
                 "leave its rows out or fit again with them."
             )
         codes = fitted.get_indexer(list(factor.levels))[factor.codes]
-        expectation = expectation + posterior[f"{factor.name}_effect"].to_numpy()[..., codes]
+        effects.append(posterior[of_factor(factor.name, "effect")].to_numpy())
         rows.append(Factor(factor.name, tuple(fitted), codes.astype(np.int32)))
     noise = noise_of(tree.attrs)
     values = {q.name: posterior[q.name].to_numpy()[..., None] for q in noise.quantities}
-    strayed = noise.simulate(np.random.default_rng(seed), values, expectation.shape)
+    intercept = posterior["intercept"].to_numpy()
+    shape = (*intercept.shape, data.num_rows)
+    response = noise.simulate(np.random.default_rng(seed), values, shape)
+    for draws in _some_at_a_time(shape):
+        expectation = intercept[draws][:, None]
+        for drawn, factor in zip(effects, rows, strict=True):
+            expectation = expectation + drawn[draws][:, factor.codes]
+        response[draws] += expectation
     predicted = xr.Dataset(
-        {data.response_name: (("chain", "draw", "row"), strayed + expectation)},
+        {data.response_name: (("chain", "draw", "row"), response)},
         coords={"chain": posterior["chain"], "draw": posterior["draw"]},
     )
     observed, by_row = row_groups(dataclasses.replace(data, factors=tuple(rows)))
@@ -178,8 +187,9 @@ def prior_predictive(
     }
     by_row = {name: value[..., None] for name, value in values.items()}
     response = drawn_noise.simulate(rng, by_row, (*shape, data.num_rows))
-    for a, factor in zip(intercepts, data.factors, strict=True):
-        response += a[..., factor.codes]
+    for draws in _some_at_a_time(response.shape):
+        for a, factor in zip(intercepts, data.factors, strict=True):
+            response[draws] += a[draws][:, factor.codes]
     predicted = xr.Dataset(
         {data.response_name: (("chain", "draw", "row"), response)},
         coords={"chain": [0], "draw": np.arange(num_draws)},
@@ -187,6 +197,15 @@ def prior_predictive(
     return with_groups(
         tree, prior=name_quantities(drawn, shape, data.factors), prior_predictive=predicted
     )
+
+
+def _some_at_a_time(shape: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
+    """Go through all draws as (chain, some of them): gathering effects by row makes copies."""
+    num_chains, num_draws, num_rows = shape
+    number = max(1, NUMBERS_AT_ONCE // num_rows)
+    for chain in range(num_chains):
+        for start in range(0, num_draws, number):
+            yield chain, slice(start, start + number)
 
 
 def _priors_of(tree: xr.DataTree) -> PriorName:
