@@ -116,8 +116,8 @@ def _write(
     diagnosis = diagnose(tree, statistics)
     write_csv(effects(tree, statistics=statistics), folder / "effects.csv")
     write_csv(variance_components(tree), folder / "variance_components.csv")
-    if any(not quantity.in_unit for quantity in noise_of(tree.attrs).quantities):
-        # which variance_components.csv has no row for
+    noise = noise_of(tree.attrs)
+    if any(not quantity.in_unit for quantity in noise.quantities):  # no component, such as nu
         write_csv(parameters(tree, statistics=statistics), folder / "parameters.csv")
     write_json(diagnosis.to_dict(), folder / "diagnostics.json")
     if not (folder / POSTERIOR).exists():  # else it was written as it was drawn
