@@ -62,7 +62,8 @@ class Parameterization[Position, Data](NamedTuple):
     quantities
         (position, data) -> the quantities with names that a position stands for: arrays by name.
         In a model of factors a name with `{factor}` in it stands for a tuple, with what each factor
-        has: a number, or an array of its levels.
+        has: a number, or an array of its levels. The collapsed form alone gives its `SDs`, from
+        which what has names is drawn afterwards.
     """
 
     name: str

@@ -6,7 +6,7 @@ draws x rows numbers, which is why they are asked for and not made by every fit.
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -31,6 +31,8 @@ from crossed_jax.results.tree import (
 from crossed_jax.tables.crossed_data import CrossedData, Factor, require_table
 from crossed_jax.tables.names import check_names, of_factor
 from crossed_jax.types import ModelName, NoiseName, PriorName
+
+NUMBERS_AT_ONCE = 2**18
 
 
 def posterior_predictive(
@@ -116,12 +118,16 @@ def _additive_responses(
     rng: np.random.Generator, posterior: xr.Dataset, factors: Sequence[Factor], noise: Noise
 ) -> np.ndarray:
     """Simulate the response of each row, shape (chains, draws, rows)."""
-    expectation = posterior["intercept"].to_numpy()[..., None]
-    for factor in factors:
-        effect = posterior[of_factor(factor.name, "effect")].to_numpy()
-        expectation = expectation + effect[..., factor.codes]
+    effects = [posterior[of_factor(factor.name, "effect")].to_numpy() for factor in factors]
     values = {q.name: posterior[q.name].to_numpy()[..., None] for q in noise.quantities}
-    return noise.simulate(rng, values, expectation.shape) + expectation
+    intercept = posterior["intercept"].to_numpy()
+    response = noise.simulate(rng, values, (*intercept.shape, len(factors[0].codes)))
+    for draws in _some_at_a_time(response.shape):
+        expectation = intercept[draws][:, None]
+        for drawn, factor in zip(effects, factors, strict=True):
+            expectation = expectation + drawn[draws][:, factor.codes]
+        response[draws] += expectation
+    return response
 
 
 def prior_predictive(
@@ -230,9 +236,19 @@ def _additive_prior(
     }
     by_row = {name: value[..., None] for name, value in values.items()}
     response = noise.simulate(rng, by_row, (*shape, data.num_rows))
-    for a, factor in zip(intercepts, data.factors, strict=True):
-        response += a[..., factor.codes]
+    for draws in _some_at_a_time(response.shape):
+        for a, factor in zip(intercepts, data.factors, strict=True):
+            response[draws] += a[draws][:, factor.codes]
     return drawn, response
+
+
+def _some_at_a_time(shape: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
+    """Go through all draws as (chain, some of them): gathering effects by row makes copies."""
+    num_chains, num_draws, num_rows = shape
+    number = max(1, NUMBERS_AT_ONCE // num_rows)
+    for chain in range(num_chains):
+        for start in range(0, num_draws, number):
+            yield chain, slice(start, start + number)
 
 
 def _priors_of(tree: xr.DataTree) -> PriorName:
