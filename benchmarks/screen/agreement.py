@@ -30,15 +30,16 @@ def reference() -> dict[str, Any]:
     for name, table in small_tables().items():
         data = crossed(table)
         clock = time.perf_counter()
-        draws = sample(data, num_warmup=1500, num_draws=5000, num_chains=4, seed=SEED)
+        draws = sample(data, num_warmup=1500, num_draws=7000, num_chains=4, seed=SEED)
         seconds = time.perf_counter() - clock
-        steps = float(draws.pop("n_steps").mean())
+        steps, diverging = draws.pop("num_steps"), draws.pop("diverging")
         frame = moments(draws, data).with_columns(table=pl.lit(name))
         frames.append(frame)
         found[name] = {
             "rows": data.num_rows,
             "seconds": seconds,
-            "leapfrog_steps": steps,
+            "leapfrog_steps": float(steps.mean()),
+            "divergences": int(diverging.sum()),
             "max_r_hat": frame["r_hat"].max(),
             "min_ess": frame["ess"].min(),
         }

@@ -84,7 +84,7 @@ def sample(
     -------
     dict of str to numpy.ndarray
         Shapes (chains, draws) and (chains, draws, levels), and with replicates `interaction`, of
-        the cells in the order of their genes and lines; and `n_steps`, the leapfrog steps.
+        the cells in the order of their genes and lines; and `num_steps` and `diverging`.
     """
     numpyro.enable_x64()
     gene, line = (factor.codes for factor in data.factors)
@@ -102,11 +102,13 @@ def sample(
         progress_bar=False,
     )
     table = {name: jnp.asarray(values) for name, values in table.items()}
-    sampler.run(jax.random.key(seed), table, num_genes, num_lines, extra_fields=("num_steps",))
+    sampler.run(
+        jax.random.key(seed), table, num_genes, num_lines, extra_fields=("num_steps", "diverging")
+    )
     draws = jax.tree.map(np.asarray, sampler.get_samples(group_by_chain=True))
     for name in ("a_mean", "e_standard", "b_scaled", "log_k_scaled", "d_scaled", "z"):
         draws.pop(name, None)
     if "logit_share" in draws:
         draws["interaction_share"] = 1.0 / (1.0 + np.exp(-draws.pop("logit_share")))
-    draws["n_steps"] = np.asarray(sampler.get_extra_fields(group_by_chain=True)["num_steps"])
-    return draws
+    sampled = sampler.get_extra_fields(group_by_chain=True)
+    return draws | {name: np.asarray(values) for name, values in sampled.items()}
