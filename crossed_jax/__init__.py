@@ -7,8 +7,10 @@ if TYPE_CHECKING:
     from crossed_jax.errors import InputError
     from crossed_jax.fitting import fit
     from crossed_jax.log_density import sample
+    from crossed_jax.models.model import Model
     from crossed_jax.models.parameterization import Parameterization
     from crossed_jax.models.priors import Priors
+    from crossed_jax.results.interactions import interactions
     from crossed_jax.results.original_coordinates import original_coordinates
     from crossed_jax.results.predict import posterior_predictive, prior_predictive
     from crossed_jax.results.summaries import effects, parameters, variance_components
@@ -21,11 +23,13 @@ if TYPE_CHECKING:
 __all__ = [
     "CrossedData",
     "InputError",
+    "Model",
     "Parameterization",
     "Priors",
     "diagnose",
     "effects",
     "fit",
+    "interactions",
     "original_coordinates",
     "parameters",
     "penicillin",
@@ -40,11 +44,13 @@ __all__ = [
 _HOMES = {
     "CrossedData": "tables.crossed_data",
     "InputError": "errors",
+    "Model": "models.model",
     "Parameterization": "models.parameterization",
     "Priors": "models.priors",
     "diagnose": "results.verdict",
     "effects": "results.summaries",
     "fit": "fitting",
+    "interactions": "results.interactions",
     "original_coordinates": "results.original_coordinates",
     "parameters": "results.summaries",
     "penicillin": "tables.examples",

@@ -13,7 +13,8 @@ from typing import Any
 import polars as pl
 import xarray as xr
 
-from crossed_jax.fitting import ParameterizationName, fit
+from crossed_jax.fitting import fit
+from crossed_jax.models.normal import NOISE
 from crossed_jax.results.convergence import convergence
 from crossed_jax.results.tree import factor_names
 from crossed_jax.tables.crossed_data import CrossedData
@@ -22,7 +23,6 @@ from crossed_jax.tables.names import of_factor
 # what the post tells: 557 s, and "fewer than 10% effective" of 8,000 draws
 POST_SECONDS, POST_ESS = 557.0, 800.0
 SAMPLING = ("estimate", "collapse", "warmup", "sample", "effects")
-FORMS: tuple[ParameterizationName, ...] = ("collapsed", "sum_to_zero", "design_matrix", "original")
 
 
 def fit_forms(
@@ -49,7 +49,7 @@ def fit_forms(
             seed=seed,
             report=report(form),
         )
-        for form in FORMS
+        for form in NOISE.parameterizations
     }
 
 

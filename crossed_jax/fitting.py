@@ -1,52 +1,58 @@
 """From a table to a posterior: the one call that puts the other modules together."""
 
-import importlib
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, get_args
 
 from crossed_jax.arguments import path_of
 from crossed_jax.errors import InputError, told
-from crossed_jax.forms import KeepEffects, prepared, sample_collapsed, sample_effects
+from crossed_jax.forms.collapsed import sample_collapsed
+from crossed_jax.forms.effects import sample_effects
+from crossed_jax.forms.screen import sample_screen
+from crossed_jax.forms.table import prepared
 from crossed_jax.models.centering import checked_centering
-from crossed_jax.models.noise import NoiseName, noise_named
+from crossed_jax.models.model import Model, describe_model, own_names, priors_of, resolved
+from crossed_jax.models.noise import noise_named
 from crossed_jax.models.offset import add_offset, offset_of
 from crossed_jax.models.parts import Noise
 from crossed_jax.models.priors import (
-    PriorName,
     Priors,
     describe_priors,
     exact_priors,
     resolve_priors,
 )
-from crossed_jax.models.terms import TERMS
+from crossed_jax.models.screen.parts import Parts
 from crossed_jax.sampling.checkpoint import Checkpoint, open_checkpoint
 from crossed_jax.sampling.chunks import Progress, sample
-from crossed_jax.sampling.devices import ChainMethod, available_devices
+from crossed_jax.sampling.devices import available_devices
 from crossed_jax.sampling.identity import computing
 from crossed_jax.sampling.memory import check_draws, check_run
 from crossed_jax.sampling.nuts import key_of
 from crossed_jax.sampling.settings import own_settings, run_settings
 from crossed_jax.tables.crossed_data import CrossedData, require_table
 from crossed_jax.tables.names import check_names
+from crossed_jax.types import (
+    ChainMethod,
+    KeepEffects,
+    ModelName,
+    NoiseName,
+    ParameterizationName,
+    PriorName,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from crossed_jax.results.draws_file import DrawsFile
 
-ParameterizationName = Literal["auto", "original", "design_matrix", "sum_to_zero", "collapsed"]
-
-NEEDED_AFTERWARDS = ("crossed_jax.results.tree", "crossed_jax.results.verdict")
-
 
 def fit(
     data: CrossedData,
     *,
+    model: ModelName | Model = "additive",
     parameterization: ParameterizationName = "auto",
     noise: NoiseName = "normal",
     priors: PriorName | Priors = "post",
@@ -62,14 +68,17 @@ def fit(
     checkpoint: str | Path | None = None,
     stream_to: str | Path | None = None,
     report: Callable[[Progress], None] | None = None,
-    _note: Mapping[str, Any] | None = None,  # what the command line keeps in the checkpoint
 ) -> "xr.DataTree":
-    """Fit a crossed varying-intercept model.
+    """Fit a crossed varying-intercept model, or one of its extensions for screens.
 
     Parameters
     ----------
     data
         A table, as :func:`~crossed_jax.tables.read.read_table` gives it.
+    model
+        `additive`; `screen`, with slopes and noise by level and an interaction, as far as the
+        table can inform them; or a :class:`~crossed_jax.models.model.Model` with some of these.
+        They are for two factors, see :mod:`crossed_jax.models.screen`.
     parameterization
         The form of the model to sample, see :mod:`crossed_jax.models`. `auto` is `collapsed`, or
         `sum_to_zero` where the noise does not let the effects be integrated out.
@@ -111,9 +120,11 @@ def fit(
     Returns
     -------
     xarray.DataTree
-        Groups `posterior` (`intercept`, `{factor}_effect`, `{factor}_sd`, `sigma`, and `nu` of
-        Student-t noise),
-        `sample_stats`, `observed_data` and `constant_data`, and for the collapsed form
+        Groups `posterior` (`intercept`, `{factor}_effect`, `{factor}_sd` and `sigma`, the noise's
+        SD; of Student-t noise its scale, and `nu`; of the screen model `{factor}_slope`,
+        `{factor}_log_noise_sd`, their SDs and `interaction_share`), `sample_stats`,
+        `observed_data` and `constant_data`; for the screen model `interactions`, which
+        :func:`crossed_jax.interactions` tabulates; and for the collapsed form
         `effect_moments` (exact `{factor}_mean` and `{factor}_sd` of the effects, and where their
         draws were not kept `{factor}_quantile`); how the run was made is in `attrs`.
 
@@ -126,8 +137,7 @@ def fit(
     """
     require_table(data, "fit")
     device = available_devices()[0]
-    chosen_noise, form = _model(noise, parameterization)
-    check_names(data.response_name, data.factor_names, tuple(chosen_noise.names))
+    chosen_noise, form, parts, left_out = _model(data, model, noise, parameterization)
     collapsing = form == "collapsed"
     settings = run_settings(
         num_chains=num_chains,
@@ -140,31 +150,35 @@ def fit(
         report=report,
     )
     centered = checked_centering(centered, form, data.factor_names)
-    _check_keep_effects(keep_effects, collapsing)
-    if checkpoint is not None:
-        checkpoint = path_of("checkpoint", checkpoint)
-    if stream_to is not None:
-        from crossed_jax.results.draws_file import check_streaming
-
-        stream_to = path_of("stream_to", stream_to)
-        check_streaming(stream_to, keep_effects, form)
-    chosen = resolve_priors(priors, data, chosen_noise.priors)
-    described = describe_priors(chosen, data, priors if isinstance(priors, str) else "custom")
-    check_run(settings, len(data.factors) + 1 + (0 if collapsing else data.num_levels))
+    checkpoint = None if checkpoint is None else path_of("checkpoint", checkpoint)
+    stream_to = None if stream_to is None else path_of("stream_to", stream_to)
+    _check_kept(keep_effects, stream_to, form, parts)
+    others = chosen_noise.priors | priors_of(parts, data.factor_names)
+    chosen = resolve_priors(priors, data, others)
+    priors_told = describe_priors(chosen, data, priors if isinstance(priors, str) else "custom")
+    by_lines = 0 if parts is None else 3 * min(len(factor.levels) for factor in data.factors)
+    check_run(settings, len(data.factors) + 1 + (by_lines if collapsing else data.num_levels))
     if keep_effects == "draws" and stream_to is None:
-        check_draws(data.num_levels, settings.num_chains * settings.num_draws, form)
+        check_draws(data.num_levels + by_lines, settings.num_chains * settings.num_draws, form)
 
     clock = time.perf_counter()
     offset = offset_of(data.response)
     table, notes = prepared(data, chosen, offset)
-    import_beside(NEEDED_AFTERWARDS)
+    notes += left_out
     seconds = {"prepare": time.perf_counter() - clock}
-    model = {"parameterization": form, "noise": noise}
+    model_told = {
+        **describe_model(parts, data.factor_names),
+        "parameterization": form,
+        "noise": chosen_noise.name,
+    }
 
     def fitted(kept: Checkpoint | None, file: "DrawsFile | None" = None) -> "xr.DataTree":
         draw = partial(sample, key_of(settings.seed), **settings.of_chains(), report=report)
         with own_settings():
-            if collapsing:
+            if parts is not None:
+                draw = partial(draw, checkpoint=kept)
+                sampled = sample_screen(draw, settings, table, parts)
+            elif collapsing:
                 sampled = sample_collapsed(draw, settings, table, kept, keep_effects, file)
             else:
                 keeping = {} if file is None else {"keep": file.keep}
@@ -178,8 +192,8 @@ def fit(
             add_offset(sampled.draws, offset),
             sampled.run.statistics,
             {
-                **model,
-                "priors": described,
+                **model_told,
+                "priors": priors_told,
                 **describe_run(settings, seconds | sampled.seconds, device),
                 **describe_table(data, notes),
                 **sampled.attributes,
@@ -187,6 +201,7 @@ def fit(
             data,
             sampled.moments,
             sampled.quantiles,
+            sampled.interactions,
         )
 
     def opened() -> AbstractContextManager[Checkpoint | None]:
@@ -195,14 +210,14 @@ def fit(
         with own_settings():  # as the draws are computed
             identity = {
                 "table": data.digest(),
-                **model,
+                **model_told,
                 "priors": exact_priors(chosen, data),
                 **settings.recorded(),
                 "centered": centered,
                 "chain_method": chain_method,
                 **computing(),
             }
-        return open_checkpoint(checkpoint, identity, settings.num_steps, _note)
+        return open_checkpoint(checkpoint, identity, settings.num_steps)
 
     if stream_to is None:
         with opened() as kept:
@@ -220,38 +235,65 @@ def fit(
 CENTERED = {"original": True}  # as posted; elsewhere the data choose
 
 
-def _model(noise: str, parameterization: str) -> tuple[Noise, str]:
-    """Look the parts of a model up by name, and check that they go together."""
+def _model(
+    data: CrossedData, model: object, noise: str, parameterization: str
+) -> tuple[Noise, str, Parts | None, tuple[str, ...]]:
+    """Look the parts of a model up by name, and check that they go together and with the table.
+
+    Returns
+    -------
+    noise, form
+    parts
+        Of the screen model, or None.
+    notes
+        Parts that it goes without, and why.
+    """
+    if isinstance(model, Model) and noise == "normal":
+        noise = model.noise
     chosen = noise_named(noise)
-    known = ("auto", *TERMS, "collapsed")
+    known = get_args(ParameterizationName)
     if parameterization not in known:
         raise InputError(
             f"unknown parameterization {told(parameterization)}: choose one of {', '.join(known)}."
         )
     possible = chosen.parameterizations
-    if parameterization == "auto":
-        return chosen, possible[0]
-    if parameterization not in possible:
+    form = possible[0] if parameterization == "auto" else parameterization
+    if form not in possible:
         raise InputError(
-            f"the {parameterization} form cannot have {noise} noise: choose "
+            f"the {form} form cannot have {noise} noise: choose "
             f"parameterization={possible[0]!r}, or noise='normal'."
         )
-    return chosen, parameterization
-
-
-def _check_keep_effects(keep_effects: str, collapsing: bool) -> None:
-    if keep_effects not in ("draws", "summary"):
+    parts, notes = resolved(model, data)
+    if parts is not None and noise != "normal":
         raise InputError(
-            f"cannot keep {told(keep_effects)} of the effects: choose draws or summary."
+            f"the screen model cannot have {noise} noise: leave it out, as noise that differs by "
+            "level has heavy tails, or fit model='additive'."
         )
-    if keep_effects == "summary" and not collapsing:
+    if parts is not None and form != "collapsed":
+        raise InputError(
+            f"the screen model cannot be had in the {form} form: leave parameterization out."
+        )
+    check_names(data.response_name, data.factor_names, (*chosen.names, *own_names(parts)))
+    return chosen, form, parts, notes
+
+
+def _check_kept(keep_effects: str, stream_to: Path | None, form: str, parts: Parts | None) -> None:
+    """Refuse to keep the effects in a way that the model cannot."""
+    if keep_effects not in (known := get_args(KeepEffects)):
+        raise InputError(
+            f"cannot keep {told(keep_effects)} of the effects: choose {' or '.join(known)}."
+        )
+    if keep_effects == "summary" and form != "collapsed":
         raise InputError(
             "only the collapsed form, with normal noise, can keep a summary of the effects: leave "
             "out keep_effects='summary', or choose parameterization='collapsed'."
         )
+    if parts is not None and (keep_effects == "summary" or stream_to is not None):
+        raise InputError(
+            "the screen model keeps the draws of its effects in memory: leave out keep_effects "
+            "and stream_to, and ask for fewer draws where they would not fit."
+        )
+    if stream_to is not None:
+        from crossed_jax.results.draws_file import check_streaming
 
-
-def import_beside(names: tuple[str, ...]) -> None:
-    """Import in a thread of its own: compiling and sampling leave the interpreter free."""
-    thread = threading.Thread(target=lambda: [importlib.import_module(name) for name in names])
-    thread.start()
+        check_streaming(stream_to, keep_effects, form)

@@ -10,18 +10,20 @@ import jax
 import numpy as np
 
 from crossed_jax.arguments import path_of
-from crossed_jax.errors import InputError, told
+from crossed_jax.errors import InputError, shown, told
 from crossed_jax.models.parameterization import Parameterization
 from crossed_jax.results.record import describe_run
-from crossed_jax.results.tree import to_datatree
+from crossed_jax.results.tree import dimensions_of, to_datatree
 from crossed_jax.sampling import chunks
 from crossed_jax.sampling.checkpoint import open_checkpoint
 from crossed_jax.sampling.chunks import Progress
-from crossed_jax.sampling.devices import ChainMethod, available_devices
+from crossed_jax.sampling.devices import available_devices
 from crossed_jax.sampling.identity import computing
 from crossed_jax.sampling.memory import check_run
 from crossed_jax.sampling.nuts import key_of
 from crossed_jax.sampling.settings import own_settings, run_settings
+from crossed_jax.tables.names import is_storable
+from crossed_jax.types import ChainMethod
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -144,13 +146,37 @@ def _traced(parameterization: Parameterization, model_data: Any) -> tuple[int, s
         raise InputError(
             f"the log-density has the shape {np.shape(log_density)}: sum it to a single number."
         )
+    _check_quantities(quantities)
+    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(position)), lowered.as_text()
+
+
+def _check_quantities(quantities: Any) -> None:
+    """Refuse, before anything is sampled, what the results could not hold."""
     named = isinstance(quantities, Mapping) and all(isinstance(name, str) for name in quantities)
-    if not named or not quantities or {"chain", "draw"} & set(quantities):
+    if not named or not quantities:
         raise InputError(
             "quantities of the parameterization must give arrays by name: return a dictionary such "
-            "as {'theta': position.theta}; chain and draw are names of the results' own."
+            "as {'theta': position.theta}."
         )
-    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(position)), lowered.as_text()
+    owners = {"chain": "the results themselves", "draw": "the results themselves"}
+    for name, value in quantities.items():
+        if not is_storable(name):
+            raise InputError(
+                f"the quantity {shown(name)} cannot be stored under this name (it is blank, or has "
+                "a slash or a control character): rename it."
+            )
+        if not jax.tree_util.all_leaves([value]):
+            raise InputError(
+                f"the quantity {shown(name)} is a {type(value).__name__}: give each array under a "
+                "name of its own."
+            )
+        dimensions = dimensions_of(name, len(value.shape))
+        owners |= dict.fromkeys(dimensions, f"a dimension of {shown(name)}")
+    for name in quantities:
+        if name in owners:
+            raise InputError(
+                f"the name of the quantity {shown(name)} belongs to {owners[name]}: rename it."
+            )
 
 
 def _digest(model_data: Any) -> str:

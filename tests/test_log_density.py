@@ -97,7 +97,6 @@ def test_a_checkpoint_is_extended_and_bound_to_the_log_density(tmp_path):
         (GAUSSIAN._replace(scale=lambda data: Position(jnp.ones(3))), "different structure or sha"),
         (GAUSSIAN._replace(log_density=lambda position, data: position.theta), "sum it to a sing"),
         (GAUSSIAN._replace(quantities=lambda position, data: position), "arrays by name"),
-        (GAUSSIAN._replace(quantities=lambda position, data: {"chain": 1.0}), "names of the resu"),
         (
             GAUSSIAN._replace(
                 log_density=lambda position, data: jnp.log(-(position.theta[0] ** 2))

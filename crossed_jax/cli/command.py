@@ -1,7 +1,11 @@
 """What was asked of ``fit``: a checkpoint keeps it, and ``resume`` goes by it."""
 
 from pathlib import Path
-from typing import Any, NamedTuple, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, get_origin, get_type_hints
+
+if TYPE_CHECKING:
+    from crossed_jax.models.model import Model
+    from crossed_jax.tables.crossed_data import CrossedData
 
 
 class Command(NamedTuple):
@@ -11,6 +15,10 @@ class Command(NamedTuple):
     response: str
     factors: tuple[str, ...]
     out: str
+    model: str
+    slopes: str
+    noise_by: tuple[str, ...]
+    interaction: str
     parameterization: str
     noise: str
     priors: str
@@ -24,10 +32,39 @@ class Command(NamedTuple):
     stream: bool
     figures: bool
 
-    def settings(self) -> dict[str, Any]:
+    @property
+    def names_parts(self) -> bool:
+        """Whether parts of the screen model are asked for, or not wanted, by name."""
+        return bool(self.slopes or self.noise_by or self.interaction)
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether it is a screen model, whatever its parts."""
+        named = self.slopes or self.noise_by or self.interaction == "yes"
+        return self.model == "screen" or bool(named)
+
+    def settings(self, data: "CrossedData") -> dict[str, Any]:
         """Arguments of :func:`crossed_jax.fitting.fit`."""
         others = ("table", "response", "factors", "out", "stream", "figures")
-        return {name: value for name, value in self._asdict().items() if name not in others}
+        parts = ("model", "slopes", "noise_by", "interaction")
+        told = self._asdict()
+        settings = {name: told[name] for name in told if name not in (*others, *parts)}
+        return settings | {"model": self._model(data)}
+
+    def _model(self, data: "CrossedData") -> "str | Model":
+        """Which model it is: one by its name, or by the parts that were named."""
+        from crossed_jax.models.model import Model, chosen, resolved
+
+        named = Model(self.slopes or None, self.noise_by, self.interaction == "yes", self.noise)
+        if not self.names_parts:
+            return self.model
+        if self.model == "additive":
+            return named
+        resolved(named, data)  # refuses what cannot be had
+        parts, _ = resolved("screen", data)
+        if parts is None or self.interaction != "no":
+            return "screen"
+        return chosen(parts._replace(interaction=False), data.factor_names)
 
 
 def load_command(checkpoint: Path) -> Command:
@@ -41,8 +78,9 @@ def load_command(checkpoint: Path) -> Command:
     from crossed_jax.sampling.checkpoint import NOTE, damaged, load_note
 
     note = load_note(checkpoint)
-    if isinstance(note.get("factors"), list):
-        note["factors"] = tuple(map(str, note["factors"]))  # JSON has no tuples
+    for name in ("factors", "noise_by"):
+        if isinstance(note.get(name), list):
+            note[name] = tuple(map(str, note[name]))  # JSON has no tuples
     kinds = {name: get_origin(kind) or kind for name, kind in get_type_hints(Command).items()}
     nulls = [value for value in note.values() if isinstance(value, str) and "\0" in value]
     if nulls or {name: type(value) for name, value in note.items()} != kinds:

@@ -1,7 +1,6 @@
 """``crossed-jax fit``."""
 
 import os
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,36 +9,14 @@ import typer
 from crossed_jax.cli.command import Command
 from crossed_jax.cli.run import run
 from crossed_jax.errors import InputError
-
-
-class Parameterization(StrEnum):
-    auto = "auto"
-    original = "original"
-    design_matrix = "design_matrix"
-    sum_to_zero = "sum_to_zero"
-    collapsed = "collapsed"
-
-
-class NoiseChoice(StrEnum):
-    normal = "normal"
-    student_t = "student_t"
-
-
-class PriorChoice(StrEnum):
-    post = "post"
-    scaled = "scaled"
-
-
-class ChainMethodChoice(StrEnum):
-    auto = "auto"
-    vectorized = "vectorized"
-    parallel = "parallel"
-    sequential = "sequential"
-
-
-class KeepEffects(StrEnum):
-    draws = "draws"
-    summary = "summary"
+from crossed_jax.types import (
+    ChainMethod,
+    KeepEffects,
+    ModelName,
+    NoiseName,
+    ParameterizationName,
+    PriorName,
+)
 
 
 def fit(
@@ -54,16 +31,42 @@ def fit(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Directory for the results.")],
+    model: Annotated[
+        ModelName,
+        typer.Option(
+            help="screen: with slopes and noise by level and an interaction, as far as the table "
+            "can inform them."
+        ),
+    ] = "additive",
+    slopes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FACTOR",
+            help="Part of the screen model: levels of this factor differ in how strongly they show "
+            "the other's effects.",
+        ),
+    ] = None,
+    noise_by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FACTORS",
+            help="Part of it: levels of these differ in the SD of their noise.",
+        ),
+    ] = None,
+    interaction: Annotated[
+        bool | None,
+        typer.Option(help="Part of it: replicates of a cell share a deviation."),
+    ] = None,
     parameterization: Annotated[
-        Parameterization, typer.Option(help="Form of the model to sample.")
-    ] = Parameterization.auto,
+        ParameterizationName, typer.Option(help="Form of the model to sample.")
+    ] = "auto",
     noise: Annotated[
-        NoiseChoice, typer.Option(help="student_t: for a response with outliers.")
-    ] = NoiseChoice.normal,
+        NoiseName, typer.Option(help="student_t: for a response with outliers.")
+    ] = "normal",
     priors: Annotated[
-        PriorChoice,
+        PriorName,
         typer.Option(help="post: for log fold changes; scaled: for a response in any unit."),
-    ] = PriorChoice.post,
+    ] = "post",
     chains: Annotated[int, typer.Option(help="Number of chains.")] = 4,
     warmup: Annotated[int, typer.Option(help="Warm-up steps of each chain.")] = 1000,
     draws: Annotated[int, typer.Option(help="Draws of each chain.")] = 1000,
@@ -74,10 +77,10 @@ def fit(
     keep_effects: Annotated[
         KeepEffects,
         typer.Option(help="draws of all effects, or a summary: exact means and SDs alone."),
-    ] = KeepEffects.draws,
+    ] = "draws",
     chain_method: Annotated[
-        ChainMethodChoice, typer.Option(help="How the chains share the machine.")
-    ] = ChainMethodChoice.auto,
+        ChainMethod, typer.Option(help="How the chains share the machine.")
+    ] = "auto",
     checkpoint: Annotated[
         Path | None,
         typer.Option(help="Directory to keep the run in as it goes; see resume."),
@@ -97,31 +100,35 @@ def fit(
     command = Command(
         table=os.path.abspath(table) if checkpoint else str(table),
         response=response,
-        factors=_split(factors),
+        factors=_split("--factors", factors),
+        model=model,
+        slopes=slopes or "",
+        noise_by=_split("--noise-by", noise_by) if noise_by else (),
+        interaction="" if interaction is None else "yes" if interaction else "no",
         out=os.path.abspath(out) if checkpoint else str(out),
-        parameterization=parameterization.value,
-        noise=noise.value,
-        priors=priors.value,
+        parameterization=parameterization,
+        noise=noise,
+        priors=priors,
         num_chains=chains,
         num_warmup=warmup,
         num_draws=draws,
         seed=seed,
         target_accept=target_accept,
-        keep_effects=keep_effects.value,
-        chain_method=chain_method.value,
+        keep_effects=keep_effects,
+        chain_method=chain_method,
         stream=stream,
         figures=figures,
     )
     return run(command, checkpoint, quiet)
 
 
-def _split(factors: list[str]) -> tuple[str, ...]:
+def _split(flag: str, factors: list[str]) -> tuple[str, ...]:
     if len(factors) > 1:
         return tuple(factors)
     names = tuple(name.strip() for name in factors[0].split(","))
     if len(names) > 1 and "" in names:
         raise InputError(
-            f"--factors {factors[0]!r} names a column of no name: give names with one comma "
+            f"{flag} {factors[0]!r} names a column of no name: give names with one comma "
             "between, such as gene,cell_line."
         )
     return names

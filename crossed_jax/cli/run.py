@@ -1,6 +1,8 @@
 """What ``fit`` and ``resume`` do: from a command to a directory of results."""
 
+import importlib
 import os
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from crossed_jax.tables.crossed_data import CrossedData
 
 POSTERIOR = "posterior.nc"
+NEEDED_AFTERWARDS = ("h5netcdf", "crossed_jax.results.tree", "crossed_jax.results.verdict")
 
 
 def run(command: Command, checkpoint: Path | None, quiet: bool) -> int:
@@ -49,20 +52,20 @@ def run(command: Command, checkpoint: Path | None, quiet: bool) -> int:
         data = read_table(command.table, response=command.response, factors=command.factors)
         seconds = {"read": time.perf_counter() - clock}
         clock = time.perf_counter()
-        from crossed_jax.fitting import fit, import_beside  # late: a bad table is told at once
+        from crossed_jax.fitting import fit  # late: a bad table is told at once
+        from crossed_jax.sampling.checkpoint import noting
 
-        import_beside(("h5netcdf",))
+        _import_beside(NEEDED_AFTERWARDS)
         seconds["import"] = time.perf_counter() - clock
         if command.chain_method == "parallel":
             _offer_processors()
-        with progress(quiet) as report:
+        with progress(quiet) as report, noting(command._asdict()):
             tree = fit(
                 data,
                 checkpoint=checkpoint,
                 stream_to=folder / POSTERIOR if _streams(command, data) else None,
                 report=report(command.parameterization),
-                _note=command._asdict(),
-                **command.settings(),
+                **command.settings(data),
             )
         diagnosis, left_out = _write(tree, data, folder, seconds, command.figures)
     _tell(diagnosis, quiet)
@@ -70,6 +73,11 @@ def run(command: Command, checkpoint: Path | None, quiet: bool) -> int:
     if not quiet:
         say(f"Results are in {command.out}.")
     return 0 if diagnosis.converged else 3
+
+
+def _import_beside(names: tuple[str, ...]) -> None:
+    """Import in a thread of its own: compiling and sampling leave the interpreter free."""
+    threading.Thread(target=lambda: [importlib.import_module(name) for name in names]).start()
 
 
 def _offer_processors() -> None:
@@ -85,7 +93,8 @@ def _streams(command: Command, data: "CrossedData") -> bool:
     from crossed_jax.sampling.memory import most_draws_in_memory
 
     most = most_draws_in_memory(data.num_levels)
-    keeps_draws = command.keep_effects == "draws" and command.parameterization != "original"
+    can_stream = command.parameterization != "original" and not command.has_parts
+    keeps_draws = command.keep_effects == "draws" and can_stream
     too_many = most is not None and command.num_chains * command.num_draws > most
     return command.stream or (keeps_draws and too_many)
 
@@ -99,7 +108,14 @@ def _write(
 ) -> tuple["Diagnosis", LeftOut]:
     from crossed_jax.models.noise import noise_of
     from crossed_jax.results.convergence import convergence
-    from crossed_jax.results.output import run_record, write_csv, write_json, write_tree
+    from crossed_jax.results.interactions import hits, interactions
+    from crossed_jax.results.output import (
+        run_record,
+        write_csv,
+        write_json,
+        write_parquet,
+        write_tree,
+    )
     from crossed_jax.results.summaries import effects, parameters, variance_components
     from crossed_jax.results.verdict import diagnose
 
@@ -108,6 +124,10 @@ def _write(
     diagnosis = diagnose(tree, statistics)
     write_csv(effects(tree, statistics=statistics), folder / "effects.csv")
     write_csv(variance_components(tree), folder / "variance_components.csv")
+    if "interactions" in tree.children:
+        cells = interactions(tree)
+        write_parquet(cells, folder / "interactions.parquet")
+        write_csv(hits(cells), folder / "hits.csv")
     if not all(quantity.in_unit for quantity in noise_of(tree.attrs).quantities):
         write_csv(parameters(tree, statistics=statistics), folder / "parameters.csv")
     write_json(diagnosis.to_dict(), folder / "diagnostics.json")

@@ -71,6 +71,28 @@ class Gamma(NamedTuple):
         return float(gamma.ppf(probability, self.concentration, scale=1.0 / float(self.rate)))
 
 
+class LogitNormal(NamedTuple):
+    """A number between 0 and 1 whose logit is Normal(loc, scale)."""
+
+    loc: Array | float
+    scale: Array | float
+
+    def log_prob(self, value: Array) -> Array:
+        """Log-density of a number between 0 and 1."""
+        normal = Normal(self.loc, self.scale).log_prob(jax.scipy.special.logit(value))
+        return normal - jnp.log(value) - jnp.log1p(-value)
+
+    def sample(self, key: jax.Array, shape: tuple[int, ...]) -> Array:
+        """Independent draws."""
+        return jax.nn.sigmoid(Normal(self.loc, self.scale).sample(key, shape))
+
+    def icdf(self, probability: float) -> float:
+        """Quantile."""
+        from scipy.special import expit, ndtri
+
+        return float(expit(self.loc + self.scale * ndtri(probability)))
+
+
 def within(prior: Any, sd: float) -> float:
     """Give the SD nearest to one that lies well inside a prior's support."""
     support = getattr(prior, "support", None)
@@ -92,6 +114,14 @@ def log_density_of_log(prior: Any, log_value: Array) -> Array:
     if support is None or _begins_at_zero(support):
         return prior.log_prob(value) + log_value
     return jnp.where(support(value), prior.log_prob(value), -jnp.inf) + log_value
+
+
+def log_density_of_logit(prior: Any, logit: Array) -> Array:
+    """Log-density of the logit of a number between 0 and 1, the Jacobian included."""
+    if isinstance(prior, LogitNormal):
+        return Normal(prior.loc, prior.scale).log_prob(logit)
+    log_value, log_rest = jax.nn.log_sigmoid(logit), jax.nn.log_sigmoid(-logit)
+    return prior.log_prob(jnp.exp(log_value)) + log_value + log_rest
 
 
 def _begins_at_zero(support: Any) -> bool:

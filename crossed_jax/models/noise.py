@@ -1,13 +1,11 @@
 """The noise that a model may have, by name."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from crossed_jax.errors import InputError, told
 from crossed_jax.models import normal, student_t
 from crossed_jax.models.parts import Noise
-
-NoiseName = Literal["normal", "student_t"]
 
 NOISES: dict[str, Noise] = {noise.name: noise for noise in (normal.NOISE, student_t.NOISE)}
 

@@ -61,8 +61,8 @@ class Parameterization[Position, Data](NamedTuple):
         (data) -> a position that holds the rough posterior SD of each coordinate.
     quantities
         (position, data) -> the quantities with names that a position stands for: arrays by name.
-        A name with `{factor}` in it stands for a tuple, with what each factor has: a number, or an
-        array of its levels.
+        In a model of factors a name with `{factor}` in it stands for a tuple, with what each factor
+        has: a number, or an array of its levels.
     """
 
     name: str

@@ -23,7 +23,7 @@ import numpy as np
 from crossed_jax.models.centering import centering_weights
 from crossed_jax.models.parameterization import ModelData, Parameterization, scatter
 from crossed_jax.models.sd_coordinate import anchor_positions
-from crossed_jax.types import Array
+from crossed_jax.types import Array, ParameterizationName
 
 if TYPE_CHECKING:
     from crossed_jax.models.priors import Priors
@@ -88,7 +88,7 @@ class Noise[Position](NamedTuple):
     name
         As in ``noise=``.
     parameterizations
-        Those that it can be had with.
+        Those that it can be had with, the one that `auto` takes first.
     quantities
         What it draws.
     statistics
@@ -112,7 +112,7 @@ class Noise[Position](NamedTuple):
     """
 
     name: str
-    parameterizations: tuple[str, ...]
+    parameterizations: tuple[ParameterizationName, ...]
     quantities: tuple[Quantity, ...]
     statistics: Callable[["CrossedData", "Cells", "Estimate"], Any]
     estimate: Callable[

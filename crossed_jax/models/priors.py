@@ -13,7 +13,7 @@ millimetres, seconds or dollars alike. Levels' intercepts are Normal with mean :
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,13 +25,11 @@ from crossed_jax.models.prior_checks import checked_mean_prior, checked_positive
 from crossed_jax.models.spelling import spell
 from crossed_jax.tables.crossed_data import CrossedData
 from crossed_jax.tables.names import of_factor
-from crossed_jax.types import Array
-
-PriorName = Literal["post", "scaled"]
+from crossed_jax.types import Array, PriorName
 
 
 class Priors(NamedTuple):
-    """Priors of the factor means, the factors' SDs, the residual SD and what else a model has.
+    """Priors of the factor means, all SDs and what else a model has.
 
     Attributes
     ----------
@@ -42,7 +40,7 @@ class Priors(NamedTuple):
         For each factor, the prior of its SD: an :class:`Exponential`, or any positive NumPyro
         distribution.
     sigma
-        The prior of the residual SD, likewise.
+        The prior of the residual SD, or of the scale of Student-t noise, likewise.
     others
         Priors of what a model has besides, by name: `nu` of Student-t noise. What is not named
         has the prior that the model gives it.

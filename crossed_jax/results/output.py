@@ -185,6 +185,11 @@ def write_csv(table: "pl.DataFrame", path: Path) -> None:
     path.write_bytes(table.write_csv().encode())
 
 
+def write_parquet(table: "pl.DataFrame", path: Path) -> None:
+    """Write a table that may be as large as the draws."""
+    table.write_parquet(path)
+
+
 def write_json(record: dict, path: Path) -> None:
     """Write a record as JSON that other programs can read: no NaN, no infinity."""
     path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n")
@@ -202,16 +207,20 @@ def run_record(tree: "xr.DataTree", seconds: dict[str, float]) -> dict:
     """
     attrs = dict(tree.attrs)
     return {
+        "model": attrs["model"],
         "parameterization": attrs["parameterization"],
         "noise": attrs["noise"],
         # which of them there are depends on the form
         **{
             name: json.loads(attrs[name])
             for name in (
+                "parts",
                 "centered",
                 "funnels",
                 "modes",
                 "interpolation_error",
+                "quadrature_error",
+                "interaction_error",
                 "effects_drawn_to",
             )
             if name in attrs

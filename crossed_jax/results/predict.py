@@ -6,6 +6,7 @@ draws x rows numbers, which is why they are asked for and not made by every fit.
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,8 +15,11 @@ import xarray as xr
 
 from crossed_jax.arguments import seed_number, whole_number
 from crossed_jax.errors import InputError
-from crossed_jax.models.noise import NoiseName, noise_named, noise_of
-from crossed_jax.models.priors import PriorName, Priors, resolve_priors
+from crossed_jax.models.model import Model, own_names, parts_of, priors_of, resolved
+from crossed_jax.models.noise import noise_named, noise_of
+from crossed_jax.models.parts import Noise
+from crossed_jax.models.priors import Priors, resolve_priors
+from crossed_jax.results.screen_predictions import cells_of_rows, drawn_from_priors, responses
 from crossed_jax.results.tree import (
     factor_names,
     name_quantities,
@@ -25,7 +29,8 @@ from crossed_jax.results.tree import (
     with_groups,
 )
 from crossed_jax.tables.crossed_data import CrossedData, Factor, require_table
-from crossed_jax.tables.names import check_names
+from crossed_jax.tables.names import check_names, of_factor
+from crossed_jax.types import ModelName, NoiseName, PriorName
 
 
 def posterior_predictive(
@@ -72,7 +77,6 @@ def posterior_predictive(
     if num_draws is not None and num_draws < posterior.sizes["draw"]:
         every = np.linspace(0, posterior.sizes["draw"] - 1, num_draws).round().astype(int)
         posterior = posterior.isel(draw=every)
-    expectation = posterior["intercept"].to_numpy()[..., None]
     rows = []
     for factor in data.factors:
         fitted = posterior.indexes[factor.name]
@@ -83,13 +87,19 @@ def posterior_predictive(
                 "leave its rows out or fit again with them."
             )
         codes = fitted.get_indexer(list(factor.levels))[factor.codes]
-        expectation = expectation + posterior[f"{factor.name}_effect"].to_numpy()[..., codes]
         rows.append(Factor(factor.name, tuple(fitted), codes.astype(np.int32)))
-    noise = noise_of(tree.attrs)
-    values = {q.name: posterior[q.name].to_numpy()[..., None] for q in noise.quantities}
-    strayed = noise.simulate(np.random.default_rng(seed), values, expectation.shape)
+    rng = np.random.default_rng(seed)
+    parts = parts_of(tree.attrs, data.factor_names)
+    if parts is None:
+        simulated = _additive_responses(rng, posterior, rows, noise_of(tree.attrs))
+    else:
+        fitted = tree["interactions"].to_dataset() if parts.interaction else None
+        names = data.factor_names
+        cells = cells_of_rows([row.codes for row in rows], parts, fitted, names)
+        drawn = {str(name): values.to_numpy() for name, values in posterior.items()}
+        simulated = responses(rng, drawn, cells, parts, names)
     predicted = xr.Dataset(
-        {data.response_name: (("chain", "draw", "row"), strayed + expectation)},
+        {data.response_name: (("chain", "draw", "row"), simulated)},
         coords={"chain": posterior["chain"], "draw": posterior["draw"]},
     )
     observed, by_row = row_groups(dataclasses.replace(data, factors=tuple(rows)))
@@ -102,10 +112,23 @@ def posterior_predictive(
     )
 
 
+def _additive_responses(
+    rng: np.random.Generator, posterior: xr.Dataset, factors: Sequence[Factor], noise: Noise
+) -> np.ndarray:
+    """Simulate the response of each row, shape (chains, draws, rows)."""
+    expectation = posterior["intercept"].to_numpy()[..., None]
+    for factor in factors:
+        effect = posterior[of_factor(factor.name, "effect")].to_numpy()
+        expectation = expectation + effect[..., factor.codes]
+    values = {q.name: posterior[q.name].to_numpy()[..., None] for q in noise.quantities}
+    return noise.simulate(rng, values, expectation.shape) + expectation
+
+
 def prior_predictive(
     tree: xr.DataTree,
     data: CrossedData,
     *,
+    model: ModelName | Model | None = None,
     priors: PriorName | Priors | None = None,
     noise: NoiseName | None = None,
     num_draws: int = 500,
@@ -119,6 +142,8 @@ def prior_predictive(
         A fit, or an empty DataTree to look at the priors before fitting.
     data
         The table whose rows to simulate.
+    model
+        By default the fit's, or additive for an empty tree.
     priors
         By default those of the fit, or the post's for an empty tree; custom ones must be given.
     noise
@@ -143,9 +168,11 @@ def prior_predictive(
     seed = seed_number(seed)
     num_draws = whole_number("number of draws", num_draws, at_least=1)
     drawn_noise = noise_of(tree.attrs) if noise is None else noise_named(noise)
-    check_names(data.response_name, data.factor_names, tuple(drawn_noise.names))
+    names = data.factor_names
+    parts = parts_of(tree.attrs, names) if model is None else resolved(model, data)[0]
+    check_names(data.response_name, names, (*drawn_noise.names, *own_names(parts)))
     given = _priors_of(tree) if priors is None else priors
-    chosen = resolve_priors(given, data, drawn_noise.priors)
+    chosen = resolve_priors(given, data, drawn_noise.priors | priors_of(parts, names))
     num_factors = len(data.factors)
     key = jax.random.key(seed)
     keys = jax.random.split(key, 2 * num_factors + 1)
@@ -163,6 +190,32 @@ def prior_predictive(
             for number, (name, prior) in enumerate(chosen.others.items(), start=len(keys))
         }
     rng = np.random.default_rng(seed)
+    if parts is None:
+        drawn, response = _additive_prior(rng, values, sds, means, data, drawn_noise)
+        prior = name_quantities(drawn, shape, data.factors)
+    else:
+        drawn = drawn_from_priors(rng, values, sds, means, data, parts)
+        prior = name_quantities(drawn, shape, data.factors)
+        by_name = {str(name): values.to_numpy() for name, values in prior.items()}
+        cells = cells_of_rows([factor.codes for factor in data.factors], parts, None, names)
+        response = responses(rng, by_name, cells, parts, names)
+    predicted = xr.Dataset(
+        {data.response_name: (("chain", "draw", "row"), response)},
+        coords={"chain": [0], "draw": np.arange(num_draws)},
+    )
+    return with_groups(tree, prior=prior, prior_predictive=predicted)
+
+
+def _additive_prior(
+    rng: np.random.Generator,
+    values: dict[str, np.ndarray],
+    sds: Sequence[np.ndarray],
+    means: Sequence[np.ndarray],
+    data: CrossedData,
+    noise: Noise,
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Draw the levels' intercepts and the rows' responses given the scalars, shape (1, draws)."""
+    shape = values["sigma"].shape
     intercepts = tuple(
         mean[..., None] + sd[..., None] * rng.standard_normal((*shape, len(factor.levels)))
         for mean, sd, factor in zip(means, sds, data.factors, strict=True)
@@ -176,16 +229,10 @@ def prior_predictive(
         **values,
     }
     by_row = {name: value[..., None] for name, value in values.items()}
-    response = drawn_noise.simulate(rng, by_row, (*shape, data.num_rows))
+    response = noise.simulate(rng, by_row, (*shape, data.num_rows))
     for a, factor in zip(intercepts, data.factors, strict=True):
         response += a[..., factor.codes]
-    predicted = xr.Dataset(
-        {data.response_name: (("chain", "draw", "row"), response)},
-        coords={"chain": [0], "draw": np.arange(num_draws)},
-    )
-    return with_groups(
-        tree, prior=name_quantities(drawn, shape, data.factors), prior_predictive=predicted
-    )
+    return drawn, response
 
 
 def _priors_of(tree: xr.DataTree) -> PriorName:

@@ -98,7 +98,7 @@ def _sd_medians(tree: xr.DataTree, priors: dict[str, Any]) -> dict[str, float | 
 
 
 def _variance(tree: xr.DataTree, posterior: xr.Dataset) -> float:
-    """How much the response varies: the squares of the noise's SDs, and the effects' variances.
+    """How much the response varies: the noise's SD or scale squared, and the effects' variances.
 
     An SD of a factor with few levels follows its prior into the tail; the effects do not.
     """

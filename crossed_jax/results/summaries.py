@@ -6,19 +6,21 @@ posterior mean of
 
 .. math:: \frac{\sigma_k^2}{\sum_j \sigma_j^2},
 
-the sum running over the SD of each factor and the noise, whose :math:`\sigma^2` is the variance of
-one response about its expectation: a mean of ratios, draw by draw, so that the shares add up to
-one.
+the sum running over the SD of each factor and the noise, whose :math:`\sigma^2` here is the
+variance of one response about its expectation: a mean of ratios, draw by draw, so that the shares
+add up to one. A draw whose noise has no finite variance, as of Student-t noise with
+:math:`\nu \le 2`, counts with the limit of its ratios: one for the noise, zero for the factors.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from crossed_jax.arguments import real_number
 from crossed_jax.errors import InputError
+from crossed_jax.models.model import SHARE, parts_of
 from crossed_jax.models.noise import noise_of
 from crossed_jax.results.convergence import Convergence, convergence
 from crossed_jax.results.tree import factor_names, require_fit
@@ -84,10 +86,35 @@ def effects(
                     **effect_moments(tree, factor, interval),
                     "ess_bulk": _values(statistics.ess_bulk, name, unknown),
                     "r_hat": _values(statistics.r_hat, name, unknown),
+                    **_slope_and_noise(tree, factor, interval),
                 }
             ).with_columns(pl.col("ess_bulk", "r_hat").fill_nan(None))
         )
     return pl.concat(tables)
+
+
+def _slope_and_noise(tree: xr.DataTree, factor: str, interval: float) -> dict[str, pl.Series]:
+    """Give the means and intervals of a factor's slopes and noise SDs, null where it has none."""
+    import polars as pl
+
+    factors = factor_names(tree)
+    if parts_of(tree.attrs, factors) is None:
+        return {}
+    posterior = tree["posterior"].to_dataset()
+    drawn = {}
+    if (slope := of_factor(factor, "slope")) in posterior:
+        drawn["slope"] = posterior[slope]
+    if (log_noise := of_factor(factor, "log_noise_sd")) in posterior:
+        drawn["noise_sd"] = posterior["sigma"] * np.exp(posterior[log_noise])
+    columns = {}
+    number = tree["constant_data"].sizes[factor]
+    for name in ("slope", "noise_sd"):
+        found: dict[str, Any] = dict.fromkeys(("mean", "lower", "upper"), [None] * number)
+        if name in drawn:
+            found = _moments(drawn[name].transpose("chain", "draw", factor), interval)
+        for end, column in (("mean", name), ("lower", f"{name}_lower"), ("upper", f"{name}_upper")):
+            columns[column] = pl.Series(found[end], dtype=pl.Float64)
+    return columns
 
 
 def effect_moments(tree: xr.DataTree, factor: str, interval: float = 0.95) -> dict[str, np.ndarray]:
@@ -119,7 +146,7 @@ def _interval(quantiles: xr.DataArray, interval: float) -> dict[str, np.ndarray]
 
 
 def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFrame:
-    """Tabulate the SD of each factor and of the noise.
+    """Tabulate the SD of each factor, the noise's SD or scale, and each one's share of variance.
 
     Parameters
     ----------
@@ -132,9 +159,13 @@ def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFra
     -------
     polars.DataFrame
         One row per factor, and last the noise's own, ``sigma``: component, sd_mean, sd_sd, lower,
-        upper (in units of the response), share_of_variance. Shares are null where the total is not
-        defined: the ``design_matrix`` form gives its effects a fixed prior and so has no factor
-        SDs, and noise of few degrees of freedom has no finite variance.
+        upper (in units of the response), share_of_variance. The row ``sigma`` is of the noise's SD,
+        or of the scale of Student-t noise, which is less than its SD; the share is that of its
+        variance in either case, and all of a draw's where that is infinite. Shares are null in the
+        ``design_matrix`` form, which gives its effects a fixed prior and so has no factor SDs.
+
+        The screen model's are those at a typical level of each factor; what its replicates share
+        has a row ``interaction``, and ``sigma`` is then the SD of what is left.
 
     Raises
     ------
@@ -151,13 +182,18 @@ def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFra
 
     noise = noise_of(tree.attrs)
     of_noise = {quantity.name: drawn(quantity.name) for quantity in noise.quantities}
+    interaction = drawn(SHARE) if SHARE in posterior else None
     factors = [factor for factor in factor_names(tree) if of_factor(factor, "sd") in posterior]
     sds = {factor: drawn(of_factor(factor, "sd")) for factor in factors}
+    if interaction is not None:
+        sds["interaction"] = np.sqrt(interaction) * of_noise["sigma"]
+        of_noise["sigma"] = np.sqrt(1.0 - interaction) * of_noise["sigma"]
     variances = np.stack([*(sd**2 for sd in sds.values()), noise.variance(of_noise)], -1)
     sds |= {q.name: of_noise[q.name] for q in noise.quantities if q.in_unit}
     moments = _moments(np.stack([*sds.values()], -1), interval)
     shares: list[float | None] = [None] * len(sds)
-    if factors and not np.isinf(variances).any():
+    if factors:
+        variances[np.isinf(variances[..., -1])] = [0.0] * (variances.shape[-1] - 1) + [1.0]
         total = variances.sum(-1, keepdims=True)
         found = (variances / total).mean((0, 1)).tolist()
         shares[: len(found)] = found  # the noise's as a whole is that of its first row
@@ -191,7 +227,7 @@ def parameters(
     -------
     polars.DataFrame
         One row per parameter: parameter, mean, sd, lower, upper, ess_bulk and r_hat (null where
-        they cannot be computed).
+        they cannot be computed). No rows where all that was drawn are arrays.
 
     Raises
     ------
@@ -201,8 +237,12 @@ def parameters(
     import polars as pl
 
     require_fit(tree, "parameters", of_factors=False)
+    _check_interval(interval)
     posterior = tree["posterior"].to_dataset()
     names = [str(name) for name, values in posterior.data_vars.items() if values.ndim == 2]
+    if not names:
+        numbers = ("mean", "sd", "lower", "upper", "ess_bulk", "r_hat")
+        return pl.DataFrame(schema={"parameter": pl.String} | dict.fromkeys(numbers, pl.Float64))
     if statistics is None:
         statistics = convergence(tree, names)
     draws = [posterior[name].transpose("chain", "draw").values for name in names]

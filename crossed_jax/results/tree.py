@@ -24,6 +24,7 @@ def to_datatree(
     data: CrossedData | None = None,
     moments: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
     quantiles: Sequence[np.ndarray] | None = None,
+    interactions: Mapping[str, np.ndarray] | None = None,
 ) -> xr.DataTree:
     """Name the draws and gather them with the data they came from.
 
@@ -44,6 +45,8 @@ def to_datatree(
     quantiles
         For each factor, its effects' quantiles at `quantiles.PROBABILITIES`, shape
         (levels, probabilities), where they stand for draws.
+    interactions
+        What is known of each cell's interaction, shape (cells,) by name.
     """
     factors = () if data is None else data.factors
     root = xr.Dataset(
@@ -52,6 +55,10 @@ def to_datatree(
     groups = {}
     if data is not None and moments is not None:
         groups["effect_moments"] = _name_moments(moments, quantiles, data)
+    if interactions is not None:
+        groups["interactions"] = xr.Dataset(
+            {name: ("cell", values) for name, values in interactions.items()}
+        )
     groups |= {
         "/": root,
         "posterior": name_quantities(draws, statistics.lp.shape, factors),
@@ -81,27 +88,30 @@ def name_quantities(
     shape
         Their leading dimensions, (chains, draws).
     factors
-        Those that tuples have an entry for.
+        Those that tuples have an entry for, None where the factor has not that quantity.
     """
-    variables: dict[str, tuple] = {}
     coordinates = _draw_coordinates(shape)
-
-    def put(name: str, values: np.ndarray, dimensions: Sequence[str]) -> None:
-        variables[name] = (("chain", "draw", *dimensions), values)
-
-    if "intercept" in draws:
-        put("intercept", draws["intercept"], ())
+    arrays = {
+        name: (("chain", "draw", *dimensions_of(name, np.ndim(values) - len(shape))), values)
+        for name, values in draws.items()
+        if not isinstance(values, tuple)
+    }
+    variables = {name: arrays[name] for name in ("intercept",) if name in arrays}  # goes first
     for k, factor in enumerate(factors):
         for quantity in factor_quantities():
-            if (each := draws.get(of_factor("{factor}", quantity))) is not None:
+            each = draws.get(of_factor("{factor}", quantity))
+            if each is not None and each[k] is not None:
                 by_level = np.ndim(each[k]) > len(shape)
-                put(of_factor(factor.name, quantity), each[k], (factor.name,) if by_level else ())
+                dimensions = ("chain", "draw", factor.name) if by_level else ("chain", "draw")
+                variables[of_factor(factor.name, quantity)] = (dimensions, each[k])
                 if by_level:
                     coordinates[factor.name] = factor.labels
-    for name, values in draws.items():
-        if name != "intercept" and not isinstance(values, tuple):
-            put(name, values, [f"{name}_dim_{i}" for i in range(np.ndim(values) - len(shape))])
-    return xr.Dataset(variables, coords=coordinates)
+    return xr.Dataset(variables | arrays, coords=coordinates)
+
+
+def dimensions_of(name: str, number: int) -> list[str]:
+    """Name the dimensions of a quantity that is no factor's, as ArviZ does."""
+    return [f"{name}_dim_{i}" for i in range(number)]
 
 
 def _name_moments(

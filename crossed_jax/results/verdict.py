@@ -2,9 +2,9 @@
 
 The checks it puts together each say their limits and where those come from: convergence
 (:mod:`~crossed_jax.results.convergence`), how NUTS moved (:mod:`~crossed_jax.results.transitions`),
-the error of an interpolated log-density, the ridge (:mod:`~crossed_jax.results.ridge`), separate
-modes (:mod:`~crossed_jax.results.missed_modes`), and data that quarrel with the priors
-(:mod:`~crossed_jax.results.prior_conflicts`).
+the error of an interpolated or integrated log-density, the ridge
+(:mod:`~crossed_jax.results.ridge`), separate modes (:mod:`~crossed_jax.results.missed_modes`), and
+data that quarrel with the priors (:mod:`~crossed_jax.results.prior_conflicts`).
 """
 
 from __future__ import annotations
@@ -119,6 +119,7 @@ def diagnose(tree: xr.DataTree, statistics: Convergence | None = None) -> Diagno
         *mixed.findings,
         *moved.findings,
         *_interpolation(tree),
+        *_quadrature(tree),
         *([] if ridge is None else [ridge.finding]),
         *missed_modes(tree),
         *([] if broken else prior_conflicts(tree)),  # broken draws say nothing about the data
@@ -166,6 +167,20 @@ def _interpolation(tree: xr.DataTree) -> list[Finding]:
             f"the interpolated log-density errs by {errors['log_density']:.1e}, effects' means by "
             f"{errors['effect_means']:.1e} and SDs by {errors['effect_sds']:.1e} posterior SDs, "
             "which is not far below Monte Carlo error: fit with parameterization='sum_to_zero'.",
+            "reason",
+        )
+    ]
+
+
+def _quadrature(tree: xr.DataTree) -> list[Finding]:
+    """Hold the error of the quadrature over levels' noise against the Monte Carlo error."""
+    error = float(tree.attrs.get("quadrature_error", 0.0))
+    if error < INTERPOLATION_LIMIT:
+        return []
+    return [
+        Finding(
+            f"the log-density errs by {error:.1e}, as levels of few rows leave their noise too "
+            "uncertain for the quadrature over it: fit a model without noise by that factor.",
             "reason",
         )
     ]

@@ -21,6 +21,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +35,9 @@ IDENTITY = "identity.json"
 NOTE = "command.json"  # the command line's is its command
 SEGMENT = re.compile(r"\d{2}-\d{12}-\d{12}\.draws", re.ASCII)
 MOST_JSON = 2**20
+
+# the command line leaves it here, so that a fit, which is all it calls, need not hand it down
+_NOTE: ContextVar[Mapping[str, Any] | None] = ContextVar("note", default=None)
 
 
 class Segment(NamedTuple):
@@ -149,11 +153,25 @@ def _place(path: Path) -> tuple[int, int, int]:
 
 
 @contextmanager
+def noting(note: Mapping[str, Any]) -> Iterator[None]:
+    """Leave a note in the checkpoints that are opened in this block.
+
+    Parameters
+    ----------
+    note
+        Plain values that :func:`load_note` gives once a run is accepted. Their `num_draws` is
+        always that of the run.
+    """
+    token = _NOTE.set(note)
+    try:
+        yield
+    finally:
+        _NOTE.reset(token)
+
+
+@contextmanager
 def open_checkpoint(
-    place: str | Path,
-    identity: Mapping[str, Any],
-    num_steps: int,
-    note: Mapping[str, Any] | None = None,
+    place: str | Path, identity: Mapping[str, Any], num_steps: int
 ) -> Iterator[Checkpoint]:
     """Start a checkpoint, or go on with one of the same run; no other run has it meanwhile.
 
@@ -165,9 +183,6 @@ def open_checkpoint(
         All that decides what the run draws, in plain values.
     num_steps
         How long each chain is to be, warm-up included.
-    note
-        Plain values that :func:`load_note` gives once the run is accepted; without any, those that
-        are there stay. Their `num_draws` is always that of the run.
 
     Raises
     ------
@@ -197,7 +212,7 @@ def open_checkpoint(
                     _check_length(folder, longest, num_steps, identity["num_warmup"])
                 else:  # nothing was drawn that another identity would have to answer for
                     write_whole(folder / IDENTITY, json.dumps(wanted, indent=2).encode())
-                _keep_note(folder, note, num_steps - identity["num_warmup"])
+                _keep_note(folder, _NOTE.get(), num_steps - identity["num_warmup"])
             except OSError as error:
                 raise _unwritable(folder, error) from None
 

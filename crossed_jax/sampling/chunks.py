@@ -18,7 +18,7 @@ from crossed_jax.errors import InputError
 from crossed_jax.files.interrupts import deferred_interrupt
 from crossed_jax.models.parameterization import Parameterization
 from crossed_jax.sampling.checkpoint import Checkpoint, Segment
-from crossed_jax.sampling.devices import ChainMethod, in_first_process, on_host, placed_like, spread
+from crossed_jax.sampling.devices import in_first_process, on_host, placed_like, spread
 from crossed_jax.sampling.kept_programs import compilation_cache, kept_program
 from crossed_jax.sampling.nuts import (
     Plan,
@@ -30,6 +30,7 @@ from crossed_jax.sampling.nuts import (
     shape_of_draws,
 )
 from crossed_jax.sampling.warmup import schedule
+from crossed_jax.types import ChainMethod
 
 MOST_BUFFER_STEPS = 256
 BUFFER_NUMBERS = 2**22

@@ -8,7 +8,7 @@ checkpoint, the first process does for all.
 import itertools
 import pickle
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,9 +16,7 @@ from jax.sharding import Mesh
 
 from crossed_jax.errors import InputError
 from crossed_jax.sampling.nuts import AXIS
-
-ChainMethod = Literal["auto", "vectorized", "parallel", "sequential"]
-CHAIN_METHODS = get_args(ChainMethod)
+from crossed_jax.types import ChainMethod
 
 
 def available_devices() -> list[jax.Device]:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 
 from crossed_jax.arguments import real_number, seed_number, whole_number
 from crossed_jax.errors import InputError, told
-from crossed_jax.sampling.devices import CHAIN_METHODS, ChainMethod
+from crossed_jax.types import ChainMethod
 
 
 class RunSettings(NamedTuple):
@@ -65,9 +65,9 @@ def run_settings(
     InputError
         If one does not make sense, or `report` cannot be called.
     """
-    if chain_method not in CHAIN_METHODS:
+    if chain_method not in (known := get_args(ChainMethod)):
         raise InputError(
-            f"unknown chain method {told(chain_method)}: choose one of {', '.join(CHAIN_METHODS)}."
+            f"unknown chain method {told(chain_method)}: choose one of {', '.join(known)}."
         )
     if report is not None and not callable(report):
         raise InputError(f"report is {told(report)}: give a function of a Progress.")

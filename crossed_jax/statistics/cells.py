@@ -109,6 +109,15 @@ def cells_of(data: CrossedData) -> Cells:
     return Cells(codes, counts.astype(np.float64), means, sum_squares, num_levels)
 
 
+def has_replicates(data: CrossedData) -> bool:
+    """Whether any two rows of a table share a level of every factor."""
+    num_levels = [len(factor.levels) for factor in data.factors]
+    cells = _flat_index([factor.codes for factor in data.factors], num_levels)
+    if math.prod(num_levels) <= 4 * data.num_rows + 1024:
+        return bool(np.bincount(cells).max() > 1)
+    return len(np.unique(cells)) < data.num_rows
+
+
 def cell_of_row(cells: Cells, data: CrossedData) -> np.ndarray:
     """Position among a table's cells of the one that each of its rows lies in."""
     of_cells = _flat_index(list(cells.codes.T), cells.num_levels)

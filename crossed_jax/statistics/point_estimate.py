@@ -36,7 +36,7 @@ class Estimate(NamedTuple):
     factor_sds
         Shape (factors,). Never zero: at least a third of what the data can resolve.
     sigma
-        Residual SD.
+        Residual SD, or the scale of the noise where that is estimated otherwise.
     evidence
         How firmly the data rule out an SD of zero, shape (factors,), in log-likelihood; see
         :attr:`crossed_jax.statistics.least_squares.Decomposition.evidence`.

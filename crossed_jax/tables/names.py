@@ -10,7 +10,18 @@ from typing import Literal, get_args
 from crossed_jax.errors import InputError, shown
 
 type FactorQuantity = Literal[
-    "effect", "sd", "mean", "intercept", "code", "n", "raw_mean", "quantile"
+    "effect",
+    "slope",
+    "log_noise_sd",
+    "sd",
+    "log_slope_sd",
+    "log_noise_sd_sd",
+    "mean",
+    "intercept",
+    "code",
+    "n",
+    "raw_mean",
+    "quantile",
 ]
 
 _OF_ROWS_AND_DRAWS = ("chain", "draw", "row")
@@ -25,6 +36,11 @@ def of_factor(factor: str, quantity: FactorQuantity) -> str:
 def factor_quantities() -> tuple[FactorQuantity, ...]:
     """All that :func:`of_factor` has a name for, in the order of the results."""
     return get_args(FactorQuantity.__value__)
+
+
+def is_storable(name: str) -> bool:
+    """Whether a file can hold what has this name, and a reader see it."""
+    return bool(name.strip()) and name.isprintable() and "/" not in name and name != "."
 
 
 def check_names(
@@ -44,7 +60,7 @@ def check_names(
                 f"column {shown(name)} is asked for twice: "
                 "the response and the factors must be different columns."
             )
-        if not name.strip() or not name.isprintable() or "/" in name or name == ".":
+        if not is_storable(name):
             raise InputError(
                 f"column name {shown(name)} cannot be stored in the results (it is blank, or has "
                 "a slash or a control character): rename the column."

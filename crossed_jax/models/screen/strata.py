@@ -77,8 +77,7 @@ def strata_of(data: CrossedData, cells: Cells, genes: int, location: np.ndarray)
         Estimates of the lines' mean responses, shape (lines,).
     """
     gene, line = cells.codes[:, genes], cells.codes[:, 1 - genes]
-    most = int(cells.counts.max()) + 1
-    stratum, cell_stratum = np.unique(line * most + cells.counts, return_inverse=True)
+    stratum, cell_stratum = _strata_of_cells(cells, genes)
     num_genes = cells.num_levels[genes]
     size = max(1, BLOCK_BYTES // (8 * len(stratum)))
     num_blocks = -(-num_genes // size)
@@ -90,7 +89,7 @@ def strata_of(data: CrossedData, cells: Cells, genes: int, location: np.ndarray)
         return matrix.reshape(num_blocks, size, -1)
 
     within = None
-    if most > 2:
+    if cells.counts.max() > 1:
         cell = cell_of_row(cells, data)
         within = laid_out(np.bincount(cell, (data.response - cells.means[cell]) ** 2))
     mean = cells.means - location[line]
@@ -102,5 +101,23 @@ def strata_of(data: CrossedData, cells: Cells, genes: int, location: np.ndarray)
         within=within,
         rows=rows.reshape(num_blocks, size),
     )
-    lines, replicates = np.divmod(stratum, most)
-    return Strata(lines.astype(np.int32), replicates, location, matrices)
+    return Strata(stratum["line"], stratum["rows"], location, matrices)
+
+
+def in_order_of_cells(values: np.ndarray, cells: Cells, genes: int) -> np.ndarray:
+    """Take from matrices of genes by strata what belongs to the cells, shape (..., cells)."""
+    _, stratum = _strata_of_cells(cells, genes)
+    return values.reshape(*values.shape[:-3], -1, values.shape[-1])[
+        ..., cells.codes[:, genes], stratum
+    ]
+
+
+def _strata_of_cells(cells: Cells, genes: int) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs of a line and a number of rows that cells have, and which one each has."""
+    pairs = np.empty(len(cells.counts), [("line", np.int32), ("rows", float)])
+    pairs["line"], pairs["rows"] = cells.codes[:, 1 - genes], cells.counts
+    most = int(cells.counts.max()) + 1
+    _, first, of_cells = np.unique(
+        pairs["line"] * most + pairs["rows"], return_index=True, return_inverse=True
+    )
+    return pairs[first], of_cells

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from crossed_jax.models.model import parts_of, quantities_of
 from crossed_jax.models.noise import noise_of
 from crossed_jax.models.parts import Quantity
 from crossed_jax.results.plots.style import BLUE, GREY, VERMILION, text
@@ -67,4 +68,6 @@ def _panels(tree: xr.DataTree, posterior: xr.Dataset) -> list[Quantity]:
         if of_factor(factor, "sd") in posterior
     ]
     noise = noise_of(tree.attrs).quantities
-    return [Quantity("intercept", "intercept", in_unit=True), *of_factors, *noise]
+    names = factor_names(tree)
+    parts = quantities_of(parts_of(tree.attrs, names), names)
+    return [Quantity("intercept", "intercept", in_unit=True), *of_factors, *noise, *parts]

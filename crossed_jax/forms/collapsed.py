@@ -1,97 +1,29 @@
-"""A form sampled: with its effects, or without them, which are then drawn back."""
+"""The form that samples the SDs, and draws the effects given them."""
 
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from crossed_jax.errors import InputError
-from crossed_jax.models.centering import describe_centering
+from crossed_jax.forms.table import Sampled, Table
 from crossed_jax.models.collapsed.collapse import OutsideBoxError, collapse
 from crossed_jax.models.collapsed.effect_draws import draw_effects, split
 from crossed_jax.models.collapsed.modes import describe, find_modes, start_in
 from crossed_jax.models.collapsed.quantiles import effect_quantiles
-from crossed_jax.models.distributions import within
-from crossed_jax.models.offset import subtract_offset
-from crossed_jax.models.parts import Noise, model_data_of, parameterization_of
-from crossed_jax.models.priors import Priors
-from crossed_jax.models.terms import TERMS
 from crossed_jax.sampling.checkpoint import Checkpoint
 from crossed_jax.sampling.chunks import Run
 from crossed_jax.sampling.devices import in_first_process
 from crossed_jax.sampling.evaluation import evaluate
 from crossed_jax.sampling.settings import RunSettings
-from crossed_jax.statistics.cells import Cells, blocks, cells_of, pair_counts
-from crossed_jax.statistics.design import describe_design, require_noise
-from crossed_jax.statistics.least_squares import decompose
-from crossed_jax.statistics.point_estimate import Estimate, estimate
-from crossed_jax.tables.crossed_data import CrossedData
+from crossed_jax.types import KeepEffects
 
 if TYPE_CHECKING:
     from crossed_jax.results.draws_file import DrawsFile
 
-KeepEffects = Literal["draws", "summary"]
-
 MOST_RUNS = 6
-
-
-class Table(NamedTuple):
-    """A table made ready: measured from near its mean, with its cells, priors and an estimate."""
-
-    data: CrossedData
-    cells: Cells
-    priors: Priors
-    point: Estimate
-
-
-class Sampled(NamedTuple):
-    """What sampling gives by name, and what there is to record about it."""
-
-    run: Run
-    draws: dict[str, Any]
-    seconds: dict[str, float]
-    attributes: dict[str, Any]
-    moments: list[tuple[np.ndarray, np.ndarray]] | None = None
-    quantiles: list[np.ndarray] | None = None
-
-
-def prepared(data: CrossedData, priors: Priors, offset: float) -> tuple[Table, tuple[str, ...]]:
-    """Reduce a table to cells, estimate where chains start, and note what a reader should know."""
-    measured, priors = subtract_offset(data, priors, offset)
-    cells = cells_of(measured)
-    unconnected = blocks(cells)
-    pairs = pair_counts(cells)
-    decomposition = decompose(cells, pairs, len(unconnected))
-    require_noise(decomposition)
-    notes = describe_design(unconnected, decomposition, data.factor_names)
-    point = _within(estimate(cells, pairs, decomposition), priors)
-    return Table(measured, cells, priors, point), notes
-
-
-def _within(point: Estimate, priors: Priors) -> Estimate:
-    """Move SDs from where the priors say they cannot be, as chains start about them."""
-    sds = [within(p, sd) for p, sd in zip(priors.factor_sds, point.factor_sds, strict=True)]
-    sigma = within(priors.sigma, float(point.sigma))
-    return point._replace(factor_sds=np.array(sds), sigma=np.asarray(sigma))
-
-
-def sample_effects(
-    draw: Callable[..., Run],
-    form: str,
-    noise: Noise,
-    table: Table,
-    centering: list[bool | None],
-) -> Sampled:
-    """Sample the effects along with all else."""
-    clock = time.perf_counter()
-    model_data = model_data_of(*table, noise, centering)
-    seconds = {"estimate": time.perf_counter() - clock}
-    run = draw(parameterization_of(TERMS[form], noise), model_data)
-    evidence, names = model_data.estimate.evidence, table.data.factor_names
-    attributes = describe_centering(model_data.centering, evidence, names)
-    return Sampled(run, run.draws, seconds | run.seconds, attributes)
 
 
 def sample_collapsed(
@@ -103,7 +35,7 @@ def sample_collapsed(
     file: "DrawsFile | None",
 ) -> Sampled:
     """Sample the SDs, then draw the effects given them."""
-    data, cells, priors, point = table
+    data, cells, priors, point, _ = table
     clock = time.perf_counter()
     collapsed = collapse(cells, priors, point)
     seconds = {"collapse": time.perf_counter() - clock}

@@ -1,0 +1,246 @@
+"""The screen model: NUTS moves the lines, and the genes are drawn given them."""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from crossed_jax.forms.table import Sampled, Table
+from crossed_jax.models.model import SHARE
+from crossed_jax.models.priors import Priors
+from crossed_jax.models.screen.density import Lines, log_likelihood
+from crossed_jax.models.screen.genes import Effects, Given, effects_given_lines
+from crossed_jax.models.screen.interactions import Interactions, interactions
+from crossed_jax.models.screen.model_data import screen_data
+from crossed_jax.models.screen.parameterization import (
+    PARAMETERIZATION,
+    Draw,
+    OfSDs,
+    ScreenData,
+    ScreenPriors,
+)
+from crossed_jax.models.screen.parts import Parts
+from crossed_jax.models.screen.quadrature import Rule, gauss_hermite
+from crossed_jax.models.screen.strata import Strata, in_order_of_cells
+from crossed_jax.sampling.chunks import Run
+from crossed_jax.sampling.kept_programs import compilation_cache, kept_program
+from crossed_jax.sampling.nuts import KEY_KIND, key_of
+from crossed_jax.sampling.settings import RunSettings
+from crossed_jax.tables.names import of_factor
+from crossed_jax.types import Array
+
+OF_GENES = 2**32 - 2  # folded into the run's key for what is drawn of the genes
+DRAWS_AT_ONCE = 64
+SIDE_BY_SIDE = 8
+MOST_INTERACTION_DRAWS, LEAST_INTERACTION_DRAWS = 400, 100
+INTERACTIONS_AT_ONCE = 2**26
+INTERACTION_NODES = 5
+CHECKED_DRAWS = 16
+
+
+def sample_screen(
+    draw: Callable[..., Run], settings: RunSettings, table: Table, parts: Parts
+) -> Sampled:
+    """Sample the lines, then draw the genes given them and sum the interactions up."""
+    clock = time.perf_counter()
+    priors = _priors(table.priors, parts, table.data.factor_names)
+    model_data = screen_data(table.data, table.cells, parts, priors)
+    seconds = {"estimate": time.perf_counter() - clock}
+    run = draw(PARAMETERIZATION, model_data)
+    clock = time.perf_counter()
+    strata = jax.device_put(model_data.strata)
+    num_genes = table.cells.num_levels[parts.genes]
+    drawn, moments = _genes(settings, run.draws.lines, strata, model_data.rule, num_genes)
+    seconds["effects"] = time.perf_counter() - clock
+    attributes: dict[str, Any] = {"effects_drawn_to": [settings.num_draws]}
+    if parts.gene_noise:
+        attributes["quadrature_error"] = _quadrature_error(run.draws.lines, model_data, strata)
+    found = None
+    if parts.interaction:
+        clock = time.perf_counter()
+        found, attributes["interaction_error"] = _interactions(
+            run.draws.lines, strata, table, parts.genes
+        )
+        seconds["interactions"] = time.perf_counter() - clock
+    named = _named(run.draws, drawn, parts)
+    in_order = list(parts.by_factor(*moments))
+    return Sampled(run, named, run.seconds | seconds, attributes, in_order, interactions=found)
+
+
+def _priors(priors: Priors, parts: Parts, factor_names: tuple[str, ...]) -> ScreenPriors:
+    """Take the priors apart as the parts need them."""
+    gene, line = factor_names[parts.genes], factor_names[1 - parts.genes]
+    others = priors.others.get
+    return ScreenPriors(
+        mean=priors.sum_of_means,
+        gene_sd=priors.factor_sds[parts.genes],
+        sigma=priors.sigma,
+        sds=OfSDs(
+            line=priors.factor_sds[1 - parts.genes],
+            slope=others(of_factor(line, "log_slope_sd")),
+            line_noise=others(of_factor(line, "log_noise_sd_sd")),
+            gene_noise=others(of_factor(gene, "log_noise_sd_sd")),
+        ),
+        share=others(SHARE),
+    )
+
+
+@partial(jax.jit, static_argnames="num_genes")
+def _given_lines(
+    key: jax.Array,
+    chain: jax.Array,
+    number: jax.Array,
+    lines: Lines,
+    strata: Strata,
+    rule: Rule,
+    *,
+    num_genes: int,
+) -> Given:
+    """Draw the genes given some draws of the lines, each with a key of its own."""
+
+    run_key = jax.random.wrap_key_data(key, impl=KEY_KIND)
+
+    def one(arguments: tuple[jax.Array, jax.Array, Lines]) -> Given:
+        chain, number, lines = arguments
+        of_draw = jax.random.fold_in(jax.random.fold_in(run_key, chain), number)
+        return effects_given_lines(of_draw, lines, strata, rule, num_genes)
+
+    return jax.lax.map(one, (chain, number, lines), batch_size=SIDE_BY_SIDE)
+
+
+def _given_all(
+    settings: RunSettings, lines: Lines, strata: Strata, rule: Rule, num_genes: int
+) -> Iterator[Given]:
+    """Draw the genes given all draws of the lines, some at a time."""
+    num_chains, num_draws = lines.location.shape[:2]
+    total = num_chains * num_draws
+    flat = jax.tree.map(lambda x: np.asarray(x).reshape(total, *x.shape[2:]), lines)
+    key = np.asarray(jax.random.key_data(jax.random.fold_in(key_of(settings.seed), OF_GENES)))
+    effects = Effects._make((0, 0, 0, None if lines.log_gene_noise is None else 0))
+    returned = jax.tree.structure(Given._make((effects, effects, effects)))
+    for start in range(0, total, DRAWS_AT_ONCE):
+        # the last draw again fills the last piece up
+        rows = np.minimum(np.arange(start, start + DRAWS_AT_ONCE), total - 1)
+        chain, number = (place.astype(np.uint32) for place in np.divmod(rows, num_draws))
+        of_rows = jax.tree.map(lambda x, rows=rows: x[rows], flat)
+        arguments = (key, chain, number, of_rows, strata, rule)
+        program = kept_program(_given_lines, {"num_genes": num_genes}, arguments, returned)
+        fresh = min(DRAWS_AT_ONCE, total - start)
+        yield jax.tree.map(lambda x, fresh=fresh: np.asarray(x)[:fresh], program(*arguments))
+
+
+def _genes(
+    settings: RunSettings, lines: Lines, strata: Strata, rule: Rule, num_genes: int
+) -> tuple[Effects, list[tuple[np.ndarray, np.ndarray]]]:
+    """Draw the genes given the lines, and give the moments of gene and line effects."""
+    shape = lines.location.shape[:2]
+    num_lines, number = lines.location.shape[2], shape[0] * shape[1]
+    drawn = Effects(
+        intercept=np.empty(number),
+        gene=np.empty((number, num_genes)),
+        line=np.empty((number, num_lines)),
+        gene_log_noise=None if lines.log_gene_noise is None else np.empty((number, num_genes)),
+    )
+    sums = [np.zeros((3, size)) for size in (num_genes, num_lines)]
+    start = 0
+    with compilation_cache():
+        for given in _given_all(settings, lines, strata, rule, num_genes):
+            stop = start + len(given.draw.intercept)
+            for whole, piece in zip(drawn, given.draw, strict=True):
+                if whole is not None:
+                    whole[start:stop] = piece
+            for total, mean, variance in zip(
+                sums, given.mean[1:3], given.variance[1:3], strict=True
+            ):
+                total += [mean.sum(0), (mean**2).sum(0), variance.sum(0)]
+            start = stop
+    moments = []
+    for total in sums:
+        mean, squares, variance = total / start
+        moments.append((mean, np.sqrt(np.maximum(squares - mean**2, 0.0) + variance)))
+    return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), drawn), moments
+
+
+@jax.jit
+def _log_likelihoods(lines: Lines, strata: Strata, rule: Rule) -> Array:
+    return jax.lax.map(lambda one: log_likelihood(one, strata, rule), lines)
+
+
+def _quadrature_error(lines: Lines, data: ScreenData, strata: Strata) -> float:
+    """By how much log-densities err relative to each other, at some draws, against more nodes."""
+    some = _spaced(lines, CHECKED_DRAWS)
+    finer = gauss_hermite(2 * len(data.rule.nodes) + 1)
+    found = []
+    with compilation_cache():
+        for rule in (data.rule, finer):
+            arguments = (some, strata, rule)
+            program = kept_program(_log_likelihoods, {}, arguments, jax.tree.structure(0))
+            found.append(np.asarray(program(*arguments)))
+    error = found[0] - found[1]
+    return float(np.abs(error - error.mean()).max())
+
+
+def _spaced(lines: Lines, number: int) -> Lines:
+    """Take evenly spaced draws of all chains, leading dimension (draws,)."""
+    flat = jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), lines)
+    total = len(flat.location)
+    rows = np.linspace(0, total - 1, min(number, total)).round().astype(int)
+    return jax.tree.map(lambda x: x[rows], flat)
+
+
+_summed_up = jax.jit(interactions)
+
+
+def _interactions(
+    lines: Lines, strata: Strata, table: Table, genes: int
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Sum the interactions up, shape (cells,) by name; and give the largest Monte Carlo errors."""
+    cells = table.cells
+    number = INTERACTIONS_AT_ONCE // (INTERACTION_NODES * len(cells.counts))
+    some = _spaced(lines, min(max(number, LEAST_INTERACTION_DRAWS), MOST_INTERACTION_DRAWS))
+    rule = gauss_hermite(1 if lines.log_gene_noise is None else INTERACTION_NODES)
+    arguments = (some, strata, rule)
+    returned = jax.tree.structure(Interactions._make(Interactions._fields))
+    with compilation_cache():
+        found = kept_program(_summed_up, {}, arguments, returned)(*arguments)
+    by_cell = Interactions(*(in_order_of_cells(np.asarray(x), cells, genes) for x in found))
+    errors = {
+        "mean": float((by_cell.mean_error / by_cell.sd).max()),
+        "lfsr": float(by_cell.lfsr_error.max()),
+    }
+    codes = {
+        of_factor(name, "code"): cells.codes[:, k] for k, name in enumerate(table.data.factor_names)
+    }
+    posterior = {
+        "raw_mean": cells.means + table.offset,
+        "raw_residual": by_cell.residual,
+        **{name: getattr(by_cell, name) for name in ("mean", "sd", "lower", "upper", "lfsr")},
+    }
+    return codes | {"n": cells.counts.astype(np.int64)} | posterior, errors
+
+
+def _named(draws: Draw, genes: Effects, parts: Parts) -> dict[str, Any]:
+    """Give what was drawn the names of the results."""
+    lines, sds = draws
+    gene_sd, sigma = (np.exp(np.mean(x, -1)) for x in (lines.log_slope, lines.log_noise))
+    slope = log_noise = None
+    if parts.slopes:
+        slope = np.exp(lines.log_slope) / gene_sd[..., None]
+    if parts.line_noise:
+        log_noise = lines.log_noise - np.log(sigma)[..., None]
+    named: dict[str, Any] = {
+        "intercept": genes.intercept,
+        "{factor}_effect": parts.by_factor(genes.gene, genes.line),
+        "{factor}_slope": parts.by_factor(None, slope),
+        "{factor}_log_noise_sd": parts.by_factor(genes.gene_log_noise, log_noise),
+        "{factor}_sd": parts.by_factor(gene_sd, sds.line),
+        "{factor}_log_slope_sd": parts.by_factor(None, sds.slope),
+        "{factor}_log_noise_sd_sd": parts.by_factor(sds.gene_noise, sds.line_noise),
+        "sigma": sigma,
+    }
+    if lines.logit_share is not None:
+        named[SHARE] = 1.0 / (1.0 + np.exp(-lines.logit_share))
+    return named

@@ -1,0 +1,57 @@
+"""What every form begins with and ends with: a table made ready, and what sampling gives."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from crossed_jax.models.distributions import within
+from crossed_jax.models.offset import subtract_offset
+from crossed_jax.models.priors import Priors
+from crossed_jax.sampling.chunks import Run
+from crossed_jax.statistics.cells import Cells, blocks, cells_of, pair_counts
+from crossed_jax.statistics.design import describe_design, require_noise
+from crossed_jax.statistics.least_squares import decompose
+from crossed_jax.statistics.point_estimate import Estimate, estimate
+from crossed_jax.tables.crossed_data import CrossedData
+
+
+class Table(NamedTuple):
+    """A table made ready: measured from an offset, with its cells, priors and an estimate."""
+
+    data: CrossedData
+    cells: Cells
+    priors: Priors
+    point: Estimate
+    offset: float
+
+
+class Sampled(NamedTuple):
+    """What sampling gives by name, and what there is to record about it."""
+
+    run: Run
+    draws: dict[str, Any]
+    seconds: dict[str, float]
+    attributes: dict[str, Any]
+    moments: list[tuple[np.ndarray, np.ndarray]] | None = None
+    quantiles: list[np.ndarray] | None = None
+    interactions: dict[str, np.ndarray] | None = None
+
+
+def prepared(data: CrossedData, priors: Priors, offset: float) -> tuple[Table, tuple[str, ...]]:
+    """Reduce a table to cells, estimate where chains start, and note what a reader should know."""
+    measured, priors = subtract_offset(data, priors, offset)
+    cells = cells_of(measured)
+    unconnected = blocks(cells)
+    pairs = pair_counts(cells)
+    decomposition = decompose(cells, pairs, len(unconnected))
+    require_noise(decomposition)
+    notes = describe_design(unconnected, decomposition, data.factor_names)
+    point = _within(estimate(cells, pairs, decomposition), priors)
+    return Table(measured, cells, priors, point, offset), notes
+
+
+def _within(point: Estimate, priors: Priors) -> Estimate:
+    """Move SDs from where the priors say they cannot be, as chains start about them."""
+    sds = [within(p, sd) for p, sd in zip(priors.factor_sds, point.factor_sds, strict=True)]
+    sigma = within(priors.sigma, float(point.sigma))
+    return point._replace(factor_sds=np.array(sds), sigma=np.asarray(sigma))

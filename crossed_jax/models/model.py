@@ -1,0 +1,224 @@
+"""Which model is asked for: additive, or with parts of the screen model.
+
+The additive model is that of :mod:`crossed_jax.models.priors`. What a screen may have besides is
+described in :mod:`crossed_jax.models.screen`; a part that is asked for by name must be one that the
+table can inform, and of all parts together those are left out that it cannot.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, get_args
+
+from crossed_jax.errors import InputError, told
+from crossed_jax.models.distributions import Exponential, LogitNormal
+from crossed_jax.models.parts import Quantity
+from crossed_jax.models.screen.parts import Parts
+from crossed_jax.statistics.cells import has_replicates
+from crossed_jax.tables.crossed_data import CrossedData
+from crossed_jax.tables.names import of_factor
+from crossed_jax.types import ModelName
+
+FEWEST_LEVELS = 3
+SHARE = "interaction_share"
+
+
+class Model(NamedTuple):
+    """A model, by the parts that it has beside the additive one's.
+
+    Attributes
+    ----------
+    slopes
+        The factor whose levels differ in how strongly they show the other's effects: the one with
+        fewer levels.
+    noise_by
+        The factors whose levels differ in the SD of their noise.
+    interaction
+        Whether replicates of a cell share a part of what is not additive.
+    noise
+        `student_t` goes with the additive model alone.
+    """
+
+    slopes: str | None = None
+    noise_by: str | tuple[str, ...] = ()
+    interaction: bool = False
+    noise: str = "normal"
+
+
+def resolved(model: Any, data: CrossedData) -> tuple[Parts | None, tuple[str, ...]]:
+    """Turn what was asked for into parts for a table; None for the additive model.
+
+    Parameters
+    ----------
+    model
+        `additive`, `screen`, which has all parts that the table can inform, or a `Model`.
+    data
+        The table.
+
+    Returns
+    -------
+    parts
+        Those that the model has.
+    notes
+        Why some are left out.
+
+    Raises
+    ------
+    InputError
+        If the model is unknown, the table has not two factors, or cannot inform a part asked for.
+    """
+    if isinstance(model, Model):
+        return _checked(model, data), ()
+    if not isinstance(model, str) or model not in get_args(ModelName):
+        known = " or ".join(map(repr, get_args(ModelName)))
+        raise InputError(f"unknown model {told(model)}: choose {known}, or give a Model.")
+    if model == "additive":
+        return None, ()
+    genes = _integrated_out(data)
+    lacking = _lacking(data, genes)
+    notes = tuple(f"The screen model is fitted without {why}" for why in lacking.values())
+    return Parts(genes, **{part: part not in lacking for part in Parts._fields[1:]}), notes
+
+
+def _integrated_out(data: CrossedData) -> int:
+    """Position of the factor that is integrated out, the one with more levels."""
+    if len(data.factors) != 2:
+        raise InputError(
+            f"the screen model has two factors, and this table {len(data.factors)}: read it with "
+            "two of them, such as gene and cell_line, or fit model='additive'."
+        )
+    for factor in data.factors:
+        if len(factor.levels) < 2:
+            raise InputError(
+                f"the screen model needs two levels of each factor, and {factor.name} has one: "
+                "fit model='additive'."
+            )
+    first, second = (len(factor.levels) for factor in data.factors)
+    return 0 if first >= second else 1
+
+
+def _lacking(data: CrossedData, genes: int) -> dict[str, str]:
+    """Parts that the table cannot inform, and why."""
+    lacking = {}
+    few = [len(factor.levels) < FEWEST_LEVELS for factor in data.factors]
+    names = data.factor_names
+    why = "fewer than 3 levels cannot tell how levels differ"
+    if few[1 - genes]:
+        lacking["slopes"] = f"slopes by {names[1 - genes]}: {why}."
+        lacking["line_noise"] = f"noise by {names[1 - genes]}: {why}."
+    if few[genes]:
+        lacking["gene_noise"] = f"noise by {names[genes]}: {why}."
+    if not has_replicates(data):
+        lacking["interaction"] = (
+            "interaction: replicates alone tell it from noise, and no two rows share all levels."
+        )
+    return lacking
+
+
+def _checked(model: Model, data: CrossedData) -> Parts | None:
+    """Check the parts that are asked for by name."""
+    noise_by = (model.noise_by,) if isinstance(model.noise_by, str) else tuple(model.noise_by)
+    named = [*([] if model.slopes is None else [model.slopes]), *noise_by]
+    for name in named:
+        if name not in data.factor_names:
+            raise InputError(
+                f"the model has a part by {told(name)}: the factors are "
+                f"{', '.join(data.factor_names)}."
+            )
+    if not isinstance(model.interaction, bool):
+        raise InputError(f"interaction is {told(model.interaction)}: give True or False.")
+    if not named and not model.interaction:
+        return None
+    if model.noise != "normal":
+        raise InputError(
+            f"{model.noise} noise goes with the additive model alone: leave out the other parts, "
+            "or choose noise='normal'; noise_by lets the SD of the noise differ by level."
+        )
+    genes = _integrated_out(data)
+    gene, line = data.factor_names[genes], data.factor_names[1 - genes]
+    if model.slopes == gene:
+        raise InputError(
+            f"slopes are of the factor with fewer levels: choose slopes={line!r}, in which "
+            f"{gene} effects then differ in size."
+        )
+    parts = Parts(
+        genes, model.slopes == line, line in noise_by, gene in noise_by, model.interaction
+    )
+    for part, why in _lacking(data, genes).items():
+        if getattr(parts, part):
+            raise InputError(f"the table cannot inform {why.rstrip('.')}; leave that part out.")
+    return parts
+
+
+def chosen(parts: Parts, factor_names: Sequence[str]) -> Model:
+    """Give the model that asks for some parts by name."""
+    gene, line = factor_names[parts.genes], factor_names[1 - parts.genes]
+    noise_by = ((gene, parts.gene_noise), (line, parts.line_noise))
+    return Model(
+        line if parts.slopes else None,
+        tuple(name for name, has in noise_by if has),
+        parts.interaction,
+    )
+
+
+def quantities_of(parts: Parts | None, factor_names: Sequence[str]) -> tuple[Quantity, ...]:
+    """What the parts draw that is a single number, with its prior by default."""
+    if parts is None:
+        return ()
+    gene, line = factor_names[parts.genes], factor_names[1 - parts.genes]
+    one = Exponential(1.0)
+    line_noise, gene_noise = (of_factor(factor, "log_noise_sd_sd") for factor in (line, gene))
+    every = (
+        (parts.slopes, of_factor(line, "log_slope_sd"), f"SD of log slopes by {line}", one),
+        (parts.line_noise, line_noise, f"SD of log noise SDs by {line}", one),
+        (parts.gene_noise, gene_noise, f"SD of log noise SDs by {gene}", one),
+        (parts.interaction, SHARE, "share of interaction", LogitNormal(0.0, 1.5)),
+    )
+    return tuple(Quantity(name, title, False, prior) for has, name, title, prior in every if has)
+
+
+def priors_of(parts: Parts | None, factor_names: Sequence[str]) -> dict[str, Any]:
+    """The parts' own priors by name."""
+    return {q.name: q.prior for q in quantities_of(parts, factor_names)}
+
+
+def own_names(parts: Parts | None) -> tuple[str, ...]:
+    """Names in the results that belong to no factor."""
+    return (SHARE,) if parts is not None and parts.interaction else ()
+
+
+def describe_model(parts: Parts | None, factor_names: Sequence[str]) -> dict[str, Any]:
+    """Say in plain values which model it is."""
+    if parts is None:
+        return {"model": "additive"}
+    model = chosen(parts, factor_names)
+    return {
+        "model": "screen",
+        "parts": {
+            "integrated_out": factor_names[parts.genes],
+            "slopes": model.slopes,
+            "noise_by": list(model.noise_by),
+            "interaction": model.interaction,
+        },
+    }
+
+
+def parts_of(attributes: Mapping[Any, Any], factor_names: Sequence[str]) -> Parts | None:
+    """Read the parts of a fit from its tree's attributes; None for the additive model.
+
+    Parameters
+    ----------
+    attributes
+        Of the tree.
+    factor_names
+        In the order that positions are to be of.
+    """
+    if attributes.get("model", "additive") != "screen":
+        return None
+    parts = json.loads(attributes["parts"])
+    names = list(factor_names)
+    genes = names.index(parts["integrated_out"])
+    gene, line = names[genes], names[1 - genes]
+    noise_by = parts["noise_by"]
+    return Parts(
+        genes, parts["slopes"] == line, line in noise_by, gene in noise_by, parts["interaction"]
+    )

@@ -1,0 +1,144 @@
+r"""A table, its priors and an estimate, as the screen model's log-density takes them.
+
+What the coordinates of :mod:`crossed_jax.models.screen.line_vectors` are made of: with G genes and
+the precisions :math:`P_c` with which they would measure the lines, were they known,
+
+- a shift of the locations along the slopes k is taken up by the gene effects, which leaves it the
+  precision :math:`p / (1 + \sigma_a^2 p / G)`, :math:`p = \sum_c k_c^2 P_c`;
+- one of all log slopes by :math:`\log\sigma_a`, of which G effects know 2 G;
+- one of all log noise by the genes' noise: :math:`G / (1/(2 \bar n) + \tau^2)`, with
+  :math:`\bar n` rows a gene.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from crossed_jax.models import sd_coordinate
+from crossed_jax.models.screen import line_vectors
+from crossed_jax.models.screen.estimate import LineEstimate, cell_matrices, estimate
+from crossed_jax.models.screen.line_vectors import Rotation
+from crossed_jax.models.screen.parameterization import OfSDs, Position, ScreenData, ScreenPriors
+from crossed_jax.models.screen.parts import Parts
+from crossed_jax.models.screen.quadrature import enough_nodes, gauss_hermite
+from crossed_jax.models.screen.strata import strata_of
+from crossed_jax.statistics.cells import Cells
+from crossed_jax.tables.crossed_data import CrossedData
+
+CENTERING_DEPTH = 5.0
+FEW_ROWS = 0.05  # the quantile of rows a gene that the quadrature is to suit
+
+
+class _Spread(NamedTuple):
+    """A vector's zero-sum part: its values' precisions from the data, their number and SD."""
+
+    precision: np.ndarray
+    number: int
+    sd: float
+
+    @property
+    def excess(self) -> float:
+        """How much the variance of a measured value exceeds its error's."""
+        return float(np.median(self.precision)) * self.sd**2
+
+    @property
+    def depth(self) -> float:
+        """How far the log-likelihood of an SD of zero lies below its maximum."""
+        return 0.5 * (self.number - 1) * (self.excess - math.log1p(self.excess))
+
+    @property
+    def anchor(self) -> float:
+        """Where the SD's coordinate has its wall, see `sd_coordinate`."""
+        steep = self.depth >= sd_coordinate.WALL_DEPTH
+        return math.log(self.sd) + (0.0 if steep else sd_coordinate.FAR_LEFT)
+
+    @property
+    def coordinate(self) -> float:
+        """The SD's coordinate."""
+        return float(sd_coordinate.coordinates(np.log(self.sd), np.asarray(self.anchor)))
+
+    @property
+    def weight(self) -> float:
+        """One to centre the zero-sum part, zero not to."""
+        return float(self.depth >= CENTERING_DEPTH and self.excess > 1.0)
+
+    @property
+    def width(self) -> float:
+        """Rough posterior SD of the log SD."""
+        return (2.0 * (self.number - 1)) ** -0.5
+
+
+def screen_data(data: CrossedData, cells: Cells, parts: Parts, priors: ScreenPriors) -> ScreenData:
+    """Gather what the log-density is given.
+
+    Parameters
+    ----------
+    data, cells
+        A table of two factors, and its cells.
+    parts
+        Those that the model has.
+    priors
+        Its priors.
+    """
+    matrices = cell_matrices(data, cells, parts.genes)
+    point, precisions = estimate(matrices, parts)
+    num_genes, num_lines = (cells.num_levels[k] for k in (parts.genes, 1 - parts.genes))
+    rows = cells.level_sums(parts.genes, cells.counts)
+    location, slope, noise = (
+        num_genes / len(matrices.rows) * precision for precision in precisions
+    )
+    spreads = OfSDs(
+        _Spread(location, num_lines, point.line_sd),
+        _Spread(slope, num_lines, point.slope_sd) if parts.slopes else None,
+        _Spread(noise, num_lines, point.line_noise_sd) if parts.line_noise else None,
+        _Spread(2.0 * rows, num_genes, point.gene_noise_sd) if parts.gene_noise else None,
+    )
+    rotations = _rotations(point, spreads, num_genes, float(rows.mean()))
+    log_slope = math.log(point.gene_sd) + (point.log_slope if parts.slopes else np.zeros(1))
+    log_noise = math.log(point.sigma) + (point.log_noise if parts.line_noise else np.zeros(1))
+    return ScreenData(
+        strata=strata_of(data, cells, parts.genes, point.location),
+        rule=gauss_hermite(enough_nodes(point.gene_noise_sd, float(np.quantile(rows, FEW_ROWS)))),
+        priors=priors,
+        center=Position(
+            line_vectors.position(point.location, rotations[0]),
+            line_vectors.position(log_slope, rotations[1]),
+            line_vectors.position(log_noise, rotations[2]),
+            _of_each("coordinate", spreads),
+            np.log(point.share / (1.0 - point.share)) if parts.interaction else None,
+        ),
+        rotations=rotations,
+        anchors=_of_each("anchor", spreads),
+        widths=_of_each("width", spreads),
+    )
+
+
+def _of_each(name: str, spreads: OfSDs) -> OfSDs:
+    """What each part says of itself; None of those there are not."""
+    return OfSDs(*(None if spread is None else getattr(spread, name) for spread in spreads))
+
+
+def _rotations(
+    point: LineEstimate, spreads: OfSDs, num_genes: int, rows: float
+) -> tuple[Rotation, Rotation, Rotation]:
+    """Make the coordinates of location, log slope and log noise."""
+    slopes = np.exp(point.log_slope)
+    shift = float(slopes**2 @ spreads.line.precision)
+    along_slopes = shift / (1.0 + point.gene_sd**2 * shift / num_genes)
+    of_effects = 2.0 * num_genes
+    of_noise = 0.0 if spreads.gene_noise is None else point.gene_noise_sd**2
+    along_noise = num_genes / (0.5 / rows + of_noise)
+    return (
+        _rotation(spreads.line, slopes, along_slopes),
+        _rotation(spreads.slope, np.ones_like(slopes), of_effects),
+        _rotation(spreads.line_noise, np.ones_like(slopes), along_noise),
+    )
+
+
+def _rotation(spread: _Spread | None, ridge: np.ndarray, along: float) -> Rotation:
+    """Make a vector's coordinates; without a zero-sum part it has a single one."""
+    if spread is None:
+        return line_vectors.rotation(np.array([along]), np.ones(1), along, 1.0, 1.0)
+    precision = spread.precision + spread.sd**-2
+    return line_vectors.rotation(precision, ridge, along, spread.sd, spread.weight)

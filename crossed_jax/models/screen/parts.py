@@ -1,0 +1,29 @@
+"""Which parts a screen model has."""
+
+from typing import Any, NamedTuple
+
+
+class Parts(NamedTuple):
+    """The factor that is integrated out, and the parts beside the additive model's.
+
+    Attributes
+    ----------
+    genes
+        Position of that factor, the one with more levels; the other is the lines.
+    slopes
+        Whether lines differ in how strongly they show the genes' effects.
+    line_noise, gene_noise
+        Whether lines and genes differ in the SD of their noise.
+    interaction
+        Whether replicates of a cell share a part of what is not additive.
+    """
+
+    genes: int = 0
+    slopes: bool = True
+    line_noise: bool = True
+    gene_noise: bool = True
+    interaction: bool = True
+
+    def by_factor(self, of_genes: Any, of_lines: Any) -> tuple[Any, Any]:
+        """Put what belongs to genes and to lines in the order of the factors."""
+        return (of_genes, of_lines) if self.genes == 0 else (of_lines, of_genes)

@@ -1,0 +1,114 @@
+"""The screen model's log posterior density in the sampler's coordinates."""
+
+from itertools import pairwise, product
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from example_tables import estimate_of, unbalanced
+from jax.flatten_util import ravel_pytree
+from screens import NO_PARTS, priors_of, screen_of, simulated
+
+from crossed_jax.models import sd_coordinate
+from crossed_jax.models.collapsed.collapse import collapse
+from crossed_jax.models.collapsed.parameterization import SDPosition
+from crossed_jax.models.distributions import Exponential, Normal
+from crossed_jax.models.priors import Priors
+from crossed_jax.models.screen.density import log_likelihood
+from crossed_jax.models.screen.parameterization import (
+    PARAMETERIZATION,
+    Position,
+    ScreenData,
+    log_density,
+    start,
+)
+from crossed_jax.models.screen.parts import Parts
+from crossed_jax.models.zero_sum import contrasts
+from crossed_jax.statistics.cells import cells_of
+
+DATA = simulated(0, 25, 5, 2)
+
+
+def _integrated_over_locations(position: Position, data: ScreenData) -> float:
+    """Log of the density's integral; without parts it is Normal in the locations."""
+
+    def at(location: jax.Array) -> jax.Array:
+        return log_density(position._replace(location=location), data)
+
+    gradient, hessian = jax.grad(at)(position.location), jax.hessian(at)(position.location)
+    newton = jnp.linalg.solve(hessian, gradient)
+    return float(at(position.location - newton) - 0.5 * jnp.linalg.slogdet(-hessian)[1])
+
+
+def test_without_parts_it_is_the_additive_density() -> None:
+    data = unbalanced((9, 4), 40, sds=(0.6, 0.5), sigma=0.3)
+    cells = cells_of(data)
+    one, two = Exponential(0.8), Exponential(1.0)
+    priors = Priors((Normal(0.3, 3.0), Normal(0.0, 4.0)), (one, two), Exponential(1.5))
+    additive = collapse(cells, priors, estimate_of(cells))
+    screen = screen_of(data, NO_PARTS)
+    found, wanted = [], []
+    for seed in range(6):
+        position = start(jax.random.key(seed), screen)
+        drawn = PARAMETERIZATION.quantities(position, screen)
+        found.append(_integrated_over_locations(position, screen))
+        log_sds = jnp.concatenate([drawn.lines.log_slope, jnp.log(drawn.sds.line)[None]])
+        anchors = jnp.asarray(additive.model_data.anchors)
+        at = sd_coordinate.coordinates(log_sds, anchors)
+        density = additive.parameterization.log_density(
+            SDPosition(at, drawn.lines.log_noise[0]), additive.model_data
+        )
+        # as density of the log SDs of genes and noise, and of the lines' in its own coordinate
+        wanted.append(
+            density
+            - sd_coordinate.log_sds(at, anchors)[1]
+            + sd_coordinate.log_sds(position.sds.line[None], jnp.asarray(screen.anchors.line))[1]
+        )
+    np.testing.assert_allclose(np.diff(found), np.diff(wanted), rtol=1e-9)
+
+
+@pytest.mark.parametrize("parts", list(product((True, False), repeat=4)))
+def test_it_is_prior_times_likelihood(parts: tuple[bool, ...]) -> None:
+    """In natural coordinates, with the Jacobian of all coordinates taken numerically."""
+    chosen = Parts(0, *parts)
+    data, priors = screen_of(DATA, chosen), priors_of(chosen)
+
+    def natural(flat: jax.Array) -> jax.Array:
+        """Means and zero-sum parts in an orthonormal basis, log SDs, logit of the share."""
+        lines, sds = PARAMETERIZATION.quantities(unravel(flat), data)
+        vectors = [lines.location, lines.log_slope, lines.log_noise]
+        pieces = [v.mean()[None] for v in vectors]
+        pieces += [contrasts(v) for v in vectors if len(v) > 1]
+        pieces += [jnp.log(sd)[None] for sd in jax.tree.leaves(sds)]
+        pieces += [] if lines.logit_share is None else [lines.logit_share[None]]
+        return jnp.concatenate(pieces)
+
+    def wanted(flat: jax.Array) -> jax.Array:
+        lines, sds = PARAMETERIZATION.quantities(unravel(flat), data)
+        spread = jnp.sqrt(25.0 + sds.line**2 / 5)
+        total = Normal(0.3, spread).log_prob(lines.location.mean())
+        for v, prior in (
+            (lines.log_slope, priors.gene_sd),
+            (lines.log_noise, priors.sigma),
+        ):
+            total += prior.log_prob(jnp.exp(v.mean())) + v.mean()
+        for v, sd in zip((lines.location, lines.log_slope, lines.log_noise), sds[:3], strict=True):
+            if sd is not None:
+                total += Normal(0.0, sd).log_prob(contrasts(v)).sum()
+        for prior, sd in zip(priors.sds, sds, strict=True):
+            total += 0.0 if sd is None else prior.log_prob(sd) + jnp.log(sd)
+        if lines.logit_share is not None:
+            total += Normal(0.1, 1.5).log_prob(lines.logit_share)
+        log_jacobian = jnp.linalg.slogdet(jax.jacobian(natural)(flat))[1]
+        return total + log_jacobian + log_likelihood(lines, data.strata, data.rule)
+
+    positions = [start(jax.random.key(seed), data) for seed in range(4)]
+    flat, unravel = ravel_pytree(positions[0])
+    assert len(natural(flat)) == len(flat)
+    differences = [
+        float(log_density(position, data) - jax.jit(wanted)(ravel_pytree(position)[0]))
+        for position in positions
+    ]
+    scale = abs(float(log_density(positions[0], data)))
+    assert max(abs(a - b) for a, b in pairwise(differences)) < 1e-10 * scale
