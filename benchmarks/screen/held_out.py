@@ -102,4 +102,11 @@ def fitted(tree: xr.DataTree) -> dict[str, Any]:
     """Posterior means of what has one value, and whether the draws are to be trusted."""
     posterior, verdict = tree["posterior"], cj.diagnose(tree)
     scalars = {n: float(v.mean()) for n, v in posterior.data_vars.items() if v.ndim == 2}
-    return {"means": scalars, "converged": verdict.converged, "min_ess": verdict.min_ess_bulk}
+    return {
+        "means": scalars,
+        "converged": verdict.converged,
+        "divergences": verdict.divergences,
+        "max_r_hat": verdict.max_r_hat,
+        "min_ess_bulk": verdict.min_ess_bulk,
+        "leapfrog_steps": float(tree["sample_stats"]["n_steps"].mean()),
+    }
