@@ -10,6 +10,7 @@ import polars as pl
 from benchmarks import summary
 from benchmarks.entries import ESTIMATE
 from benchmarks.problems import PROBLEMS
+from benchmarks.screen.tables import TABLES as SCREEN_TABLES
 from benchmarks.summary import Row, Spread
 from crossed_jax.demo import POST_SECONDS
 
@@ -240,6 +241,7 @@ def _memory(run: dict) -> float | None:
 TABLES: dict[str, Callable[[], str]] = {
     "demo": demo_table,
     "post-against-pymc3": partial(verdict, "post", against="pymc3"),
+    **SCREEN_TABLES,
 }
 for _name in PROBLEMS:
     TABLES[_name] = partial(speed_table, _name)

@@ -28,7 +28,8 @@ def demo(
         from crossed_jax.results.original_coordinates import original_coordinates
         from crossed_jax.results.output import write_csv, write_tree
         from crossed_jax.results.predict import posterior_predictive
-        from crossed_jax.tables.simulate import screen_frame, simulate_screen, write_table
+        from crossed_jax.tables.simulate import simulate_screen
+        from crossed_jax.tables.simulated_table import screen_frame, write_table
 
         simulation = simulate_screen(seed=0)
         write_table(screen_frame(simulation), folder / "screen.csv")

@@ -25,16 +25,24 @@ def simulate(
     gene_sd: Annotated[float, typer.Option(help="SD of the genes' intercepts.")] = 0.5,
     cell_line_sd: Annotated[float, typer.Option(help="SD of the lines' intercepts.")] = 0.5,
     noise_sd: Annotated[float, typer.Option(help="SD of the noise.")] = 0.05,
+    slope_sd: Annotated[
+        float, typer.Option(help="SD of the log slopes of lines on the genes' effects.")
+    ] = 0.0,
+    noise_sd_by_gene_sd: Annotated[
+        float, typer.Option(help="SD of the genes' log noise SDs.")
+    ] = 0.0,
+    noise_sd_by_line_sd: Annotated[
+        float, typer.Option(help="SD of the lines' log noise SDs.")
+    ] = 0.0,
+    interaction_share: Annotated[
+        float,
+        typer.Option(help="Share of the noise's variance that replicates have in common."),
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same table.")] = 0,
 ) -> None:
     """Simulate a gene x cell line screen; the post's, unless told otherwise."""
-    from crossed_jax.tables.simulate import (
-        replicate_range,
-        require_replaceable,
-        screen_frame,
-        simulate_screen,
-        write_table,
-    )
+    from crossed_jax.tables.simulate import replicate_range, simulate_screen
+    from crossed_jax.tables.simulated_table import require_replaceable, screen_frame, write_table
 
     require_replaceable(out)
     simulation = simulate_screen(
@@ -47,6 +55,10 @@ def simulate(
         gene_sd=gene_sd,
         cell_line_sd=cell_line_sd,
         noise_sd=noise_sd,
+        slope_sd=slope_sd,
+        noise_sd_by_gene_sd=noise_sd_by_gene_sd,
+        noise_sd_by_line_sd=noise_sd_by_line_sd,
+        interaction_share=interaction_share,
         seed=seed,
     )
     write_table(screen_frame(simulation), out)

@@ -1,11 +1,23 @@
 r"""Synthetic screens of known truth.
 
-Genes are knocked out in cell lines under the model that the package fits:
+Genes are knocked out in cell lines under the model that the package fits by default:
 
 .. math::
     y_{gcr} \sim \mathrm{Normal}(\alpha_g + \beta_c, \sigma), \qquad
     \alpha_g \sim \mathrm{Normal}(\mu_\alpha, \sigma_\alpha), \quad
     \beta_c \sim \mathrm{Normal}(\mu_\beta, \sigma_\beta).
+
+Real screens are less even. On request lines show every gene's effect by a factor :math:`k_c`, noise
+differs between lines and genes, and a share :math:`\rho` of it is an interaction, which the
+replicates of a cell have in common:
+
+.. math::
+    y_{gcr} = \mu_\alpha + \beta_c + k_c (\alpha_g - \mu_\alpha) + \gamma_{gc} + \epsilon_{gcr},
+    \qquad V_{gc} = \sigma^2 e^{2 d_c + 2 e_g}, \\
+    \gamma_{gc} \sim \mathrm{Normal}(0, \sqrt{\rho V_{gc}}), \quad
+    \epsilon_{gcr} \sim \mathrm{Normal}(0, \sqrt{(1 - \rho) V_{gc}}),
+
+with :math:`e_g` Normal, and :math:`\log k` and :math:`d` Normal on the vectors that sum to zero.
 
 The defaults are the small screen the package grew out of: 3 genes, each in 10 cell lines with 3
 replicates, :math:`\mu_\alpha = -1`, :math:`\mu_\beta = 0`, :math:`\sigma_\alpha = \sigma_\beta =
@@ -14,22 +26,18 @@ their number of replicates, as they do in a real screen.
 """
 
 import math
-import os
 import re
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import polars as pl
 
 from crossed_jax.arguments import real_number, whole_number
 from crossed_jax.errors import InputError, told
-from crossed_jax.files.whole import replacing
 from crossed_jax.tables.crossed_data import LARGEST_RESPONSE, CrossedData, Factor
-from crossed_jax.tables.delimited import DELIMITERS
 
 # Codes are int32 and counts of rows are kept in arrays of that size elsewhere.
 _MOST_ROWS = 2**31 - 1
+_LARGEST_LOG_SD = 10.0
 
 
 class Simulation(NamedTuple):
@@ -42,9 +50,12 @@ class Simulation(NamedTuple):
     truth
         By the posterior's names: `intercept` (the mean of alpha plus the mean of beta),
         `gene_effect` and `cell_line_effect` (deviations that sum to zero, shapes (genes,) and
-        (cell lines,)), `gene_sd`, `cell_line_sd`, `sigma`; and by those of the original
-        coordinates: `gene_mean`, `cell_line_mean` (the mus), `gene_intercept`,
-        `cell_line_intercept` (alpha and beta).
+        (cell lines,)), `gene_sd`, `cell_line_sd`, `sigma`; by those of the original coordinates:
+        `gene_mean`, `cell_line_mean` (the mus), `gene_intercept`, `cell_line_intercept` (alpha and
+        beta); and of each part that was asked for: `cell_line_slope` (k) and
+        `cell_line_log_slope_sd`, `cell_line_log_noise_sd` (d) and `cell_line_log_noise_sd_sd`,
+        `gene_log_noise_sd` (e) and `gene_log_noise_sd_sd`, `interaction_share`, and `interaction`
+        (gamma, of all cells, shape (genes, cell lines)).
     """
 
     data: CrossedData
@@ -62,6 +73,10 @@ def simulate_screen(
     gene_sd: float = 0.5,
     cell_line_sd: float = 0.5,
     noise_sd: float = 0.05,
+    slope_sd: float = 0.0,
+    noise_sd_by_gene_sd: float = 0.0,
+    noise_sd_by_line_sd: float = 0.0,
+    interaction_share: float = 0.0,
     seed: int = 0,
 ) -> Simulation:
     """Draw a screen from the model.
@@ -80,6 +95,12 @@ def simulate_screen(
         Means of the two populations of intercepts, in log fold change.
     gene_sd, cell_line_sd, noise_sd
         Their SDs and the noise's, zero or more and not all zero.
+    slope_sd, noise_sd_by_gene_sd, noise_sd_by_line_sd
+        SDs of the logarithms of the lines' slopes and of the noise SDs of genes and of lines, 0 to
+        10; without them slopes are one and noise is alike.
+    interaction_share
+        Share of the noise's variance that is an interaction of gene and line, 0 or more and less
+        than 1.
     seed
         Of `numpy.random.default_rng`: the same seed gives the same screen.
 
@@ -96,12 +117,10 @@ def simulate_screen(
     """
     num_genes = whole_number("number of genes", num_genes, at_least=2)
     num_cell_lines = whole_number("number of cell lines", num_cell_lines, at_least=2)
-    fewest, most = _replicates(num_replicates)
+    replicates = _replicates(num_replicates)
     seed = whole_number("seed", seed, at_least=0)
-    missing = real_number("missing fraction", missing)
-    if not 0 <= missing < 1:
-        raise InputError(f"the missing fraction is {missing}: give 0 or more, and less than 1.")
-    num_rows = num_genes * num_cell_lines * most
+    missing = _fraction("missing fraction", missing)
+    num_rows = num_genes * num_cell_lines * replicates[1]
     if num_rows > _MOST_ROWS:
         raise InputError(f"a screen of {num_rows:,} rows is too large: ask for fewer.")
     gene_mean = _size("gene mean", gene_mean)
@@ -109,29 +128,34 @@ def simulate_screen(
     gene_sd = _size("gene SD", gene_sd, at_least=0.0)
     cell_line_sd = _size("cell-line SD", cell_line_sd, at_least=0.0)
     noise_sd = _size("noise SD", noise_sd, at_least=0.0)
+    slope_sd = _log_sd("slope SD", slope_sd)
+    noise_sd_by_gene_sd = _log_sd("SD of noise SDs by gene", noise_sd_by_gene_sd)
+    noise_sd_by_line_sd = _log_sd("SD of noise SDs by line", noise_sd_by_line_sd)
+    share = _fraction("interaction share", interaction_share)
     if not gene_sd + cell_line_sd + noise_sd:
         raise InputError("all SDs are zero, so nothing would vary: make one of them positive.")
 
     rng = np.random.default_rng(seed)
     alpha = gene_mean + gene_sd * rng.standard_normal(num_genes)
     beta = cell_line_mean + cell_line_sd * rng.standard_normal(num_cell_lines)
-    # A stream of its own, so that the truth is the same whatever is missing.
-    layout = rng.spawn(1)[0]
-    replicates = layout.integers(fewest, most, num_cell_lines, dtype=np.int32, endpoint=True)
-    rows = replicates * _draw_seen(layout, (num_genes, num_cell_lines), missing)
-    gene = np.repeat(np.arange(num_genes, dtype=np.int32), rows.sum(axis=1))
-    cell_line = np.tile(np.arange(num_cell_lines, dtype=np.int32), num_genes)
-    cell_line = np.repeat(cell_line, rows.ravel())
-    if len(gene) <= max(num_genes, num_cell_lines):
-        raise InputError(
-            f"a missing fraction of {missing} leaves {len(gene):,} rows, no more than the levels "
-            "of a factor: leave out less, or ask for more replicates."
-        )
-    logfc = alpha[gene]
-    logfc += beta[cell_line]
-    noise = rng.standard_normal(len(gene))
-    noise *= noise_sd
-    logfc += noise
+    # Streams of their own, so that neither the layout nor a part changes the rest of the truth.
+    layout, *parts = rng.spawn(5)
+    slope = np.exp(_zero_sum(parts[0], slope_sd, num_cell_lines))
+    line_noise = _zero_sum(parts[1], noise_sd_by_line_sd, num_cell_lines)
+    gene_noise = noise_sd_by_gene_sd * parts[2].standard_normal(num_genes)
+    cells = alpha[:, None] + beta + (slope - 1.0) * (alpha - gene_mean)[:, None]
+    cell_sd = noise_sd * np.exp(line_noise + gene_noise[:, None])
+    interaction = None
+    if share:
+        interaction = math.sqrt(share) * cell_sd * parts[3].standard_normal(cells.shape)
+        cells += interaction
+        cell_sd *= math.sqrt(1.0 - share)
+
+    rows = _draw_rows(layout, (num_genes, num_cell_lines), replicates, missing)
+    gene, cell_line = (np.repeat(codes, rows.ravel()) for codes in _codes(rows.shape))
+    logfc = rng.standard_normal(len(gene))
+    logfc *= np.repeat(cell_sd.ravel(), rows.ravel())
+    logfc += np.repeat(cells.ravel(), rows.ravel())
 
     data = CrossedData(
         response=logfc,
@@ -143,10 +167,11 @@ def simulate_screen(
         num_missing=0,
         notes=(),
     )
+    line = beta + (slope - 1.0) * (alpha.mean() - gene_mean)  # at the mean gene effect
     truth: dict[str, np.ndarray | float] = {
-        "intercept": float(alpha.mean() + beta.mean()),
+        "intercept": float(alpha.mean() + line.mean()),
         "gene_effect": alpha - alpha.mean(),
-        "cell_line_effect": beta - beta.mean(),
+        "cell_line_effect": line - line.mean(),
         "gene_sd": float(gene_sd),
         "cell_line_sd": float(cell_line_sd),
         "sigma": float(noise_sd),
@@ -155,25 +180,18 @@ def simulate_screen(
         "gene_intercept": alpha,
         "cell_line_intercept": beta,
     }
+    if slope_sd:
+        truth |= {"cell_line_slope": slope, "cell_line_log_slope_sd": slope_sd}
+    if noise_sd_by_line_sd:
+        truth |= {
+            "cell_line_log_noise_sd": line_noise,
+            "cell_line_log_noise_sd_sd": noise_sd_by_line_sd,
+        }
+    if noise_sd_by_gene_sd:
+        truth |= {"gene_log_noise_sd": gene_noise, "gene_log_noise_sd_sd": noise_sd_by_gene_sd}
+    if interaction is not None:
+        truth |= {"interaction": interaction, "interaction_share": share}
     return Simulation(data, truth)
-
-
-def screen_frame(simulation: Simulation) -> pl.DataFrame:
-    """Lay a screen out as a table: gene, cell_line, replicate (from 1) and logfc."""
-    data = simulation.data
-    gene, cell_line = (factor.codes for factor in data.factors)
-    first = (np.diff(gene, prepend=-1) != 0) | (np.diff(cell_line, prepend=-1) != 0)
-    starts = np.flatnonzero(first)
-    replicate = np.arange(1, data.num_rows + 1, dtype=np.int32)
-    replicate -= np.repeat(starts.astype(np.int32), np.diff(starts, append=data.num_rows))
-    # Enums take 2 bytes a row instead of 16, and keep the levels' order where rows are missing.
-    columns = {
-        factor.name: pl.Series(factor.levels, dtype=pl.Enum(factor.levels)).gather(
-            pl.Series(factor.codes)
-        )
-        for factor in data.factors
-    }
-    return pl.DataFrame(columns | {"replicate": replicate, data.response_name: data.response})
 
 
 def replicate_range(text: str) -> tuple[int, int]:
@@ -185,71 +203,6 @@ def replicate_range(text: str) -> tuple[int, int]:
             "give a whole number, or a range such as 1-4."
         )
     return int(found[1]), int(found[2] or found[1])
-
-
-def require_replaceable(path: str | Path) -> None:
-    """Refuse to write over anything but a screen that was simulated.
-
-    Raises
-    ------
-    InputError
-        If there is something else of that name.
-    """
-    path = Path(path)
-    if os.path.lexists(path) and not (path.is_file() and _is_simulated(path)):
-        raise InputError(
-            f"cannot write {str(path)!r}: what has this name is not a simulated screen; choose "
-            "another."
-        )
-
-
-def _is_simulated(path: Path) -> bool:
-    """Whether a file is empty or has the columns and, in its first row, the labels of a screen."""
-    suffix = path.suffix.lower()
-    try:
-        if path.stat().st_size == 0:
-            return True
-        if suffix == ".parquet":
-            first = pl.read_parquet(path, n_rows=1)
-        else:
-            separator = DELIMITERS.get(suffix, ",")
-            first = pl.read_csv(path, n_rows=1, separator=separator, infer_schema=False)
-        gene, cell_line = first["gene"].item(), first["cell_line"].item()
-    except (OSError, ValueError, pl.exceptions.PolarsError):
-        return False
-    labelled = re.fullmatch(r"gene_\d+", str(gene)) and re.fullmatch(r"line_\d+", str(cell_line))
-    return bool(labelled) and first.columns == ["gene", "cell_line", "replicate", "logfc"]
-
-
-def write_table(frame: pl.DataFrame, path: str | Path) -> None:
-    """Write a table as .csv, .tsv, .tab or .parquet, whole or not at all.
-
-    Numbers are written so that they read back as the same float64.
-
-    Raises
-    ------
-    InputError
-        If the suffix is another, or the file cannot be written there.
-    """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in (*DELIMITERS, ".parquet"):
-        raise InputError(f"cannot write {str(path)!r}: name it .csv, .tsv or .parquet.")
-    try:
-        with replacing(path) as file:
-            if suffix == ".parquet":
-                frame.write_parquet(file)
-            else:
-                frame.write_csv(file, separator=DELIMITERS[suffix])
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
-        told = re.search(
-            r"\(os error (\d+)\)", str(error)
-        )  # Polars gives the number in words alone
-        number = int(told[1]) if told else getattr(error, "errno", None)
-        reason = os.strerror(number) if number else "a name or column that files do not allow"
-        raise InputError(
-            f"cannot write {str(path)!r} ({reason}): choose a folder that exists and has room."
-        ) from None
 
 
 def _replicates(given: int | tuple[int, int]) -> tuple[int, int]:
@@ -272,6 +225,41 @@ def _size(name: str, value: float, at_least: float = -math.inf) -> float:
     return size
 
 
+def _log_sd(name: str, value: float) -> float:
+    sd = real_number(name, value)
+    if not 0 <= sd <= _LARGEST_LOG_SD:
+        raise InputError(f"the {name} is {sd}, of logarithms: give 0 to {_LARGEST_LOG_SD:g}.")
+    return sd
+
+
+def _fraction(name: str, value: float) -> float:
+    fraction = real_number(name, value)
+    if not 0 <= fraction < 1:
+        raise InputError(f"the {name} is {fraction}: give 0 or more, and less than 1.")
+    return fraction
+
+
+def _zero_sum(rng: np.random.Generator, sd: float, size: int) -> np.ndarray:
+    """Draw a Normal(0, sd) vector on those that sum to zero."""
+    values = sd * rng.standard_normal(size)
+    return values - values.mean()
+
+
+def _draw_rows(
+    rng: np.random.Generator, shape: tuple[int, int], replicates: tuple[int, int], missing: float
+) -> np.ndarray:
+    """Draw the number of rows of each combination of gene and cell line."""
+    of_line = rng.integers(*replicates, shape[1], dtype=np.int32, endpoint=True)
+    rows = of_line * _draw_seen(rng, shape, missing)
+    num_rows = int(rows.sum())
+    if num_rows <= max(shape):
+        raise InputError(
+            f"a missing fraction of {missing} leaves {num_rows:,} rows, no more than the levels "
+            "of a factor: leave out less, or ask for more replicates."
+        )
+    return rows
+
+
 def _draw_seen(rng: np.random.Generator, shape: tuple[int, int], missing: float) -> np.ndarray:
     """Draw which combinations of two factors are seen, at least one of each level."""
     seen = np.ones(shape, dtype=bool)
@@ -283,6 +271,12 @@ def _draw_seen(rng: np.random.Generator, shape: tuple[int, int], missing: float)
     columns = np.flatnonzero(~seen.any(axis=0))
     seen[rng.integers(shape[0], size=len(columns)), columns] = True
     return seen
+
+
+def _codes(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Gene and cell line of each combination, nested as gene, cell line."""
+    genes, cell_lines = (np.arange(size, dtype=np.int32) for size in shape)
+    return np.repeat(genes, shape[1]), np.tile(cell_lines, shape[0])
 
 
 def _labels(stem: str, size: int) -> tuple[str, ...]:

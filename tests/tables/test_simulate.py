@@ -9,7 +9,8 @@ import pytest
 from crossed_jax.cli.main import app
 from crossed_jax.errors import InputError
 from crossed_jax.tables.read import read_table
-from crossed_jax.tables.simulate import replicate_range, screen_frame, simulate_screen, write_table
+from crossed_jax.tables.simulate import replicate_range, simulate_screen
+from crossed_jax.tables.simulated_table import screen_frame, write_table
 
 
 def assert_same_table(data, expected):
@@ -75,6 +76,80 @@ def test_sample_moments_approach_the_truth():
         - truth["cell_line_intercept"][cell_line.codes]
     )
     assert residual.std() == pytest.approx(0.7, rel=4 / math.sqrt(2 * 160_000))
+
+
+PARTS = {
+    "slope_sd": 0.5,
+    "noise_sd_by_gene_sd": 0.3,
+    "noise_sd_by_line_sd": 0.4,
+    "interaction_share": 0.6,
+}
+
+
+def test_moments_of_an_uneven_screen_approach_the_truth():
+    data, truth = simulate_screen(
+        num_genes=2000, num_cell_lines=200, num_replicates=2, noise_sd=0.7, seed=1, **PARTS
+    )
+    gene, line = (factor.codes for factor in data.factors)
+    for name, sd, size in (("cell_line_log_noise_sd", 0.4, 200), ("gene_log_noise_sd", 0.3, 2000)):
+        assert truth[f"{name}_sd"] == sd
+        assert truth[name].std(ddof=1) == pytest.approx(sd, rel=4 / math.sqrt(2 * size))
+    assert truth["cell_line_log_noise_sd"].sum() == pytest.approx(0, abs=1e-12)
+    log_slope = np.log(truth["cell_line_slope"])
+    assert log_slope.sum() == pytest.approx(0, abs=1e-12)
+    assert truth["cell_line_log_slope_sd"] == 0.5
+    assert log_slope.std(ddof=1) == pytest.approx(0.5, rel=4 / math.sqrt(400))
+
+    expected = (
+        truth["intercept"]
+        + truth["cell_line_effect"][line]
+        + truth["cell_line_slope"][line] * truth["gene_effect"][gene]
+    )
+    log_sd = truth["cell_line_log_noise_sd"][line] + truth["gene_log_noise_sd"][gene]
+    z = ((data.response - expected) / (truth["sigma"] * np.exp(log_sd))).reshape(-1, 2)
+    assert z.mean() == pytest.approx(0, abs=4 * math.sqrt(0.8 / len(z)))
+    # two replicates of unit variance that share 0.6 of it
+    assert (z**2).mean() == pytest.approx(1, abs=4 * math.sqrt((1 + 0.6**2) / len(z)))
+    assert z.prod(axis=1).mean() == pytest.approx(0.6, abs=4 * math.sqrt(1.36 / len(z)))
+    rest = (data.response - expected - truth["interaction"][gene, line]).reshape(-1, 2)
+    cell_sd = truth["sigma"] * np.exp(log_sd.reshape(-1, 2)[:, 0])
+    correlation = (rest.prod(axis=1) / (0.4 * cell_sd**2)).mean()
+    assert correlation == pytest.approx(0, abs=4 / math.sqrt(len(z)))
+    # nor do slopes, noise and effects go together
+    pairs = np.corrcoef([log_slope, truth["cell_line_log_noise_sd"], truth["cell_line_intercept"]])
+    assert np.abs(pairs - np.eye(3)).max() < 4 / math.sqrt(200)
+
+
+def test_a_part_leaves_the_rest_of_the_truth_alone():
+    even = simulate_screen(num_genes=20, seed=4).truth
+    alone = {name: simulate_screen(num_genes=20, seed=4, **{name: PARTS[name]}) for name in PARTS}
+    all_parts = simulate_screen(num_genes=20, seed=4, **PARTS).truth
+    for simulation in alone.values():
+        added = simulation.truth.keys() - even.keys() - {"interaction"}
+        assert added
+        for name in added:
+            np.testing.assert_array_equal(simulation.truth[name], all_parts[name])
+    for name in even.keys() - {"intercept", "cell_line_effect"}:  # which slopes are part of
+        np.testing.assert_array_equal(all_parts[name], even[name])
+    assert all_parts.keys() == even.keys() | {
+        "cell_line_slope",
+        "cell_line_log_slope_sd",
+        "cell_line_log_noise_sd",
+        "cell_line_log_noise_sd_sd",
+        "gene_log_noise_sd",
+        "gene_log_noise_sd_sd",
+        "interaction_share",
+        "interaction",
+    }
+
+
+def test_the_screen_of_a_seed_is_what_it_has_been():
+    data, truth = simulate_screen(num_genes=4, num_cell_lines=3, num_replicates=2, seed=3)
+    # these numbers were drawn before screens had slopes, noise by level and interactions
+    np.testing.assert_array_equal(
+        data.response[[0, 11, 23]], [-0.21746170424484115, -3.2399376450827284, -2.3382008647956196]
+    )
+    assert truth["intercept"] == -1.5310908477243041
 
 
 def test_same_seed_same_screen_and_another_seed_another():
@@ -151,6 +226,10 @@ def test_the_command_line_takes_every_setting(tmp_path):
         "gene-sd": 0.1,
         "cell-line-sd": 0.2,
         "noise-sd": 0.3,
+        "slope-sd": 0.4,
+        "noise-sd-by-gene-sd": 0.5,
+        "noise-sd-by-line-sd": 0.6,
+        "interaction-share": 0.7,
         "seed": 8,
     }
     arguments = [str(text) for name, value in options.items() for text in (f"--{name}", value)]
@@ -165,6 +244,10 @@ def test_the_command_line_takes_every_setting(tmp_path):
         gene_sd=0.1,
         cell_line_sd=0.2,
         noise_sd=0.3,
+        slope_sd=0.4,
+        noise_sd_by_gene_sd=0.5,
+        noise_sd_by_line_sd=0.6,
+        interaction_share=0.7,
         seed=8,
     )
     assert path.read_text() == screen_frame(expected).write_csv()
@@ -258,6 +341,10 @@ def test_bad_path_is_told(tmp_path, name, wanted):
         ({"noise_sd": math.nan}, "noise SD is nan"),
         ({"gene_mean": math.nan}, "gene mean is nan"),
         ({"cell_line_mean": -math.inf}, "cell-line mean is -inf"),
+        ({"slope_sd": -0.1}, "slope SD is -0.1, of logarithms: give 0 to 10"),
+        ({"noise_sd_by_gene_sd": 11}, "SD of noise SDs by gene is 11.0"),
+        ({"noise_sd_by_line_sd": math.nan}, "SD of noise SDs by line is nan"),
+        ({"interaction_share": 1}, "interaction share is 1.0: give 0 or more, and less than 1"),
         ({"seed": -1}, "seed is -1: give a whole number, 0 or more"),
         ({"gene_sd": 0, "cell_line_sd": 0, "noise_sd": 0}, "all SDs are zero"),
     ],

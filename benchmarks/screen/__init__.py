@@ -1,0 +1,1 @@
+"""The screen model on real screens: agreement, held-out prediction, one library against another."""

@@ -1,0 +1,46 @@
+"""The screen model on real screens.
+
+    python -m benchmarks.screen reference        NumPyro's long run on three small tables, kept
+    python -m benchmarks.screen agreement        fits of these tables against it
+    python -m benchmarks.screen held_out         prediction of values that were held out
+    python -m benchmarks.screen cross_library    interactions from Avana against KY
+
+Each writes results/screen_*.json.
+"""
+
+import argparse
+import importlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.machine import describe
+
+RESULTS = Path(__file__).parents[1] / "results"
+COMMANDS = {  # name: module
+    "reference": "agreement",
+    "agreement": "agreement",
+    "held_out": "held_out",
+    "cross_library": "cross_library",
+}
+
+
+def main() -> None:
+    """Run what is named, and write what came of it."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.screen",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", choices=COMMANDS)
+    name = parser.parse_args().name
+    module = importlib.import_module(f"benchmarks.screen.{COMMANDS[name]}")
+    result = getattr(module, name)()
+    made = {"created_at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": describe()}
+    text = json.dumps(made | result, indent=2, allow_nan=False)
+    (RESULTS / f"screen_{name}.json").write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

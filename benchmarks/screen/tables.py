@@ -1,0 +1,82 @@
+"""Tables of the screen model's results in Markdown."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parents[1] / "results"
+DISTANCES = ("largest_z_mean", "largest_z_variance")
+SDS = {
+    "sigma": "sigma",
+    "gene_sd": "gene SD",
+    "cell_line_sd": "line SD",
+    "cell_line_log_slope_sd": "slope SD",
+    "gene_log_slope_sd": "slope SD",
+    "cell_line_log_noise_sd_sd": "noise SD by line",
+    "gene_log_noise_sd_sd": "noise SD by gene",
+    "interaction_share": "share",
+}
+
+
+def held_out_table(screen: str) -> str:
+    """Gain of each model over the additive one, and what its intervals cover."""
+    models = _read("held_out")[screen]["models"]
+    rows = []
+    for name, found in models.items():
+        gain = f"{found['gain']:+.3f} ± {found['standard_error']:.3f}"
+        coverage = "/".join(f"{each:.2f}".lstrip("0") for each in found["coverage"])
+        means = ", ".join(
+            f"{title} {found['means'][key]:.2f}"
+            for key, title in SDS.items()
+            if key in found["means"]
+        )
+        rows.append([name, f"{found['log_density']:.3f}", gain, coverage, means])
+    return _table(["model", "log density", "gain", "50/90/99% cover", "fitted"], "l r r r l", rows)
+
+
+def cross_library_table() -> str:
+    """How KY sees what is found in Avana."""
+    rows = []
+    for name, found in _read("cross_library")["methods"].items():
+        of_top = "/".join(f"{100 * share:.0f}" for share in found["of_top"].values())
+        calls = [f"{found['calls']:,}", f"{found['same_sign']:.2f}"] if "calls" in found else []
+        controls = [f"{100 * found['controls_called']:.1f}%"] if calls else []
+        rows.append([name, f"{of_top}%", *(calls + controls or ["", "", ""])])
+    header = ["ranked by", "top 50/100/200 in KY's extreme 5%", "called", "same sign in KY"]
+    return _table([*header, "controls called"], "l r r r r", rows)
+
+
+def agreement_table() -> str:
+    """How far the fit and NumPyro's long run are apart, in their Monte Carlo errors."""
+    rows = []
+    for name, found in _read("agreement").items():
+        if not isinstance(found, dict) or "quantities" not in found:
+            continue
+        cells = found.get("interactions", {})
+        z = [max(found[key], cells.get(key, 0.0)) for key in DISTANCES]
+        gap = f"{cells['largest_lfsr_gap']:.3f}" if cells else ""
+        number = found["quantities"] + cells.get("cells", 0)
+        rows.append([name, f"{found['rows']:,}", f"{number:,}", *(f"{x:.1f}" for x in z), gap])
+    header = ["table", "rows", "quantities", "largest z of means", "of variances"]
+    return _table([*header, "largest gap of lfsr"], "l r r r r r", rows)
+
+
+def _read(name: str) -> dict[str, Any]:
+    return json.loads((RESULTS / f"screen_{name}.json").read_text())
+
+
+def _table(header: list[str], align: str, rows: list[list[str]]) -> str:
+    rule = ["---:" if side == "r" else "---" for side in align.split()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [header, rule, *rows])
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "screen-agreement": agreement_table,
+    "screen-cross-library": cross_library_table,
+    **{
+        f"screen-held-out-{name}": partial(held_out_table, name)
+        for name in ("avana", "ky", "depmap")
+    },
+}
