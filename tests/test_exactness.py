@@ -12,7 +12,7 @@ from crossed_jax.results.original_coordinates import original_coordinates
 # well informed; unbalanced and weak (3 x 4 levels, one row a cell or none); an SD that is zero
 CASES = {
     "balanced": (
-        balanced((3, 5), 3, sds=(0.5, 0.5), sigma=0.2, seed=1, intercept=-1.0),
+        balanced((4, 3), 3, sds=(0.5, 0.5), sigma=0.2, seed=1, intercept=-1.0),
         [np.arange(-4.0, 3.3, 0.2), np.arange(-3.5, 3.0, 0.2), np.arange(-2.3, -0.7, 0.08)],
     ),
     "weak": (

@@ -49,7 +49,7 @@ TABLES = {
     "three factors": unbalanced((3, 6, 5), 40, sds=(0.5, 1.0, 0.2), sigma=0.2),
 }
 POST = with_response(cj.simulate_screen(seed=0).data, with_outliers)
-BRIEFLY = {"noise": "student_t", "num_chains": 2, "num_warmup": 150}
+BRIEFLY = {"noise": "student_t", "num_warmup": 600}
 NU = [0.3, 1.0, 2.03, 30.0, 199.0, 201.0, 1e3, 1e5]
 
 
