@@ -144,8 +144,26 @@ def test_each_process_has_some_of_the_chains_or_all(monkeypatch, processes, each
     if chosen is None:
         assert mesh is None
     else:
-        assert len({device.name for device in mesh}) == chosen
-        assert {device.process_index for device in mesh} == set(range(processes))
+        assert mesh.shape == (chosen, 1)
+        assert len({device.name for device in mesh.ravel()}) == chosen
+        assert {device.process_index for device in mesh.ravel()} == set(range(processes))
+
+
+@pytest.mark.parametrize(
+    ("processes", "each", "chains", "shape"),
+    [(1, 4, 4, (4, 1)), (1, 4, 2, (2, 2)), (2, 2, 1, (1, 4)), (1, 6, 4, (4, 1)), (4, 1, 2, (2, 2))],
+)
+def test_devices_without_a_chain_share_the_data_of_one(monkeypatch, processes, each, chains, shape):
+    devices = [
+        SimpleNamespace(process_index=process, platform="cpu", name=f"{process}.{number}")
+        for process in range(processes)
+        for number in range(each)
+    ]
+    monkeypatch.setattr(jax, "devices", lambda kind: devices)
+    monkeypatch.setattr("crossed_jax.sampling.devices.Mesh", lambda devices, axes: devices)
+    mesh, _ = spread("auto", chains, can_share=True)
+    assert mesh.shape == shape
+    assert {device.process_index for device in mesh.ravel()} == set(range(processes))
 
 
 def test_two_processes_draw_what_one_does_and_go_on_with_a_checkpoint(tmp_path):

@@ -204,6 +204,15 @@ def quantities(position: Position, data: ScreenData) -> Draw:
     return Draw(lines, jax.tree.map(jnp.exp, log_sds))
 
 
+def shards(data: ScreenData) -> ScreenData:
+    """Blocks of genes may be spread over devices, nothing else."""
+    nothing = jax.tree.map(lambda _: False, data)
+    if isinstance(data.statistics, Gram):
+        return nothing
+    matrices = jax.tree.map(lambda _: True, data.statistics.matrices)
+    return nothing._replace(statistics=nothing.statistics._replace(matrices=matrices))
+
+
 PARAMETERIZATION: Parameterization[Position, ScreenData] = Parameterization(
-    "collapsed", log_density, start, scale, quantities
+    "collapsed", log_density, start, scale, quantities, shards
 )
