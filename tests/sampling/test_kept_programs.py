@@ -16,6 +16,17 @@ from crossed_jax.sampling import nuts
 DATA = balanced((3, 4), 2, sds=(1, 1), sigma=0.5)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _hardly_optimized():
+    """Compile in half the time: what is looked at here is the keeping, and not the program."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
     """What one fit keeps, moved out of the way; where it was; and the fit's draws."""
