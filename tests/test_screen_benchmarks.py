@@ -262,14 +262,23 @@ def test_agreement_finds_what_agrees_and_what_does_not(monkeypatch):
     cells = cells.select("gene", "cell_line", "mean", sd=pl.lit(1.0)).with_columns(
         lfsr=pl.Series(np.minimum(below, 1.0 - below))
     )
-    monkeypatch.setattr(cj, "interactions", lambda tree: cells, raising=False)
-    right = agreement.compare(fake_tree(draws(0.0)), data, kept)
+    monkeypatch.setattr(cj, "interactions", lambda tree: cells)
+
+    def compared(shift):
+        tree = fake_tree(draws(shift))
+        tree["sample_stats"] = xr.Dataset({"diverging": ("draw", [False])})
+        tree.attrs["interaction_error"] = '{"mean": 0.0, "lfsr": 0.0}'
+        return agreement.compare(tree, data, kept)
+
+    right = compared(0.0)
     assert right["quantities"] == 1 + 5 + 4 + 1 + 1 + 1 + 4 + 4 + 5 + 1
     assert right["largest_z_mean"] < 4
     assert right["largest_z_variance"] < 4.5
     assert right["interactions"]["cells"] == num_cells
+    assert right["interactions"]["largest_z_mean"] < 4
+    assert right["interactions"]["largest_sd_gap"] < 0.06
     assert right["interactions"]["largest_lfsr_gap"] < 0.03
-    wrong = agreement.compare(fake_tree(draws(0.3)), data, kept)
+    wrong = compared(0.3)
     assert wrong["largest_z_mean"] > 8
     assert wrong["largest_z_mean_of"] == "intercept"
 
