@@ -122,11 +122,16 @@ def log_density_of_log(prior: Any, log_value: Array) -> Array:
 
 
 def log_density_of_logit(prior: Any, logit: Array) -> Array:
-    """Log-density of the logit of a number between 0 and 1, the Jacobian included."""
+    """Log-density of the logit of a number between 0 and 1, the Jacobian included.
+
+    It is minus infinity where the number is outside the prior's support.
+    """
     if isinstance(prior, LogitNormal):
         return Normal(prior.loc, prior.scale).log_prob(logit)
     log_value, log_rest = jax.nn.log_sigmoid(logit), jax.nn.log_sigmoid(-logit)
-    return prior.log_prob(jnp.exp(log_value)) + log_value + log_rest
+    value = jnp.exp(log_value)
+    log_density = jnp.where(prior.support(value), prior.log_prob(value), -jnp.inf)
+    return log_density + log_value + log_rest
 
 
 def _begins_at_zero(support: Any) -> bool:

@@ -15,7 +15,14 @@ import xarray as xr
 
 from crossed_jax.arguments import seed_number, whole_number
 from crossed_jax.errors import InputError
-from crossed_jax.models.model import Model, own_names, parts_of, priors_of, resolved
+from crossed_jax.models.model import (
+    Model,
+    own_names,
+    parts_of,
+    priors_of,
+    require_normal,
+    resolved,
+)
 from crossed_jax.models.noise import noise_named, noise_of
 from crossed_jax.models.parts import Noise
 from crossed_jax.models.priors import Priors, resolve_priors
@@ -68,12 +75,7 @@ def posterior_predictive(
     seed = seed_number(seed)
     if num_draws is not None:
         num_draws = whole_number("number of draws", num_draws, at_least=1)
-    fitted_factors = factor_names(tree)
-    if sorted(data.factor_names) != sorted(fitted_factors):
-        raise InputError(
-            f"the table has the factors {', '.join(data.factor_names)}, but the fit "
-            f"{', '.join(fitted_factors)}: read the table with those of the fit."
-        )
+    _require_factors(tree, data)
     require_effect_draws(tree)
     posterior = tree["posterior"].to_dataset()
     if num_draws is not None and num_draws < posterior.sizes["draw"]:
@@ -112,6 +114,16 @@ def posterior_predictive(
         observed_data=observed,
         constant_data=by_level.assign(by_row),
     )
+
+
+def _require_factors(tree: xr.DataTree, data: CrossedData) -> None:
+    """Refuse a table of other factors than those fitted."""
+    fitted = factor_names(tree)
+    if sorted(data.factor_names) != sorted(fitted):
+        raise InputError(
+            f"the table has the factors {', '.join(data.factor_names)}, but the fit "
+            f"{', '.join(fitted)}: read the table with those of the fit."
+        )
 
 
 def _additive_responses(
@@ -173,9 +185,13 @@ def prior_predictive(
     require_table(data, "prior_predictive")
     seed = seed_number(seed)
     num_draws = whole_number("number of draws", num_draws, at_least=1)
-    drawn_noise = noise_of(tree.attrs) if noise is None else noise_named(noise)
+    chosen_noise = model.noise if noise is None and isinstance(model, Model) else noise
+    drawn_noise = noise_of(tree.attrs) if chosen_noise is None else noise_named(chosen_noise)
     names = data.factor_names
+    if model is None and tree.attrs.get("model") == "screen":
+        _require_factors(tree, data)
     parts = parts_of(tree.attrs, names) if model is None else resolved(model, data)[0]
+    require_normal(parts, drawn_noise.name)
     check_names(data.response_name, names, (*drawn_noise.names, *own_names(parts)))
     given = _priors_of(tree) if priors is None else priors
     chosen = resolve_priors(given, data, drawn_noise.priors | priors_of(parts, names))

@@ -11,11 +11,12 @@ the precisions :math:`P_c` with which they would measure the lines, were they kn
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from crossed_jax.models import sd_coordinate
+from crossed_jax.models.distributions import within
 from crossed_jax.models.screen import line_vectors
 from crossed_jax.models.screen.estimate import LineEstimate, cell_matrices, estimate
 from crossed_jax.models.screen.gram import gram_of
@@ -87,6 +88,7 @@ def screen_data(
     within = squares_within(cells, data)
     matrices = cell_matrices(cells, within, parts.genes)
     point, precisions = estimate(matrices, parts)
+    point = _within(point, priors)
     num_genes, num_lines = (cells.num_levels[k] for k in (parts.genes, 1 - parts.genes))
     rows = cells.level_sums(parts.genes, cells.counts)
     location, slope, noise = (
@@ -118,6 +120,18 @@ def screen_data(
         anchors=_of_each("anchor", spreads),
         widths=_of_each("width", spreads),
     )
+
+
+def _within(point: LineEstimate, priors: ScreenPriors) -> LineEstimate:
+    """Move numbers from where the priors say they cannot be, as chains start about them."""
+    of_sds = zip(("line_sd", "slope_sd", "line_noise_sd", "gene_noise_sd"), priors.sds, strict=True)
+    others = {"gene_sd": priors.gene_sd, "sigma": priors.sigma, "share": priors.share}
+    moved: dict[str, Any] = {
+        name: within(prior, getattr(point, name))
+        for name, prior in (*of_sds, *others.items())
+        if prior is not None
+    }
+    return point._replace(**moved)
 
 
 def _of_each(name: str, spreads: OfSDs) -> OfSDs:
