@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from crossed_jax.models import sd_coordinate
-from crossed_jax.models.distributions import within
+from crossed_jax.models.distributions import inside_support
 from crossed_jax.models.screen import line_vectors
 from crossed_jax.models.screen.estimate import LineEstimate, cell_matrices, estimate
 from crossed_jax.models.screen.gram import gram_of
@@ -127,7 +127,7 @@ def _within(point: LineEstimate, priors: ScreenPriors) -> LineEstimate:
     of_sds = zip(("line_sd", "slope_sd", "line_noise_sd", "gene_noise_sd"), priors.sds, strict=True)
     others = {"gene_sd": priors.gene_sd, "sigma": priors.sigma, "share": priors.share}
     moved: dict[str, Any] = {
-        name: within(prior, getattr(point, name))
+        name: inside_support(prior, getattr(point, name))
         for name, prior in (*of_sds, *others.items())
         if prior is not None
     }
