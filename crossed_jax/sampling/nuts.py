@@ -219,10 +219,11 @@ def _advance(
 
         def one(key: jax.Array, shift: jax.Array | None) -> Chains:
             # a support may end beside the estimate; a chain that starts beyond it never moves
+            nowhere = Chains(jnp.zeros_like(scale), jnp.asarray(-jnp.inf), jnp.zeros_like(scale))
             _, chains = jax.lax.while_loop(
                 lambda tried: jnp.isneginf(tried[1].log_density) & (tried[0] < MOST_STARTS),
                 lambda tried: (tried[0] + 1, attempt(key, shift, tried[0])),
-                (jnp.asarray(1, jnp.uint32), attempt(key, shift, jnp.asarray(0, jnp.uint32))),
+                (jnp.asarray(0, jnp.uint32), nowhere),
             )
             return chains
 
