@@ -1,0 +1,1 @@
+"""What the screen model is measured by."""
