@@ -274,7 +274,8 @@ def _model(
     require_normal(parts, noise)
     if parts is not None and form != "collapsed":
         raise InputError(
-            f"the screen model cannot be had in the {form} form: leave parameterization out."
+            f"the screen model cannot be had in the {form} form: leave out "
+            f"parameterization={form!r}."
         )
     check_names(data.response_name, data.factor_names, (*chosen.names, *own_names(parts)))
     return chosen, form, parts, notes

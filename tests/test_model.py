@@ -162,8 +162,8 @@ def test_what_cannot_be_had_is_told_in_a_sentence(name):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"parameterization": "original"}, "cannot be had in the original form: leave param"),
-        ({"parameterization": "sum_to_zero"}, "cannot be had in the sum_to_zero form: leave param"),
+        ({"parameterization": "original"}, "cannot be had in the original form: leave out p"),
+        ({"parameterization": "sum_to_zero"}, "cannot be had in the sum_to_zero form: leave out"),
         ({"noise": "student_t"}, "the screen model cannot have student_t noise: leave it out"),
         ({"keep_effects": "summary"}, "keeps the draws of its effects in memory: leave out keep_e"),
         ({"stream_to": "draws.nc"}, "keeps the draws of its effects in memory: leave out keep_e"),

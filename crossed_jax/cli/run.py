@@ -106,7 +106,6 @@ def _write(
     seconds: dict[str, float],
     figures: bool,
 ) -> tuple["Diagnosis", LeftOut]:
-    from crossed_jax.models.model import parts_of, quantities_of
     from crossed_jax.models.noise import noise_of
     from crossed_jax.results.convergence import convergence
     from crossed_jax.results.interactions import hits, interactions
@@ -118,7 +117,6 @@ def _write(
         write_tree,
     )
     from crossed_jax.results.summaries import effects, parameters, variance_components
-    from crossed_jax.results.tree import factor_names
     from crossed_jax.results.verdict import diagnose
 
     clock = time.perf_counter()
@@ -130,10 +128,8 @@ def _write(
         cells = interactions(tree)
         write_parquet(cells, folder / "interactions.parquet")
         write_csv(hits(cells), folder / "hits.csv")
-    noise = noise_of(tree.attrs)
-    names = factor_names(tree)
-    own = (*noise.quantities, *quantities_of(parts_of(tree.attrs, names), names))
-    if any(not quantity.in_unit for quantity in own):  # no component, such as nu
+    in_units = all(quantity.in_unit for quantity in noise_of(tree.attrs).quantities)
+    if not in_units or tree.attrs["model"] == "screen":
         write_csv(parameters(tree, statistics=statistics), folder / "parameters.csv")
     write_json(diagnosis.to_dict(), folder / "diagnostics.json")
     if not (folder / POSTERIOR).exists():  # else it was written as it was drawn
