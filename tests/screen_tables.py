@@ -39,6 +39,6 @@ def starts_as_draws(key, parameterization, model_data, *, num_chains, num_draws,
         for key in keys
     ]
     shape = (num_chains, num_draws)
-    draws = jax.tree.map(lambda *x: np.reshape(jnp.stack(x), (*shape, *x[0].shape)), *found)
+    draws = jax.tree.map(lambda *x: np.asarray(jnp.stack(x)).reshape(*shape, *x[0].shape), *found)
     statistics = Statistics(*(np.zeros(shape, kind) for kind in STATISTICS_KINDS))
     return Run(draws, statistics, {})

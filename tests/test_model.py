@@ -179,14 +179,12 @@ def test_settings_that_do_not_go_with_parts_are_told(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_factor_that_needs_the_name_of_the_share_is_told():
-    data = table(SCREEN.response, *(f.codes for f in SCREEN.factors), names=("gene", "sigma"))
-    with pytest.raises(InputError, match="belongs to the model itself: rename the column"):
+@pytest.mark.parametrize("name", ["interaction_share", "interaction", "n", "lfsr", "s_value"])
+def test_a_factor_that_needs_a_name_of_the_interactions_is_told(name):
+    data = table(SCREEN.response, *(f.codes for f in SCREEN.factors), names=("gene", name))
+    with pytest.raises(InputError, match=f"would need the name '{name}' in the results, which bel"):
         fit(data, model="screen")
-    names = ("gene", "interaction_share")
-    data = table(SCREEN.response, *(f.codes for f in SCREEN.factors), names=names)
-    with pytest.raises(InputError, match="belongs to the model itself: rename the column"):
-        fit(data, model="screen")
+    resolved(cj.Model(noise_by=name), data)
 
 
 # What a table cannot inform is left out

@@ -20,6 +20,7 @@ from crossed_jax.types import ModelName
 
 FEWEST_LEVELS = 3
 SHARE = "interaction_share"
+OF_CELLS = ("n", "raw_residual", "mean", "sd", "lower", "upper", "lfsr")  # see results.interactions
 
 
 class Model(NamedTuple):
@@ -194,7 +195,9 @@ def priors_of(parts: Parts | None, factor_names: Sequence[str]) -> dict[str, Any
 
 def own_names(parts: Parts | None) -> tuple[str, ...]:
     """Names in the results that belong to no factor."""
-    return (SHARE,) if parts is not None and parts.interaction else ()
+    if parts is None or not parts.interaction:
+        return ()
+    return (SHARE, "interaction", *OF_CELLS, "s_value")
 
 
 def describe_model(parts: Parts | None, factor_names: Sequence[str]) -> dict[str, Any]:

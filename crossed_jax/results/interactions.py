@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crossed_jax.errors import InputError
+from crossed_jax.models.model import OF_CELLS
 from crossed_jax.results.tree import factor_names, require_fit
 from crossed_jax.tables.names import of_factor
 
@@ -60,8 +61,7 @@ def interactions(tree: xr.DataTree) -> pl.DataFrame:
         )
         for factor in factor_names(tree)
     }
-    columns = ("n", "raw_residual", "mean", "sd", "lower", "upper", "lfsr")
-    values = {name: group[name].values for name in columns}
+    values = {name: group[name].values for name in OF_CELLS}
     return pl.DataFrame(levels | values | {"s_value": _s_values(values["lfsr"])})
 
 
