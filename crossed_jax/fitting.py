@@ -14,7 +14,14 @@ from crossed_jax.forms.effects import sample_effects
 from crossed_jax.forms.screen import sample_screen
 from crossed_jax.forms.table import prepared
 from crossed_jax.models.centering import checked_centering
-from crossed_jax.models.model import Model, describe_model, own_names, priors_of, resolved
+from crossed_jax.models.model import (
+    Model,
+    describe_model,
+    own_names,
+    priors_of,
+    require_normal,
+    resolved,
+)
 from crossed_jax.models.noise import noise_named
 from crossed_jax.models.offset import add_offset, offset_of
 from crossed_jax.models.parts import Noise
@@ -264,14 +271,11 @@ def _model(
             f"parameterization={possible[0]!r}, or noise='normal'."
         )
     parts, notes = resolved(model, data)
-    if parts is not None and noise != "normal":
-        raise InputError(
-            f"the screen model cannot have {noise} noise: leave it out, as noise that differs by "
-            "level has heavy tails, or fit model='additive'."
-        )
+    require_normal(parts, noise)
     if parts is not None and form != "collapsed":
         raise InputError(
-            f"the screen model cannot be had in the {form} form: leave parameterization out."
+            f"the screen model cannot be had in the {form} form: leave out "
+            f"parameterization={form!r}."
         )
     check_names(data.response_name, data.factor_names, (*chosen.names, *own_names(parts)))
     return chosen, form, parts, notes

@@ -237,7 +237,7 @@ def test_every_peer_is_a_script_that_is_there_and_says_what_it_needs():
 
 
 def test_the_ladder_of_chains_climbs_on_the_cpu(tmp_path, capsys):
-    small = ("--genome-genes", 30, "--genome-lines", 26, "--warmup", 50, "--draws", 20)
+    small = ("--genome-genes", 20, "--genome-lines", 3, "--warmup", 50, "--draws", 20)
     arguments = parsed(
         gpu,
         *("--table", "post", "genome", "--form", "collapsed", "--chains", 4, 8),
@@ -254,7 +254,7 @@ def test_the_ladder_of_chains_climbs_on_the_cpu(tmp_path, capsys):
 def test_one_device_agrees_with_itself(folder):
     data = cj.read_table(folder / "table.csv", response="logfc", factors=("gene", "cell_line"))
     cpu = jax.devices("cpu")[0]
-    settings = {"num_warmup": 50, "num_draws": 20}
+    settings = gpu.FEW | {"num_draws": 20}
     rows = [gpu.measure(data, "sum_to_zero", cpu, 4, settings)]
     found = gpu.compare(data, "sum_to_zero", rows, [cpu, cpu])
     assert found["float64_agrees"]

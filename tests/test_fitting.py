@@ -37,16 +37,20 @@ def penicillin():
     return cj.penicillin()
 
 
-def test_penicillin_agrees_with_quadrature(penicillin):
-    tree = cj.fit(penicillin, priors="scaled", num_draws=2500, seed=1)
-    diagnosis = cj.diagnose(tree)
+@pytest.fixture(scope="module")
+def penicillin_fit(penicillin):
+    return cj.fit(penicillin, priors="scaled", num_draws=2500, seed=1)
+
+
+def test_penicillin_agrees_with_quadrature(penicillin, penicillin_fit):
+    diagnosis = cj.diagnose(penicillin_fit)
     assert diagnosis.converged, diagnosis
     truth = posterior_by_quadrature(
         penicillin,
         scaled_priors(penicillin),
         [np.arange(-1.1, 1.1, 0.1), np.arange(-0.5, 3.0, 0.15), np.arange(-0.95, -0.2, 0.05)],
     )
-    errors = standardized_errors(cj.original_coordinates(tree, seed=2), truth)
+    errors = standardized_errors(cj.original_coordinates(penicillin_fit, seed=2), truth)
     # 2 x 64 moments: the largest of that many Monte Carlo errors is near 3 of their SEs
     assert max(errors.values()) < 4.5, errors
 
@@ -69,37 +73,40 @@ def test_chains_start_and_stay_within_a_support():
     """The data ask for an SD of two, and starts are scattered widely about what is nearest."""
     data = balanced((6, 10), 2, sds=(1.0, 0.5), sigma=0.3, seed=1)
     priors = Priors((Normal(0.0, 5.0),) * 2, (dist.Uniform(0.0, 0.6), Exponential(1.0)), HALF)
-    tree = cj.fit(data, priors=priors, num_warmup=50, num_draws=50)
+    tree = cj.fit(data, priors=priors, num_warmup=600, num_draws=50)
     assert np.isfinite(tree["sample_stats"]["lp"]).all()
     assert float(tree["posterior"]["a_sd"].max()) <= 0.6
 
 
 @needs_shared
-def test_penicillin_is_near_reml(penicillin):
+def test_penicillin_is_near_reml(penicillin_fit):
     """Posterior means of well-informed quantities; the SD of 6 samples differs by its prior."""
-    tree = cj.fit(penicillin, priors="scaled", seed=1)
     reml = reference("Penicillin", "diameter")
-    posterior = tree["posterior"]
+    posterior = penicillin_fit["posterior"]
     assert float(posterior["intercept"].mean()) == pytest.approx(reml["fixef_(Intercept)"], abs=0.1)
     assert float(posterior["sigma"].mean()) == pytest.approx(reml["sd_Residual"], rel=0.03)
     assert float(posterior["plate_sd"].mean()) == pytest.approx(reml["sd_plate"], rel=0.08)
     assert float(posterior["sample_sd"].median()) == pytest.approx(reml["sd_sample"], rel=0.15)
 
 
+@pytest.fixture(scope="module")
 def avana():
     frame = pl.read_csv(SHARED / "avana_ky_screens" / "lfc_gene_by_replicate.csv.gz")
     frame = frame.filter((pl.col("library") == "Avana") & pl.col("passes_qc"))
     return cj.read_table(frame, response="lfc", factors=("gene", "cell_line"))
 
 
+@pytest.fixture(scope="module")
+def avana_sum_to_zero(avana):
+    return cj.fit(avana, parameterization="sum_to_zero", seed=1)
+
+
 @needs_shared
-def test_avana_screen():
-    data = avana()
-    assert (data.num_rows, *(len(f.levels) for f in data.factors)) == (75_938, 883, 41)
-    tree = cj.fit(data, parameterization="sum_to_zero", seed=1)
-    assert cj.diagnose(tree).converged
+def test_avana_screen(avana, avana_sum_to_zero):
+    assert (avana.num_rows, *(len(f.levels) for f in avana.factors)) == (75_938, 883, 41)
+    assert cj.diagnose(avana_sum_to_zero).converged
     reml = reference("QCpass_chronos_Avana_gene_by_replicate", "lfc")
-    posterior = tree["posterior"]
+    posterior = avana_sum_to_zero["posterior"]
     for name in ("gene", "cell_line"):
         levels = posterior.sizes[name]
         found = float(posterior[f"{name}_sd"].mean())
@@ -147,7 +154,7 @@ def test_the_posts_data_without_the_ridge(post):
 
 
 def test_the_posts_data_on_the_ridge(post):
-    tree = cj.fit(post, parameterization="original", num_chains=2, num_warmup=500, num_draws=500)
+    tree = cj.fit(post, parameterization="original", num_chains=2, num_warmup=600, num_draws=500)
     diagnosis = cj.diagnose(tree)
     assert not diagnosis.converged
     assert diagnosis.ridge is not None
@@ -169,29 +176,33 @@ def disagreement(first, second):
     return worst
 
 
-@pytest.mark.parametrize("form", ["sum_to_zero", "original"])
-def test_forms_agree_on_the_posts_data(post, form):
-    settings = {"num_chains": 2, "num_draws": 4000, "seed": 1}
-    collapsed = cj.fit(post, **settings)
-    assert collapsed.attrs["parameterization"] == "collapsed"
-    assert disagreement(collapsed, cj.fit(post, parameterization=form, **settings)) < 4.5
+LONG = {"num_chains": 2, "num_draws": 4000, "seed": 1}
+
+
+@pytest.fixture(scope="module")
+def post_collapsed(post):
+    return cj.fit(post, **LONG)
 
 
 @pytest.mark.parametrize("form", ["sum_to_zero", "original"])
-def test_forms_agree_on_penicillin(penicillin, form):
-    settings = {"priors": "scaled", "num_draws": 2000, "seed": 1}
-    other = cj.fit(penicillin, parameterization=form, **settings)
-    assert disagreement(cj.fit(penicillin, **settings), other) < 4.5
+def test_forms_agree_on_the_posts_data(post, post_collapsed, form):
+    assert post_collapsed.attrs["parameterization"] == "collapsed"
+    assert disagreement(post_collapsed, cj.fit(post, parameterization=form, **LONG)) < 4.5
+
+
+@pytest.mark.parametrize("form", ["sum_to_zero", "original"])
+def test_forms_agree_on_penicillin(penicillin, penicillin_fit, form):
+    other = cj.fit(penicillin, parameterization=form, priors="scaled", **LONG)
+    assert disagreement(penicillin_fit, other) < 4.5
 
 
 @needs_shared
-def test_forms_agree_on_avana():
-    data = avana()
-    collapsed = cj.fit(data, seed=1)
+def test_forms_agree_on_avana(avana, avana_sum_to_zero):
+    collapsed = cj.fit(avana, seed=1)
     assert cj.diagnose(collapsed).converged
     assert max(json.loads(collapsed.attrs["interpolation_error"]).values()) < 1e-3
     # 927 quantities
-    assert disagreement(collapsed, cj.fit(data, parameterization="sum_to_zero", seed=1)) < 5.0
+    assert disagreement(collapsed, avana_sum_to_zero) < 5.0
 
 
 @needs_shared
@@ -251,7 +262,7 @@ def test_three_factors_fit():
 def test_unconnected_blocks_are_fitted_and_told():
     a, b = np.repeat([0, 0, 1, 1, 2, 2], 4), np.repeat([0, 1, 0, 1, 2, 3], 4)
     response = np.random.default_rng(0).normal(size=24) + a
-    tree = cj.fit(table(response, a, b), num_chains=2, num_warmup=200, num_draws=200)
+    tree = cj.fit(table(response, a, b), num_warmup=600, num_draws=200)
     (note,) = json.loads(tree.attrs["notes"])
     assert "2 unconnected blocks (2 a x 2 b; 1 a x 2 b)" in note
     assert note in cj.diagnose(tree).warnings
@@ -310,7 +321,7 @@ def test_settings_that_make_no_sense_are_refused(post, settings, message, monkey
 
 def test_numbers_of_numpy_are_settings_like_pythons(post, tmp_path):
     plain = {
-        **{"num_chains": 2, "num_warmup": 40, "num_draws": 40, "seed": 3, "max_tree_depth": 10},
+        **{"num_chains": 2, "num_warmup": 600, "num_draws": 40, "seed": 3, "max_tree_depth": 10},
         **{"target_accept": 0.75, "centered": {"gene": True}, "parameterization": "sum_to_zero"},
     }
     numpys = {name: np.asarray(value)[()] for name, value in plain.items() if name != "centered"}
@@ -350,7 +361,7 @@ def test_what_a_function_does_not_take_is_told(post, few_draws, taken, message):
 
 @pytest.fixture(scope="module")
 def few_draws(post):
-    return cj.fit(post, num_chains=2, num_warmup=40, num_draws=40)
+    return cj.fit(post, num_chains=2, num_warmup=600, num_draws=40)
 
 
 def test_a_response_without_noise_is_refused():
@@ -367,9 +378,9 @@ def test_a_path_without_noise_is_refused():
 
 
 def test_as_many_effects_as_rows_are_fitted_and_told():
-    a, b = np.repeat(np.arange(5), 2)[:-1], np.repeat(np.arange(6), 2)[1:-2]
-    data = table(np.random.default_rng(0).normal(size=9), a, b)
-    tree = cj.fit(data, num_warmup=200, num_draws=200)
+    a, b = np.repeat(np.arange(3), 2)[:-1], np.repeat(np.arange(4), 2)[1:-2]
+    data = table(np.random.default_rng(0).normal(size=5), a, b)
+    tree = cj.fit(data, num_warmup=600, num_draws=200)
     assert "as many effects as rows" in cj.diagnose(tree).warnings[-1]
 
 

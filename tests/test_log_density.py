@@ -10,7 +10,7 @@ import pytest
 import crossed_jax as cj
 
 DATA = {"precision": np.array([[2.0, 0.9], [0.9, 1.0]]), "loc": np.array([3.0, -1.0])}
-SHORT = {"num_chains": 2, "num_warmup": 50, "num_draws": 20}
+SHORT = {"num_warmup": 600, "num_draws": 20}
 
 
 class Position(NamedTuple):

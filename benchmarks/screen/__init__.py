@@ -1,1 +1,1 @@
-"""The screen model on real screens: agreement, held-out prediction, one library against another."""
+"""The screen model measured: agreement, calibration, prediction, one library against another."""

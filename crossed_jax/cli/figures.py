@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossed_jax.cli.messages import one_line, say
+from crossed_jax.tables.names import of_factor
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,7 +25,7 @@ def write_figures(tree: "xr.DataTree", data: "CrossedData", folder: Path) -> Lef
         from crossed_jax.results.predict import posterior_predictive
 
         num_draws = MOST_PREDICTIONS // (data.num_rows * tree["posterior"].sizes["chain"])
-        if f"{data.factors[0].name}_effect" not in tree["posterior"]:
+        if of_factor(data.factors[0].name, "effect") not in tree["posterior"]:
             left_out["posterior_predictive"] = "the draws of the effects were not kept"
         elif num_draws < 50:
             left_out["posterior_predictive"] = (

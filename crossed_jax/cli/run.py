@@ -128,7 +128,8 @@ def _write(
         cells = interactions(tree)
         write_parquet(cells, folder / "interactions.parquet")
         write_csv(hits(cells), folder / "hits.csv")
-    if not all(quantity.in_unit for quantity in noise_of(tree.attrs).quantities):
+    in_units = all(quantity.in_unit for quantity in noise_of(tree.attrs).quantities)
+    if not in_units or tree.attrs["model"] == "screen":
         write_csv(parameters(tree, statistics=statistics), folder / "parameters.csv")
     write_json(diagnosis.to_dict(), folder / "diagnostics.json")
     if not (folder / POSTERIOR).exists():  # else it was written as it was drawn

@@ -26,6 +26,7 @@ from crossed_jax.models.screen.parts import Parts
 from crossed_jax.models.screen.quadrature import Rule, gauss_hermite
 from crossed_jax.models.screen.strata import Strata, in_order_of_cells
 from crossed_jax.sampling.chunks import Run
+from crossed_jax.sampling.devices import available_devices
 from crossed_jax.sampling.kept_programs import compilation_cache, kept_program
 from crossed_jax.sampling.nuts import KEY_KIND, key_of
 from crossed_jax.sampling.settings import RunSettings
@@ -39,6 +40,7 @@ MOST_INTERACTION_DRAWS, LEAST_INTERACTION_DRAWS = 400, 100
 INTERACTIONS_AT_ONCE = 2**26
 INTERACTION_NODES = 5
 CHECKED_DRAWS = 16
+SMALL_TABLE = 2**19  # numbers, as many as a processor's cache has room for
 
 
 def sample_screen(
@@ -47,11 +49,13 @@ def sample_screen(
     """Sample the lines, then draw the genes given them and sum the interactions up."""
     clock = time.perf_counter()
     priors = _priors(table.priors, parts, table.data.factor_names)
-    model_data = screen_data(table.data, table.cells, parts, priors)
+    strata, model_data = screen_data(table.data, table.cells, parts, priors)
     seconds = {"estimate": time.perf_counter() - clock}
+    if _pays_side_by_side(settings, model_data):
+        draw = partial(draw, chain_method="vectorized")
     run = draw(PARAMETERIZATION, model_data)
     clock = time.perf_counter()
-    strata = jax.device_put(model_data.strata)
+    strata = jax.device_put(strata)
     num_genes = table.cells.num_levels[parts.genes]
     drawn, moments = _genes(settings, run.draws.lines, strata, model_data.rule, num_genes)
     seconds["effects"] = time.perf_counter() - clock
@@ -68,6 +72,12 @@ def sample_screen(
     named = _named(run.draws, drawn, parts)
     in_order = list(parts.by_factor(*moments))
     return Sampled(run, named, run.seconds | seconds, attributes, in_order, interactions=found)
+
+
+def _pays_side_by_side(settings: RunSettings, data: ScreenData) -> bool:
+    """Whether chains are to share each pass over the table, where that is left open."""
+    alone = settings.chain_method == "auto" and len(available_devices()) == 1
+    return alone and sum(np.size(x) for x in jax.tree.leaves(data.statistics)) > SMALL_TABLE
 
 
 def _priors(priors: Priors, parts: Parts, factor_names: tuple[str, ...]) -> ScreenPriors:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from crossed_jax.models.distributions import within
+from crossed_jax.models.distributions import inside_support
 from crossed_jax.models.offset import subtract_offset
 from crossed_jax.models.priors import Priors
 from crossed_jax.sampling.chunks import Run
@@ -46,12 +46,12 @@ def prepared(data: CrossedData, priors: Priors, offset: float) -> tuple[Table, t
     decomposition = decompose(cells, pairs, len(unconnected))
     require_noise(decomposition)
     notes = describe_design(unconnected, decomposition, data.factor_names)
-    point = _within(estimate(cells, pairs, decomposition), priors)
+    point = _inside(estimate(cells, pairs, decomposition), priors)
     return Table(measured, cells, priors, point, offset), notes
 
 
-def _within(point: Estimate, priors: Priors) -> Estimate:
+def _inside(point: Estimate, priors: Priors) -> Estimate:
     """Move SDs from where the priors say they cannot be, as chains start about them."""
-    sds = [within(p, sd) for p, sd in zip(priors.factor_sds, point.factor_sds, strict=True)]
-    sigma = within(priors.sigma, float(point.sigma))
+    sds = [inside_support(p, sd) for p, sd in zip(priors.factor_sds, point.factor_sds, strict=True)]
+    sigma = inside_support(priors.sigma, float(point.sigma))
     return point._replace(factor_sds=np.array(sds), sigma=np.asarray(sigma))

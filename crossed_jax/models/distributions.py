@@ -93,15 +93,20 @@ class LogitNormal(NamedTuple):
         return float(expit(self.loc + self.scale * ndtri(probability)))
 
 
-def within(prior: Any, sd: float) -> float:
-    """Give the SD nearest to one that lies well inside a prior's support."""
+def inside_support(prior: Any, value: float) -> float:
+    """Move a positive number to where a prior reaches, and not to its very bounds.
+
+    Chains start about the number, to both sides of it. It keeps a twentieth of the support's width
+    from a bound, or of the lower bound where that is less; one that starts at zero and has no end
+    leaves it as it is.
+    """
     support = getattr(prior, "support", None)
     if support is None or _begins_at_zero(support):
-        return sd
+        return value
     low, high = float(support.lower_bound), float(getattr(support, "upper_bound", np.inf))
     width = high - low
     highest = high - 0.05 * width if np.isfinite(high) else high
-    return float(np.clip(sd, low + 0.05 * min(low, width), highest))
+    return float(np.clip(value, low + 0.05 * min(low, width), highest))
 
 
 def log_density_of_log(prior: Any, log_value: Array) -> Array:
@@ -117,11 +122,16 @@ def log_density_of_log(prior: Any, log_value: Array) -> Array:
 
 
 def log_density_of_logit(prior: Any, logit: Array) -> Array:
-    """Log-density of the logit of a number between 0 and 1, the Jacobian included."""
+    """Log-density of the logit of a number between 0 and 1, the Jacobian included.
+
+    It is minus infinity where the number is outside the prior's support.
+    """
     if isinstance(prior, LogitNormal):
         return Normal(prior.loc, prior.scale).log_prob(logit)
     log_value, log_rest = jax.nn.log_sigmoid(logit), jax.nn.log_sigmoid(-logit)
-    return prior.log_prob(jnp.exp(log_value)) + log_value + log_rest
+    value = jnp.exp(log_value)
+    log_density = jnp.where(prior.support(value), prior.log_prob(value), -jnp.inf)
+    return log_density + log_value + log_rest
 
 
 def _begins_at_zero(support: Any) -> bool:

@@ -116,7 +116,9 @@ def _lacking(data: CrossedData, genes: int) -> dict[str, str]:
 
 def _checked(model: Model, data: CrossedData) -> Parts | None:
     """Check the parts that are asked for by name."""
-    noise_by = (model.noise_by,) if isinstance(model.noise_by, str) else tuple(model.noise_by)
+    noise_by = (model.noise_by,) if isinstance(model.noise_by, str) else model.noise_by
+    if not isinstance(noise_by, tuple | list):
+        raise InputError(f"noise_by is {told(noise_by)}: give the name of a factor, or of both.")
     named = [*([] if model.slopes is None else [model.slopes]), *noise_by]
     for name in named:
         if name not in data.factor_names:
@@ -147,6 +149,15 @@ def _checked(model: Model, data: CrossedData) -> Parts | None:
         if getattr(parts, part):
             raise InputError(f"the table cannot inform {why.rstrip('.')}; leave that part out.")
     return parts
+
+
+def require_normal(parts: Parts | None, noise: str) -> None:
+    """Refuse a screen model of another noise."""
+    if parts is not None and noise != "normal":
+        raise InputError(
+            f"the screen model cannot have {noise} noise: leave it out, as noise that differs by "
+            "level has heavy tails, or fit model='additive'."
+        )
 
 
 def chosen(parts: Parts, factor_names: Sequence[str]) -> Model:

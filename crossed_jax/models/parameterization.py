@@ -11,6 +11,8 @@ from crossed_jax.models.priors import Priors
 from crossed_jax.statistics.point_estimate import Estimate
 from crossed_jax.types import Array
 
+SHARDS = "shards"  # the axis of a mesh
+
 
 class ModelData(NamedTuple):
     """A table and priors, as the compiled functions take them: arrays only, no labels.
@@ -62,7 +64,12 @@ class Parameterization[Position, Data](NamedTuple):
     quantities
         (position, data) -> the quantities with names that a position stands for: arrays by name.
         In a model of factors a name with `{factor}` in it stands for a tuple, with what each factor
-        has: a number, or an array of its levels.
+        has: a number, or an array of its levels. The collapsed form alone gives its `SDs`, from
+        which what has names is drawn afterwards.
+    shards
+        (data) -> for each of its leaves whether devices may have a part of it each, cut along the
+        first axis and filled up with zeros; :func:`sum_over_shards` then puts together what
+        `log_density` makes of the parts. None if it needs all data.
     """
 
     name: str
@@ -70,6 +77,18 @@ class Parameterization[Position, Data](NamedTuple):
     start: Callable[[jax.Array, Data], Position]
     scale: Callable[[Data], Position]
     quantities: Callable[[Position, Data], Any]
+    shards: Callable[[Data], Any] | None = None
+
+
+def sum_over_shards[Tree](parts: Tree) -> Tree:
+    """Sum what devices have computed of their parts of the data; of all data it is the sum.
+
+    It is not to be differentiated: give the derivatives of the parts, and sum those, too.
+    """
+    try:
+        return jax.lax.psum(parts, SHARDS)
+    except NameError:  # nothing is spread
+        return parts
 
 
 def log_sd_scales(num_levels: tuple[int, ...] | Array, num_rows: Array) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from crossed_jax.arguments import real_number
 from crossed_jax.errors import InputError, told
-from crossed_jax.models.distributions import Exponential, Gamma, Normal
+from crossed_jax.models.distributions import Exponential, Gamma, LogitNormal, Normal
 from crossed_jax.tables.crossed_data import LARGEST_RESPONSE
 
 
@@ -87,6 +87,28 @@ def checked_positive_prior(name: str, prior: Any) -> Any:
             f"the prior of {name} is {kind} with parameters that are not numbers: give numbers, "
             "and call fit outside of jax.jit."
         ) from None
+    return prior
+
+
+def checked_share_prior(name: str, prior: Any) -> Any:
+    """Refuse what is not a prior of a single number between 0 and 1, or make no sense."""
+    if isinstance(prior, LogitNormal):
+        loc, scale = (
+            real_number(f"{part} of the prior of {name}", getattr(prior, part))
+            for part in prior._fields
+        )
+        if not (abs(loc) <= LARGEST_RESPONSE and _is_size(scale)):
+            raise InputError(
+                f"the prior of {name} is LogitNormal({loc:g}, {scale:g}): give a finite loc and a "
+                "positive scale."
+            )
+        return LogitNormal(loc, scale)
+    prior = checked_positive_prior(name, prior)
+    if getattr(getattr(prior, "support", None), "upper_bound", np.inf) > 1:
+        raise InputError(
+            f"the prior of {name} is {type(prior).__name__}, which is not confined to numbers "
+            "between 0 and 1: give a Beta, or another distribution of a share."
+        )
     return prior
 
 

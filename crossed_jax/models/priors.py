@@ -20,8 +20,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from crossed_jax.errors import InputError, told
-from crossed_jax.models.distributions import Exponential, Normal, log_density_of_log
-from crossed_jax.models.prior_checks import checked_mean_prior, checked_positive_prior
+from crossed_jax.models.distributions import (
+    Exponential,
+    LogitNormal,
+    Normal,
+    log_density_of_log,
+)
+from crossed_jax.models.prior_checks import (
+    checked_mean_prior,
+    checked_positive_prior,
+    checked_share_prior,
+)
 from crossed_jax.models.spelling import spell
 from crossed_jax.tables.crossed_data import CrossedData
 from crossed_jax.tables.names import of_factor
@@ -163,10 +172,16 @@ def _checked(priors: Priors, data: CrossedData, defaults: Mapping[str, Any]) -> 
         ),
         checked_positive_prior("sigma", priors.sigma),
         {
-            name: checked_positive_prior(name, prior)
-            for name, prior in {**defaults, **priors.others}.items()
+            name: _checked_other(name, priors.others.get(name, default), default)
+            for name, default in defaults.items()
         },
     )
+
+
+def _checked_other(name: str, prior: Any, default: Any) -> Any:
+    """Refuse a prior of numbers of another kind than those that the model's own is of."""
+    of_share = isinstance(default, LogitNormal)
+    return (checked_share_prior if of_share else checked_positive_prior)(name, prior)
 
 
 def describe_priors(priors: Priors, data: CrossedData, name: str) -> dict:

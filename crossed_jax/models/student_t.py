@@ -26,11 +26,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from crossed_jax.models.collapsed.collapse import effects_at
-from crossed_jax.models.distributions import Gamma, log_density_of_log, within
+from crossed_jax.models.distributions import Gamma, inside_support, log_density_of_log
 from crossed_jax.models.parameterization import ModelData, log_sd_scales
 from crossed_jax.models.parts import Noise, Quantity
 from crossed_jax.models.priors import Priors
 from crossed_jax.statistics.cells import Cells, blocks, cell_of_row, pair_counts
+from crossed_jax.statistics.design import require_scale, robust_sd
 from crossed_jax.statistics.least_squares import decompose
 from crossed_jax.statistics.point_estimate import Estimate
 from crossed_jax.statistics.rows import Rows, rows_of
@@ -40,7 +41,9 @@ from crossed_jax.types import Array
 MOST_SWEEPS = 30
 TOLERANCE = 1e-2  # of logarithms; warm-up does the rest
 LARGE_NU = 200.0
+FIRST_NU = 4.0
 NU_BOUNDS = (0.5, 50.0)  # to start from
+PRIOR_INFORMATION = 1.0  # on log nu: chains start no wider than an SD of one, however few the rows
 
 
 class Position(NamedTuple):
@@ -157,7 +160,9 @@ def simulate(
     generator: np.random.Generator, values: Mapping[str, np.ndarray], shape: tuple[int, ...]
 ) -> np.ndarray:
     """Draw noise."""
-    return values["sigma"] * generator.standard_t(values["nu"], shape)
+    noise = generator.standard_t(values["nu"], shape)
+    noise *= values["sigma"]
+    return noise
 
 
 def estimate(
@@ -175,17 +180,18 @@ def estimate(
     cell = cell_of_row(cells, table)
     point, conditional_sds = effects_at(cells, priors, rough)
     residuals = _residuals(table, cells, cell, point)
-    middle = np.median(residuals)
-    point = point._replace(intercept=point.intercept + middle)
-    spread = 1.4826 * np.median(np.abs(residuals - middle))
-    sigma, nu = min(spread, float(point.sigma)) or float(point.sigma), 4.0
+    point = point._replace(intercept=point.intercept + np.median(residuals))
+    # outliers widen the estimate; where most residuals are equal, it is all that there is
+    sigma = min(robust_sd(residuals), float(point.sigma)) or float(point.sigma)
+    nu = FIRST_NU
     # effects take their share of the residuals
     freedom = max(cells.num_rows - sum(size - 1 for size in cells.num_levels) - 1, 1)
     for _ in range(MOST_SWEEPS):
         before = np.log([sigma, nu, *point.factor_sds])
         residuals = _residuals(table, cells, cell, point)
         sigma, nu = _scale_and_freedom(residuals, sigma, freedom)
-        sigma = within(priors.sigma, sigma)
+        sigma = inside_support(priors.sigma, sigma)
+        require_scale(sigma, table.response)
         weighted = _reweighted(table, cells, cell, (nu + 1.0) / (nu + (residuals / sigma) ** 2))
         point = point._replace(sigma=np.asarray(sigma))
         point, conditional_sds = effects_at(weighted, priors, point)
@@ -194,7 +200,7 @@ def estimate(
         )
         point = point._replace(intercept=point.intercept + shift)
         sds = [
-            within(
+            inside_support(
                 prior, np.sqrt((effects @ effects + of_effects @ of_effects) / (len(effects) - 1))
             )
             for prior, effects, of_effects in zip(
@@ -204,8 +210,8 @@ def estimate(
         point = point._replace(factor_sds=np.array(sds))
         if np.abs(np.log([sigma, nu, *sds]) - before).max() < TOLERANCE:
             break
-    nu = within(priors.others["nu"], nu)
-    information = cells.num_rows * nu**2 * _information(nu) + 1.0
+    nu = inside_support(priors.others["nu"], nu)
+    information = cells.num_rows * nu**2 * _information(nu) + PRIOR_INFORMATION
     evidence = _evidence(weighted, cells.num_rows)
     others = {"nu": np.asarray(nu), "log_nu_sd": np.asarray(information**-0.5)}
     widening = np.sqrt((nu + 3.0) / (nu + 1.0))

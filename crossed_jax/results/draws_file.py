@@ -102,10 +102,11 @@ class DrawsFile:
 
     def keep(self, before: int, drawn: dict[str, Any]) -> dict[str, Any]:
         """Write the effects of some draws, leading dimensions (draws, chains); return the rest."""
-        for put, effects in zip(self.effects, drawn[of_factor("{factor}", "effect")], strict=True):
+        name = of_factor("{factor}", "effect")
+        for put, effects in zip(self.effects, drawn[name], strict=True):
             for chain in range(effects.shape[1]):
                 put[chain, before : before + len(effects)] = np.asarray(effects)[:, chain]
-        return {name: values for name, values in drawn.items() if name != "{factor}_effect"}
+        return {other: values for other, values in drawn.items() if other != name}
 
     def finish(self, tree: xr.DataTree) -> None:
         """Write all else that a fit consists of."""

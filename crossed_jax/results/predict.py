@@ -6,7 +6,7 @@ draws x rows numbers, which is why they are asked for and not made by every fit.
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -15,7 +15,14 @@ import xarray as xr
 
 from crossed_jax.arguments import seed_number, whole_number
 from crossed_jax.errors import InputError
-from crossed_jax.models.model import Model, own_names, parts_of, priors_of, resolved
+from crossed_jax.models.model import (
+    Model,
+    own_names,
+    parts_of,
+    priors_of,
+    require_normal,
+    resolved,
+)
 from crossed_jax.models.noise import noise_named, noise_of
 from crossed_jax.models.parts import Noise
 from crossed_jax.models.priors import Priors, resolve_priors
@@ -31,6 +38,8 @@ from crossed_jax.results.tree import (
 from crossed_jax.tables.crossed_data import CrossedData, Factor, require_table
 from crossed_jax.tables.names import check_names, of_factor
 from crossed_jax.types import ModelName, NoiseName, PriorName
+
+NUMBERS_AT_ONCE = 2**18
 
 
 def posterior_predictive(
@@ -66,12 +75,7 @@ def posterior_predictive(
     seed = seed_number(seed)
     if num_draws is not None:
         num_draws = whole_number("number of draws", num_draws, at_least=1)
-    fitted_factors = factor_names(tree)
-    if sorted(data.factor_names) != sorted(fitted_factors):
-        raise InputError(
-            f"the table has the factors {', '.join(data.factor_names)}, but the fit "
-            f"{', '.join(fitted_factors)}: read the table with those of the fit."
-        )
+    _require_factors(tree, data)
     require_effect_draws(tree)
     posterior = tree["posterior"].to_dataset()
     if num_draws is not None and num_draws < posterior.sizes["draw"]:
@@ -112,16 +116,30 @@ def posterior_predictive(
     )
 
 
+def _require_factors(tree: xr.DataTree, data: CrossedData) -> None:
+    """Refuse a table of other factors than those fitted."""
+    fitted = factor_names(tree)
+    if sorted(data.factor_names) != sorted(fitted):
+        raise InputError(
+            f"the table has the factors {', '.join(data.factor_names)}, but the fit "
+            f"{', '.join(fitted)}: read the table with those of the fit."
+        )
+
+
 def _additive_responses(
     rng: np.random.Generator, posterior: xr.Dataset, factors: Sequence[Factor], noise: Noise
 ) -> np.ndarray:
     """Simulate the response of each row, shape (chains, draws, rows)."""
-    expectation = posterior["intercept"].to_numpy()[..., None]
-    for factor in factors:
-        effect = posterior[of_factor(factor.name, "effect")].to_numpy()
-        expectation = expectation + effect[..., factor.codes]
+    effects = [posterior[of_factor(factor.name, "effect")].to_numpy() for factor in factors]
     values = {q.name: posterior[q.name].to_numpy()[..., None] for q in noise.quantities}
-    return noise.simulate(rng, values, expectation.shape) + expectation
+    intercept = posterior["intercept"].to_numpy()
+    response = noise.simulate(rng, values, (*intercept.shape, len(factors[0].codes)))
+    for draws in _some_at_a_time(response.shape):
+        expectation = intercept[draws][:, None]
+        for drawn, factor in zip(effects, factors, strict=True):
+            expectation = expectation + drawn[draws][:, factor.codes]
+        response[draws] += expectation
+    return response
 
 
 def prior_predictive(
@@ -167,9 +185,13 @@ def prior_predictive(
     require_table(data, "prior_predictive")
     seed = seed_number(seed)
     num_draws = whole_number("number of draws", num_draws, at_least=1)
-    drawn_noise = noise_of(tree.attrs) if noise is None else noise_named(noise)
+    chosen_noise = model.noise if noise is None and isinstance(model, Model) else noise
+    drawn_noise = noise_of(tree.attrs) if chosen_noise is None else noise_named(chosen_noise)
     names = data.factor_names
+    if model is None and tree.attrs.get("model") == "screen":
+        _require_factors(tree, data)
     parts = parts_of(tree.attrs, names) if model is None else resolved(model, data)[0]
+    require_normal(parts, drawn_noise.name)
     check_names(data.response_name, names, (*drawn_noise.names, *own_names(parts)))
     given = _priors_of(tree) if priors is None else priors
     chosen = resolve_priors(given, data, drawn_noise.priors | priors_of(parts, names))
@@ -230,9 +252,19 @@ def _additive_prior(
     }
     by_row = {name: value[..., None] for name, value in values.items()}
     response = noise.simulate(rng, by_row, (*shape, data.num_rows))
-    for a, factor in zip(intercepts, data.factors, strict=True):
-        response += a[..., factor.codes]
+    for draws in _some_at_a_time(response.shape):
+        for a, factor in zip(intercepts, data.factors, strict=True):
+            response[draws] += a[draws][:, factor.codes]
     return drawn, response
+
+
+def _some_at_a_time(shape: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
+    """Go through all draws as (chain, some of them): gathering effects by row makes copies."""
+    num_chains, num_draws, num_rows = shape
+    number = max(1, NUMBERS_AT_ONCE // num_rows)
+    for chain in range(num_chains):
+        for start in range(0, num_draws, number):
+            yield chain, slice(start, start + number)
 
 
 def _priors_of(tree: xr.DataTree) -> PriorName:

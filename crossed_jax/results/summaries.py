@@ -14,7 +14,7 @@ add up to one. A draw whose noise has no finite variance, as of Student-t noise 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -97,24 +97,33 @@ def _slope_and_noise(tree: xr.DataTree, factor: str, interval: float) -> dict[st
     """Give the means and intervals of a factor's slopes and noise SDs, null where it has none."""
     import polars as pl
 
-    factors = factor_names(tree)
-    if parts_of(tree.attrs, factors) is None:
+    if parts_of(tree.attrs, factor_names(tree)) is None:
         return {}
+    found = slopes_and_noise(tree, factor, interval)
+    unknown = np.full(tree["constant_data"].sizes[factor], None)
+    return {
+        f"{name}{ending}": pl.Series(
+            found[name][end] if name in found else unknown, dtype=pl.Float64
+        )
+        for name in ("slope", "noise_sd")
+        for end, ending in (("mean", ""), ("lower", "_lower"), ("upper", "_upper"))
+    }
+
+
+def slopes_and_noise(
+    tree: xr.DataTree, factor: str, interval: float = 0.95
+) -> dict[str, dict[str, np.ndarray]]:
+    """Give mean, sd, lower and upper of a factor's slopes and noise SDs, as far as it has them."""
     posterior = tree["posterior"].to_dataset()
     drawn = {}
     if (slope := of_factor(factor, "slope")) in posterior:
         drawn["slope"] = posterior[slope]
     if (log_noise := of_factor(factor, "log_noise_sd")) in posterior:
         drawn["noise_sd"] = posterior["sigma"] * np.exp(posterior[log_noise])
-    columns = {}
-    number = tree["constant_data"].sizes[factor]
-    for name in ("slope", "noise_sd"):
-        found: dict[str, Any] = dict.fromkeys(("mean", "lower", "upper"), [None] * number)
-        if name in drawn:
-            found = _moments(drawn[name].transpose("chain", "draw", factor), interval)
-        for end, column in (("mean", name), ("lower", f"{name}_lower"), ("upper", f"{name}_upper")):
-            columns[column] = pl.Series(found[end], dtype=pl.Float64)
-    return columns
+    return {
+        name: _moments(draws.transpose("chain", "draw", factor), interval)
+        for name, draws in drawn.items()
+    }
 
 
 def effect_moments(tree: xr.DataTree, factor: str, interval: float = 0.95) -> dict[str, np.ndarray]:

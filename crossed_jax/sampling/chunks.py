@@ -18,7 +18,7 @@ from crossed_jax.errors import InputError
 from crossed_jax.files.interrupts import deferred_interrupt
 from crossed_jax.models.parameterization import Parameterization
 from crossed_jax.sampling.checkpoint import Checkpoint, Segment
-from crossed_jax.sampling.devices import in_first_process, on_host, placed_like, spread
+from crossed_jax.sampling.devices import cut_up, in_first_process, on_host, placed_like, spread
 from crossed_jax.sampling.kept_programs import compilation_cache, kept_program
 from crossed_jax.sampling.nuts import (
     Plan,
@@ -229,10 +229,13 @@ def _compile(
     """
     size, drawn = shape_of_draws(parameterization, model_data)
     leaves, structure_of_data = jax.tree.flatten(model_data)
-    mesh, vectorized = spread(chain_method, num_chains)
+    sharded = (False,) * len(leaves)
+    if parameterization.shards is not None:
+        sharded = tuple(jax.tree.leaves(parameterization.shards(model_data)))
+    mesh, vectorized = spread(chain_method, num_chains, can_share=any(sharded))
     most_steps = max(1, min(MOST_BUFFER_STEPS, BUFFER_NUMBERS // (num_chains * size)))
     settings = Settings(
-        parameterization, structure_of_data, max_tree_depth, most_steps, mesh, vectorized
+        parameterization, structure_of_data, max_tree_depth, most_steps, mesh, sharded, vectorized
     )
     state = blank_state(num_chains, size, mesh)
     plan = Plan(
@@ -241,7 +244,10 @@ def _compile(
         schedule(num_warmup),
         np.asarray(target_accept, float),
         shifts,
-        tuple(np.asarray(leaf) for leaf in leaves),
+        tuple(
+            cut_up(np.asarray(leaf), mesh) if mesh is not None and part else np.asarray(leaf)
+            for leaf, part in zip(leaves, sharded, strict=True)
+        ),
     )
     kept = (drawn, Statistics._make(Statistics._fields))
     returned = jax.tree.structure((state, kept))

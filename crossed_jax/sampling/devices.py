@@ -12,9 +12,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from crossed_jax.errors import InputError
+from crossed_jax.models.parameterization import SHARDS
 from crossed_jax.sampling.nuts import AXIS
 from crossed_jax.types import ChainMethod
 
@@ -42,7 +43,9 @@ def available_devices() -> list[jax.Device]:
         ) from None
 
 
-def spread(method: ChainMethod, num_chains: int) -> tuple[Mesh | None, bool]:
+def spread(
+    method: ChainMethod, num_chains: int, *, can_share: bool = False
+) -> tuple[Mesh | None, bool]:
     """Choose how the chains share the machine.
 
     Parameters
@@ -51,27 +54,31 @@ def spread(method: ChainMethod, num_chains: int) -> tuple[Mesh | None, bool]:
         As asked for.
     num_chains
         Chains.
+    can_share
+        Whether devices can share the data of a chain.
 
     Returns
     -------
     mesh
-        The devices over which the chains are spread; None for a single one of each process, which
-        then runs all chains.
+        The devices over which the chains are spread, by those that share a chain's data; None for
+        a single one of each process, which then runs all chains.
     vectorized
         Whether the chains of a device move side by side.
     """
     devices = available_devices()
     on_cpu = devices[0].platform == "cpu"
     number = max(n for n in range(1, min(len(devices), num_chains) + 1) if num_chains % n == 0)
+    sharing = len(devices) // number if can_share else 1
     processes = sorted({device.process_index for device in devices})
     of_process = [[d for d in devices if d.process_index == process] for process in processes]
     # a process can take part in what is computed only with a device of its own
-    can_spread = number > 1 and number >= len(processes)
+    can_spread = number * sharing > 1 and number * sharing >= len(processes)
     if method == "auto":
         method = "parallel" if can_spread else "sequential" if on_cpu else "vectorized"
     if method == "parallel" and can_spread:
         in_turn = [d for each in itertools.zip_longest(*of_process) for d in each if d is not None]
-        return Mesh(np.array(in_turn[:number]), (AXIS,)), not on_cpu
+        chosen = np.array(in_turn[: number * sharing]).reshape(number, sharing)
+        return Mesh(chosen, (AXIS, SHARDS)), not on_cpu
     return None, method == "vectorized"
 
 
@@ -113,3 +120,10 @@ def in_first_process[T](call: Callable[[], T]) -> T:
     if isinstance(outcome, InputError):
         raise outcome
     return outcome
+
+
+def cut_up(leaf: np.ndarray, mesh: Mesh) -> jax.Array:
+    """Give each device its part of an array, along the first axis, filled up with zeros."""
+    missing = -len(leaf) % mesh.shape[SHARDS]
+    filled = np.concatenate([leaf, np.zeros((missing, *leaf.shape[1:]), leaf.dtype)])
+    return jax.device_put(filled, NamedSharding(mesh, PartitionSpec(SHARDS)))

@@ -16,7 +16,9 @@ How the chains share the machine:
     leapfrog steps as its longest trajectory, and copies all that its chains carry at each.
 `parallel`
     spread over the devices (``shard_map``), on each one after the other. Warm-up gathers the
-    chains' positions at every step, so that they go on sharing step size and metric.
+    chains' positions at every step, so that they go on sharing step size and metric. Where there
+    are more devices than chains, those of a chain share its data if the log-density is a sum over
+    parts of them.
 """
 
 from functools import partial
@@ -28,7 +30,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from crossed_jax.models.parameterization import Parameterization
+from crossed_jax.models.parameterization import SHARDS, Parameterization
 from crossed_jax.sampling.warmup import SAMPLE, Tuning, first_tuning, tune
 from crossed_jax.types import Array
 
@@ -118,7 +120,10 @@ class Settings(NamedTuple):
     buffer_steps
         Most steps of one call.
     mesh
-        Devices over which the chains are spread; None for one device.
+        Devices over which the chains are spread, and along a second axis the data; None for one
+        device.
+    sharded
+        For each leaf of the model_data whether it is spread.
     vectorized
         Whether the chains of a device move side by side.
     """
@@ -128,6 +133,7 @@ class Settings(NamedTuple):
     max_tree_depth: int
     buffer_steps: int
     mesh: Mesh | None
+    sharded: tuple[bool, ...]
     vectorized: bool
 
 
@@ -175,12 +181,16 @@ def advance(
         return _advance(state, num_steps, plan, settings=settings)
     each, every = PartitionSpec(AXIS), PartitionSpec()
     plan_spec: Any = jax.tree.map(lambda _: every, plan)
-    shifts_spec = jax.tree.map(lambda _: each, plan.shifts)
+    plan_spec = plan_spec._replace(
+        chain_numbers=each,
+        shifts=jax.tree.map(lambda _: each, plan.shifts),
+        leaves=tuple(PartitionSpec(SHARDS) if part else every for part in settings.sharded),
+    )
     state_spec = _state_spec(state)
     return jax.shard_map(
         partial(_advance, settings=settings),
         mesh=settings.mesh,
-        in_specs=(state_spec, every, plan_spec._replace(chain_numbers=each, shifts=shifts_spec)),
+        in_specs=(state_spec, every, plan_spec),
         out_specs=(state_spec, PartitionSpec(None, AXIS)),
         check_vma=False,
     )(state, num_steps, plan)
@@ -209,10 +219,11 @@ def _advance(
 
         def one(key: jax.Array, shift: jax.Array | None) -> Chains:
             # a support may end beside the estimate; a chain that starts beyond it never moves
+            nowhere = Chains(jnp.zeros_like(scale), jnp.asarray(-jnp.inf), jnp.zeros_like(scale))
             _, chains = jax.lax.while_loop(
                 lambda tried: jnp.isneginf(tried[1].log_density) & (tried[0] < MOST_STARTS),
                 lambda tried: (tried[0] + 1, attempt(key, shift, tried[0])),
-                (jnp.asarray(1, jnp.uint32), attempt(key, shift, jnp.asarray(0, jnp.uint32))),
+                (jnp.asarray(0, jnp.uint32), nowhere),
             )
             return chains
 

@@ -122,7 +122,22 @@ def cell_of_row(cells: Cells, data: CrossedData) -> np.ndarray:
     """Position among a table's cells of the one that each of its rows lies in."""
     of_cells = _flat_index(list(cells.codes.T), cells.num_levels)
     of_rows = _flat_index([factor.codes for factor in data.factors], cells.num_levels)
-    return np.searchsorted(of_cells, of_rows)
+    size = math.prod(cells.num_levels)
+    if size > 4 * data.num_rows + 1024:
+        return np.searchsorted(of_cells, of_rows)
+    position = np.empty(size, np.int64)
+    position[of_cells] = np.arange(len(of_cells))
+    return position[of_rows]
+
+
+def squares_within(cells: Cells, data: CrossedData) -> np.ndarray | None:
+    """Sum of squares of each cell's rows about its mean, shape (cells,); None if all have one."""
+    if cells.counts.max() <= 1:
+        return None
+    cell = cell_of_row(cells, data)
+    deviation = data.response - cells.means[cell]
+    deviation *= deviation
+    return np.bincount(cell, deviation, minlength=len(cells.counts))
 
 
 def crosstab(cells: Cells, rows: int, columns: int) -> np.ndarray | sparse.csr_array:

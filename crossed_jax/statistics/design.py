@@ -8,6 +8,7 @@ from crossed_jax.errors import InputError
 from crossed_jax.statistics.least_squares import Decomposition
 
 LEAST_NOISE = 1e-6  # of the response's spread
+SD_PER_MAD = 1.4826  # of Normal numbers: their SD over the median distance from their median
 
 
 def require_noise(decomposition: Decomposition) -> None:
@@ -17,14 +18,42 @@ def require_noise(decomposition: Decomposition) -> None:
     leaves what noise there is to the priors.
     """
     total, residual = decomposition.total, decomposition.residual
-    # sums of squares over all rows are rounded, and the noise is a difference of two
-    least = max(LEAST_NOISE, np.sqrt(np.finfo(float).eps * total.freedom))
+    least = _least_noise(total.freedom)
     if residual.freedom and residual.squares <= least**2 * total.squares:
-        raise InputError(
-            f"one number per level of each factor reproduces the response to within {least:.0e} of "
-            "its spread, which leaves no noise to estimate: add replicates, or check that the "
-            "response is a measurement and not a fitted or copied value."
-        )
+        raise _no_noise("the response", least)
+
+
+def require_scale(sigma: float, response: np.ndarray) -> None:
+    """Refuse noise whose scale has gone to where float64 cannot tell it from none.
+
+    That of Student-t noise does where all rows but outliers are reproduced, whose squares keep the
+    residual sum of squares from zero; so the response's spread, too, is that of most rows, unless
+    they are all equal.
+    """
+    least = _least_noise(len(response))
+    if sigma <= least * (robust_sd(response) or float(response.std())):
+        raise _no_noise("the response but for outliers", least)
+
+
+def robust_sd(values: np.ndarray) -> float:
+    """Give the SD that Normal numbers of this median distance from their median (MAD) have."""
+    return float(SD_PER_MAD * np.median(np.abs(values - np.median(values))))
+
+
+def _least_noise(num_squares: int) -> float:
+    """Least noise that can be told, of the response's spread.
+
+    Sums of squares over all rows are rounded, and the noise is a difference of two.
+    """
+    return max(LEAST_NOISE, float(np.sqrt(np.finfo(float).eps * num_squares)))
+
+
+def _no_noise(what: str, least: float) -> InputError:
+    return InputError(
+        f"one number per level of each factor reproduces {what} to within {least:.0e} of its "
+        "spread, which leaves no noise to estimate: add replicates, or check that the response is "
+        "a measurement and not a fitted or copied value."
+    )
 
 
 def describe_design(

@@ -57,7 +57,8 @@ class Rows(NamedTuple):
     blocks
         The rows.
     leading
-        None for each factor before the leading one: where it stands among them.
+        As many None as there are factors before the leading one, whose place that is: of a pytree
+        they are structure and no leaves, so that a compiled function knows it.
     place
         Where each level of the leading factor stands when the blocks' lines are put in a row; None
         if that is their order.

@@ -28,7 +28,7 @@ FILES = {
 }
 
 # the same chains and warm-up throughout, so that each form is compiled once for a table's size
-CHAINS = ("--chains", 2, "--warmup", 300)
+CHAINS = ("--chains", 2, "--warmup", 600)
 SETTINGS = (
     *CHAINS,
     *("--draws", 2000, "--target-accept", 0.95, "--parameterization", "sum_to_zero"),

@@ -8,7 +8,7 @@ import crossed_jax as cj
 
 def test_demo_lays_the_forms_side_by_side(tmp_path, monkeypatch):
     def briefly(data, **options):
-        return cj.fit(data, **options | {"num_warmup": 300, "num_draws": 100})
+        return cj.fit(data, **options | {"num_warmup": 600, "num_draws": 100})
 
     monkeypatch.setattr("crossed_jax.demo.fit", briefly)
     outcome = crossed_jax("demo", "--out", tmp_path / "demo")

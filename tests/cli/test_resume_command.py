@@ -17,7 +17,7 @@ from crossed_jax.files.whole import locked
 @pytest.fixture
 def checkpointed(tmp_path):
     crossed_jax("simulate", "--out", tmp_path / "screen.csv")
-    options = ("--warmup", 100, "--draws", 100, "--no-figures", "--quiet")
+    options = ("--warmup", 600, "--draws", 100, "--no-figures", "--quiet")
     checkpoint = tmp_path / "run"
     fit(tmp_path / "screen.csv", tmp_path / "out", *options, "--checkpoint", checkpoint)
     return checkpoint
@@ -53,10 +53,10 @@ def test_a_longer_fit_is_the_one_that_is_resumed(tmp_path, checkpointed, how):
     out = tmp_path / "out"
     if how == "in Python":
         data = cj.read_table(tmp_path / "screen.csv", **settings)
-        cj.fit(data, num_warmup=100, num_draws=150, checkpoint=checkpointed)
+        cj.fit(data, num_warmup=600, num_draws=150, checkpoint=checkpointed)
     else:
         out = tmp_path / "longer"
-        options = ("--warmup", 100, "--draws", 150, "--no-figures", "--quiet")
+        options = ("--warmup", 600, "--draws", 150, "--no-figures", "--quiet")
         fit(tmp_path / "screen.csv", out, *options, "--checkpoint", checkpointed)
     assert crossed_jax("resume", checkpointed, "--quiet").code in (0, 3)
     assert draws_in(out).sizes["draw"] == 150

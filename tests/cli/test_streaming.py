@@ -4,7 +4,7 @@ import pytest
 import xarray as xr
 from command_line import CHAINS, contents, crossed_jax, draws_in, fit
 
-BRIEFLY = ("--warmup", 200, "--draws", 400, "--quiet")
+BRIEFLY = ("--warmup", 600, "--draws", 400, "--quiet")
 
 
 @pytest.fixture(scope="module")

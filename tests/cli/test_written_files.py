@@ -70,7 +70,7 @@ def test_the_run_is_on_record(penicillin):
     assert (run["seed"], run["num_chains"], run["num_warmup"], run["num_draws"]) == (
         5,
         2,
-        300,
+        600,
         2000,
     )
     assert (run["parameterization"], run["priors"]["name"]) == ("sum_to_zero", "scaled")

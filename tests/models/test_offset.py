@@ -18,7 +18,7 @@ def test_an_offset_of_the_response_costs_no_digits():
     data = balanced((6, 5), 600, sds=(1.0, 1.0), sigma=0.3)
     near = dataclasses.replace(data, response=np.round(data.response / STEP) * STEP)
     far = dataclasses.replace(near, response=near.response + FAR)
-    fits = [cj.fit(d, priors="scaled", num_warmup=200, num_draws=200) for d in (far, near)]
+    fits = [cj.fit(d, priors="scaled", num_warmup=600, num_draws=200) for d in (far, near)]
     standard_error = 0.3 / 18_000**0.5
     intercepts = [tree["posterior"]["intercept"].values for tree in fits]
     assert abs((intercepts[0] - FAR).mean() - intercepts[1].mean()) < 0.2 * standard_error

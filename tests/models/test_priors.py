@@ -10,7 +10,7 @@ from example_tables import balanced
 
 from crossed_jax.errors import InputError
 from crossed_jax.models import priors as priors_module
-from crossed_jax.models.distributions import log_density_of_log, within
+from crossed_jax.models.distributions import inside_support, log_density_of_log
 from crossed_jax.models.priors import (
     Priors,
     describe_priors,
@@ -160,8 +160,8 @@ def test_a_density_ends_where_its_support_does(prior, low, high):
 @pytest.mark.parametrize("sd", [1e-9, 0.3, 0.7, 50.0])
 def test_the_nearest_sd_within_a_support(sd):
     for prior, low, high in BOUNDED.values():
-        assert low < within(prior, sd) < high
-    assert within(EXPONENTIAL, sd) == within(dist.Uniform(0.0, 1e4), sd) == sd
+        assert low < inside_support(prior, sd) < high
+    assert inside_support(EXPONENTIAL, sd) == inside_support(dist.Uniform(0.0, 1e4), sd) == sd
 
 
 def test_description_fits_into_json():

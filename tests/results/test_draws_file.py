@@ -18,7 +18,7 @@ from crossed_jax.results import draws_file
 from crossed_jax.results.output import write_tree
 from crossed_jax.sampling import ess as effective_sample_size
 
-SETTINGS = {"num_warmup": 100, "num_draws": 130, "seed": 3}
+SETTINGS = {"num_warmup": 600, "num_draws": 130, "seed": 3}
 TABLES = {
     "balanced": balanced((3, 40), 2, sds=(1, 1), sigma=0.5),
     "missing cells": unbalanced((30, 40), 900, sds=(1, 1), sigma=0.5),

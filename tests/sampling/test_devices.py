@@ -11,13 +11,14 @@ import jax
 import numpy as np
 import pytest
 
+import crossed_jax as cj
 from crossed_jax.sampling.devices import available_devices, spread
 
 FIT = """
 def fit(method, **settings):
     settings = {{"num_chains": {chains}, "num_draws": 100}} | settings
     tree = cj.fit(
-        cj.penicillin(), parameterization="{form}", priors="scaled", num_warmup=200,
+        cj.penicillin(), parameterization="{form}", priors="scaled", num_warmup=600,
         chain_method=method, **settings,
     )
     return tree["posterior"]["sigma"].to_numpy()
@@ -93,16 +94,6 @@ else:
     raise AssertionError("another run's checkpoint was taken")
 """
 
-ALONE = """
-import sys
-import jax
-import numpy as np
-import crossed_jax as cj
-jax.config.update("jax_num_cpu_devices", 2)
-{fit}
-np.save(sys.argv[1], fit("sequential"))
-"""
-
 MAIN = "from crossed_jax.cli.main import main; main()"
 
 
@@ -144,16 +135,32 @@ def test_each_process_has_some_of_the_chains_or_all(monkeypatch, processes, each
     if chosen is None:
         assert mesh is None
     else:
-        assert len({device.name for device in mesh}) == chosen
-        assert {device.process_index for device in mesh} == set(range(processes))
+        assert mesh.shape == (chosen, 1)
+        assert len({device.name for device in mesh.ravel()}) == chosen
+        assert {device.process_index for device in mesh.ravel()} == set(range(processes))
+
+
+@pytest.mark.parametrize(
+    ("processes", "each", "chains", "shape"),
+    [(1, 4, 4, (4, 1)), (1, 4, 2, (2, 2)), (2, 2, 1, (1, 4)), (1, 6, 4, (4, 1)), (4, 1, 2, (2, 2))],
+)
+def test_devices_without_a_chain_share_the_data_of_one(monkeypatch, processes, each, chains, shape):
+    devices = [
+        SimpleNamespace(process_index=process, platform="cpu", name=f"{process}.{number}")
+        for process in range(processes)
+        for number in range(each)
+    ]
+    monkeypatch.setattr(jax, "devices", lambda kind: devices)
+    monkeypatch.setattr("crossed_jax.sampling.devices.Mesh", lambda devices, axes: devices)
+    mesh, _ = spread("auto", chains, can_share=True)
+    assert mesh.shape == shape
+    assert {device.process_index for device in mesh.ravel()} == set(range(processes))
 
 
 def test_two_processes_draw_what_one_does_and_go_on_with_a_checkpoint(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
-    alone = tmp_path / "alone.npy"
-    subprocess.run([*program(ALONE, "collapsed", chains=2), str(alone)], check=True)
     both = [
         subprocess.Popen(
             [*program(PROCESSES, "collapsed", chains=2), address, str(i), str(tmp_path)]
@@ -165,10 +172,12 @@ def test_two_processes_draw_what_one_does_and_go_on_with_a_checkpoint(tmp_path):
     finally:
         for process in both:
             process.kill()
+    settings = {"num_chains": 2, "num_warmup": 600, "num_draws": 100, "chain_method": "sequential"}
+    alone = cj.fit(cj.penicillin(), priors="scaled", **settings)["posterior"]["sigma"]
     for method in ("parallel", "vectorized", "sequential"):
         for i in range(2):
             found = np.load(tmp_path / f"{method}-{i}.npy")
-            np.testing.assert_allclose(found, np.load(alone), rtol=1e-9)
+            np.testing.assert_allclose(found, alone, rtol=1e-9)
 
 
 @pytest.mark.parametrize(

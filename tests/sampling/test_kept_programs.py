@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -15,11 +16,42 @@ from crossed_jax.sampling import nuts
 DATA = balanced((3, 4), 2, sds=(1, 1), sigma=0.5)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _hardly_optimized():
+    """Compile in half the time: what is looked at here is the keeping, and not the program."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+        yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """What one fit keeps, moved out of the way; where it was; and the fit's draws."""
+    folder = tmp_path_factory.mktemp("programs")
+    with pytest.MonkeyPatch.context() as patched, jax.enable_x64(True):
+        patched.setenv("CROSSED_JAX_CACHE", str(folder))
+        patched.setattr(programs, "_in_use", {})
+        drawn = draws()
+    return shutil.move(folder, tmp_path_factory.mktemp("filled") / "programs"), folder, drawn
+
+
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("CROSSED_JAX_CACHE", str(tmp_path))
+def first(filled):
+    return filled[2]
+
+
+@pytest.fixture
+def folder(filled, monkeypatch):
+    """The directory as the fit left it, in what is as good as another process."""
+    kept, folder, _ = filled
+    shutil.copytree(kept, folder)  # to the same place, which is a part of what names a program
+    monkeypatch.setenv("CROSSED_JAX_CACHE", str(folder))
     monkeypatch.setattr(programs, "_in_use", {})
-    return tmp_path
+    yield folder
+    shutil.rmtree(folder)
 
 
 def draws(**settings):
@@ -32,10 +64,9 @@ def kept(folder):
     return sorted(folder.rglob("*.stablehlo"))
 
 
-def test_a_kept_program_is_not_traced_again_and_gives_the_same_draws(folder, monkeypatch):
-    first = draws()
+def test_a_kept_program_is_not_traced_again_and_gives_the_same_draws(folder, first, monkeypatch):
     assert len(kept(folder)) == 2
-    monkeypatch.setattr(programs, "_in_use", {})
+    jax.clear_caches()
     monkeypatch.setattr(nuts, "_advance", None)  # tracing would call it
     np.testing.assert_array_equal(draws(), first)
 
@@ -47,7 +78,7 @@ def test_tables_of_other_sizes_share_the_program_of_the_balanced_form(folder):
     assert len(kept(folder)) == 2
 
 
-def test_other_forms_priors_and_depths_have_programs_of_their_own(folder):
+def test_other_forms_and_depths_have_programs_of_their_own(folder):
     draws()
     draws(max_tree_depth=5)
     draws(parameterization="sum_to_zero")
@@ -73,11 +104,10 @@ def test_other_devices_and_another_configuration_of_jax_have_programs_of_their_o
     assert name() in names
 
 
-def test_draws_do_not_depend_on_the_callers_default_of_random_bits(monkeypatch):
-    expected = draws()
+def test_draws_do_not_depend_on_the_callers_default_of_random_bits(first, monkeypatch):
     monkeypatch.setenv("CROSSED_JAX_CACHE", "off")
     with jax.threefry_partitionable(not jax.config.jax_threefry_partitionable):
-        np.testing.assert_array_equal(draws(), expected)
+        np.testing.assert_array_equal(draws(), first)
 
 
 @pytest.mark.parametrize("debugging", [jax.disable_jit, jax.debug_nans, jax.debug_infs])
@@ -86,24 +116,21 @@ def test_nothing_is_kept_while_jax_is_debugged(folder, debugging):
         assert programs.kept_program(nuts.advance, {}, (), None).func is nuts.advance
 
 
-def test_a_damaged_compilation_is_made_again(folder, monkeypatch):
-    first = draws()
-    for path in folder.rglob("jit_call-*-cache"):
+def test_a_damaged_compilation_is_made_again(folder, first):
+    paths = list(folder.rglob("jit_call-*-cache"))
+    assert len(paths) == 2
+    for path in paths:
         path.write_bytes(path.read_bytes()[:1000])
-    monkeypatch.setattr(programs, "_in_use", {})
-    jax.clear_caches()
     with pytest.warns(UserWarning, match="persistent compilation cache"):
         again = draws()
     np.testing.assert_array_equal(again, first)
 
 
 @pytest.mark.parametrize("damage", [b"", b"short", b"\x00" * 5000])
-def test_a_damaged_program_is_traced_again(folder, damage, monkeypatch):
-    first = draws()
+def test_a_damaged_program_is_traced_again(folder, first, damage):
     paths = kept(folder)
     for path in paths:
         path.write_bytes(damage)
-    monkeypatch.setattr(programs, "_in_use", {})
     np.testing.assert_array_equal(draws(), first)
     assert all(path.read_bytes() != damage for path in paths)
 
@@ -133,18 +160,6 @@ def test_functions_of_the_callers_own_are_not_kept():
         programs._describe(lambda x: x)
 
 
-def test_names_do_not_depend_on_the_process(tmp_path):
-    script = """
-import crossed_jax as cj
-cj.fit(cj.penicillin(), priors="scaled", num_warmup=20, num_draws=8)
-"""
-    for seed in ("1", "2"):
-        environment = os.environ | {"PYTHONHASHSEED": seed, "CROSSED_JAX_CACHE": str(tmp_path)}
-        subprocess.run([sys.executable, "-c", script], check=True, env=environment)
-    assert len(list(tmp_path.rglob("*.stablehlo"))) == 2
-    assert len(list(tmp_path.rglob("jit_call-*-cache"))) == 2
-
-
 def test_the_order_in_which_a_process_lists_a_prior_s_parameters_changes_nothing(tmp_path):
     script = """
 import numpyro.distributions as dist
@@ -162,7 +177,7 @@ print(float(tree["posterior"]["gene_sd"].mean()))
     assert printed[0] == printed[1]
 
 
-def test_two_processes_may_fill_one_cache_at_once(tmp_path):
+def test_processes_may_fill_one_cache_at_once_and_name_a_program_alike(tmp_path):
     script = """
 import sys
 import numpy as np
@@ -173,7 +188,10 @@ np.save(sys.argv[1], tree["posterior"]["sigma"])
     cache = tmp_path / "cache"
     environment = os.environ | {"CROSSED_JAX_CACHE": str(cache)}
     runs = [
-        subprocess.Popen([sys.executable, "-c", script, tmp_path / f"{i}.npy"], env=environment)
+        subprocess.Popen(
+            [sys.executable, "-c", script, tmp_path / f"{i}.npy"],
+            env=environment | {"PYTHONHASHSEED": str(i)},
+        )
         for i in range(3)
     ]
     assert [run.wait(timeout=240) for run in runs] == [0, 0, 0]
@@ -181,4 +199,5 @@ np.save(sys.argv[1], tree["posterior"]["sigma"])
     for i in (1, 2):
         np.testing.assert_array_equal(np.load(tmp_path / f"{i}.npy"), first)
     assert len(list(cache.rglob("*.stablehlo"))) == 2
+    assert len(list(cache.rglob("jit_call-*-cache"))) == 2
     assert not list(cache.rglob("*.part"))

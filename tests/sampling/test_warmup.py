@@ -71,7 +71,7 @@ def test_the_unit_of_effects_is_nothing_to_the_metric_of_log_sds(unit):
     with jax.enable_x64(True):
         for i, chains in enumerate(positions):
             stage = WINDOW_END if i == len(positions) - 1 else SLOW
-            tuning = tune(jnp.asarray(stage), tuning, jnp.asarray(chains), jnp.asarray(0.8), 0.8)
+            tuning = tuned(jnp.asarray(stage), tuning, jnp.asarray(chains), jnp.asarray(0.8), 0.8)
     variance = positions.reshape(-1, 9).var(0, ddof=1)
     np.testing.assert_allclose(tuning.inverse_mass, variance, rtol=0.05)
 

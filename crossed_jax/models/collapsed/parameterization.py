@@ -23,7 +23,7 @@ class LogSDs(NamedTuple):
 
 
 class SDs(NamedTuple):
-    """The SDs of the factors' levels and of the noise.
+    """The SDs of the factors' levels and of the noise: what is kept of each draw.
 
     Shapes (factors,) and scalar; of draws, (chains, draws, factors) and (chains, draws).
     """
@@ -43,6 +43,9 @@ def collapsed_parameterization(
     log_density: Callable[[LogSDs, Any], Array],
 ) -> Parameterization[SDPosition, Any]:
     """Make a form of a log-density of the log SDs.
+
+    What it keeps of a draw are the :class:`SDs`, which the effects are drawn given; names as in the
+    results come with those.
 
     Parameters
     ----------
@@ -65,7 +68,7 @@ def collapsed_parameterization(
     def scale(data: Any) -> SDPosition:
         return SDPosition(*log_sd_scales(data.num_levels, data.num_rows))
 
-    def sds(position: SDPosition, data: Any) -> Any:
+    def sds(position: SDPosition, data: Any) -> SDs:
         log_factor_sds, _ = log_sds(position.factor_sds, data.anchors)
         return SDs(jnp.exp(log_factor_sds), jnp.exp(position.log_sigma))
 

@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from crossed_jax.models.parameterization import sum_over_shards
 from crossed_jax.models.screen.quadrature import GeneSums, Rule, log_marginal
 from crossed_jax.models.screen.strata import Matrices, Strata
 from crossed_jax.types import Array
@@ -130,7 +131,7 @@ def _forward(
         return jax.tree.map(jnp.add, total, term), None
 
     zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, (columns, log_tau)))
-    return jax.lax.scan(add_block, zero, strata.matrices)[0]
+    return sum_over_shards(jax.lax.scan(add_block, zero, strata.matrices)[0])
 
 
 def _backward(gradients: tuple[Columns, Array | None], cotangent: Array) -> tuple:

@@ -17,8 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from crossed_jax.models.screen.parts import Parts
-from crossed_jax.statistics.cells import Cells, cell_of_row
-from crossed_jax.tables.crossed_data import CrossedData
+from crossed_jax.statistics.cells import Cells
 
 MOST_SWEEPS = 60
 TOLERANCE = 3e-3
@@ -88,13 +87,13 @@ class Precisions(NamedTuple):
     noise: np.ndarray
 
 
-def cell_matrices(data: CrossedData, cells: Cells, genes: int) -> CellMatrices:
+def cell_matrices(cells: Cells, within: np.ndarray | None, genes: int) -> CellMatrices:
     """Lay cells out by gene and line; of a table of many genes, of evenly spaced ones.
 
     Parameters
     ----------
-    data, cells
-        The table, and its cells.
+    cells, within
+        The table's cells, and their sums of squares about their means if any has two rows.
     genes
         Position of the factor that is integrated out.
     """
@@ -104,16 +103,14 @@ def cell_matrices(data: CrossedData, cells: Cells, genes: int) -> CellMatrices:
     place[chosen] = np.arange(len(chosen))
     kept = place[cells.codes[:, genes]] >= 0
     at = place[cells.codes[kept, genes]], cells.codes[kept, 1 - genes]
-    within = np.zeros(len(cells.counts))
-    if cells.counts.max() > 1:
-        cell = cell_of_row(cells, data)
-        within = np.bincount(cell, (data.response - cells.means[cell]) ** 2)
 
     def laid_out(values: np.ndarray) -> np.ndarray:
         matrix = np.zeros((len(chosen), num_lines))
         matrix[at] = values[kept]
         return matrix
 
+    if within is None:
+        within = np.zeros(len(cells.counts))
     return CellMatrices(*map(laid_out, (cells.counts, cells.means, within)))
 
 

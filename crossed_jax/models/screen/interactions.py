@@ -98,11 +98,14 @@ def _of_block(lines: Lines, strata: Strata, block: Matrices, rule: Rule) -> Inte
         p = normals.probability
         mean = (p * normals.mean).sum(0)
         second = (p * (normals.sd**2 + normals.mean**2)).sum(0)
-        below = (p * _distribution(-normals.mean / normals.sd)).sum(0)
-        return (p * normals.residual).sum(0), mean, second, below, mean**2, below**2
+        z = normals.mean / normals.sd
+        # both, as one less the other has lost the small rates of one sign
+        tail = _distribution(-jnp.abs(z))
+        below, above = ((p * jnp.where(side > 0, tail, 1.0 - tail)).sum(0) for side in (z, -z))
+        return (p * normals.residual).sum(0), mean, second, below, above, mean**2, below**2
 
     number = lines.location.shape[0]
-    residual, mean, second, below, mean_squares, below_squares = _average(moments, lines)
+    residual, mean, second, below, above, mean_squares, below_squares = _average(moments, lines)
     sd = jnp.sqrt(jnp.maximum(second - mean**2, 0.0))
     every = max(1, number // SHAPING_DRAWS)
     lower, upper = _ends(given, jax.tree.map(lambda x: x[::every], lines))
@@ -112,7 +115,7 @@ def _of_block(lines: Lines, strata: Strata, block: Matrices, rule: Rule) -> Inte
         sd,
         mean + sd * lower,
         mean + sd * upper,
-        jnp.minimum(below, 1.0 - below),
+        jnp.minimum(below, above),
         _standard_error(mean, mean_squares, number),
         _standard_error(below, below_squares, number),
     )

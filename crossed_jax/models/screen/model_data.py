@@ -11,19 +11,21 @@ the precisions :math:`P_c` with which they would measure the lines, were they kn
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from crossed_jax.models import sd_coordinate
+from crossed_jax.models.distributions import inside_support
 from crossed_jax.models.screen import line_vectors
 from crossed_jax.models.screen.estimate import LineEstimate, cell_matrices, estimate
+from crossed_jax.models.screen.gram import gram_of
 from crossed_jax.models.screen.line_vectors import Rotation
 from crossed_jax.models.screen.parameterization import OfSDs, Position, ScreenData, ScreenPriors
 from crossed_jax.models.screen.parts import Parts
 from crossed_jax.models.screen.quadrature import enough_nodes, gauss_hermite
-from crossed_jax.models.screen.strata import strata_of
-from crossed_jax.statistics.cells import Cells
+from crossed_jax.models.screen.strata import Strata, strata_of
+from crossed_jax.statistics.cells import Cells, squares_within
 from crossed_jax.tables.crossed_data import CrossedData
 
 CENTERING_DEPTH = 5.0
@@ -69,8 +71,10 @@ class _Spread(NamedTuple):
         return (2.0 * (self.number - 1)) ** -0.5
 
 
-def screen_data(data: CrossedData, cells: Cells, parts: Parts, priors: ScreenPriors) -> ScreenData:
-    """Gather what the log-density is given.
+def screen_data(
+    data: CrossedData, cells: Cells, parts: Parts, priors: ScreenPriors
+) -> tuple[Strata, ScreenData]:
+    """Lay a table out, and gather what the log-density is given.
 
     Parameters
     ----------
@@ -81,8 +85,10 @@ def screen_data(data: CrossedData, cells: Cells, parts: Parts, priors: ScreenPri
     priors
         Its priors.
     """
-    matrices = cell_matrices(data, cells, parts.genes)
+    within = squares_within(cells, data)
+    matrices = cell_matrices(cells, within, parts.genes)
     point, precisions = estimate(matrices, parts)
+    point = _within(point, priors)
     num_genes, num_lines = (cells.num_levels[k] for k in (parts.genes, 1 - parts.genes))
     rows = cells.level_sums(parts.genes, cells.counts)
     location, slope, noise = (
@@ -97,8 +103,10 @@ def screen_data(data: CrossedData, cells: Cells, parts: Parts, priors: ScreenPri
     rotations = _rotations(point, spreads, num_genes, float(rows.mean()))
     log_slope = math.log(point.gene_sd) + (point.log_slope if parts.slopes else np.zeros(1))
     log_noise = math.log(point.sigma) + (point.log_noise if parts.line_noise else np.zeros(1))
-    return ScreenData(
-        strata=strata_of(data, cells, parts.genes, point.location),
+    strata = strata_of(cells, within, parts.genes, point.location)
+    sums = None if parts.gene_noise else gram_of(strata, num_genes)
+    return strata, ScreenData(
+        statistics=strata if sums is None else sums,
         rule=gauss_hermite(enough_nodes(point.gene_noise_sd, float(np.quantile(rows, FEW_ROWS)))),
         priors=priors,
         center=Position(
@@ -112,6 +120,18 @@ def screen_data(data: CrossedData, cells: Cells, parts: Parts, priors: ScreenPri
         anchors=_of_each("anchor", spreads),
         widths=_of_each("width", spreads),
     )
+
+
+def _within(point: LineEstimate, priors: ScreenPriors) -> LineEstimate:
+    """Move numbers from where the priors say they cannot be, as chains start about them."""
+    of_sds = zip(("line_sd", "slope_sd", "line_noise_sd", "gene_noise_sd"), priors.sds, strict=True)
+    others = {"gene_sd": priors.gene_sd, "sigma": priors.sigma, "share": priors.share}
+    moved: dict[str, Any] = {
+        name: inside_support(prior, getattr(point, name))
+        for name, prior in (*of_sds, *others.items())
+        if prior is not None
+    }
+    return point._replace(**moved)
 
 
 def _of_each(name: str, spreads: OfSDs) -> OfSDs:

@@ -22,6 +22,7 @@ from crossed_jax.models.distributions import Normal, log_density_of_log, log_den
 from crossed_jax.models.parameterization import Parameterization, scatter
 from crossed_jax.models.screen import line_vectors
 from crossed_jax.models.screen.density import Lines, log_likelihood
+from crossed_jax.models.screen.gram import Gram, log_likelihood_of_gram
 from crossed_jax.models.screen.line_vectors import Rotation
 from crossed_jax.models.screen.quadrature import Rule
 from crossed_jax.models.screen.strata import Strata
@@ -92,8 +93,8 @@ class ScreenData(NamedTuple):
 
     Attributes
     ----------
-    strata
-        The table.
+    statistics
+        What the likelihood needs of the table: sums over the genes, where they suffice.
     rule
         Nodes of the quadrature over genes' noise.
     priors
@@ -106,7 +107,7 @@ class ScreenData(NamedTuple):
         Of the SDs' coordinates: see `sd_coordinate`; rough posterior SDs.
     """
 
-    strata: Strata
+    statistics: Strata | Gram
     rule: Rule
     priors: ScreenPriors
     center: Position
@@ -137,7 +138,9 @@ def log_density(position: Position, data: ScreenData) -> Array:
     vectors = _vectors(position, log_sds, data)
     log_prior = sum(_log_priors(vectors, log_sds, position, data.priors), start=log_jacobian)
     lines = _lines(vectors, log_sds, position)
-    return log_prior + log_likelihood(lines, data.strata, data.rule)
+    if isinstance(data.statistics, Gram):
+        return log_prior + log_likelihood_of_gram(lines, data.statistics)
+    return log_prior + log_likelihood(lines, data.statistics, data.rule)
 
 
 def _log_sds(position: Position, data: ScreenData) -> tuple[OfSDs, Array]:
@@ -201,6 +204,15 @@ def quantities(position: Position, data: ScreenData) -> Draw:
     return Draw(lines, jax.tree.map(jnp.exp, log_sds))
 
 
+def shards(data: ScreenData) -> ScreenData:
+    """Blocks of genes may be spread over devices, nothing else."""
+    nothing = jax.tree.map(lambda _: False, data)
+    if isinstance(data.statistics, Gram):
+        return nothing
+    matrices = jax.tree.map(lambda _: True, data.statistics.matrices)
+    return nothing._replace(statistics=nothing.statistics._replace(matrices=matrices))
+
+
 PARAMETERIZATION: Parameterization[Position, ScreenData] = Parameterization(
-    "collapsed", log_density, start, scale, quantities
+    "collapsed", log_density, start, scale, quantities, shards
 )

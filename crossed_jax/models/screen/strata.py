@@ -8,15 +8,14 @@ Responses are measured from a point estimate of the lines, so that no digits are
 squares are taken about lines close to it.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from crossed_jax.statistics.cells import Cells, cell_of_row
-from crossed_jax.tables.crossed_data import CrossedData
+from crossed_jax.statistics.cells import Cells
 from crossed_jax.types import Array
 
-BLOCK_BYTES = 2**20
+BLOCK_BYTES = 2**18
 
 
 class Matrices(NamedTuple):
@@ -55,22 +54,22 @@ class Strata(NamedTuple):
     location
         The lines' estimates that means are measured from, shape (lines,).
     matrices
-        The cells.
+        The cells; None where sums over the genes stand for them.
     """
 
     line: Array
     replicates: Array
     location: Array
-    matrices: Matrices
+    matrices: Any
 
 
-def strata_of(data: CrossedData, cells: Cells, genes: int, location: np.ndarray) -> Strata:
+def strata_of(cells: Cells, within: np.ndarray | None, genes: int, location: np.ndarray) -> Strata:
     """Lay a table of two factors out by gene and stratum.
 
     Parameters
     ----------
-    data, cells
-        The table, and its cells.
+    cells, within
+        The table's cells, and their sums of squares about their means if any has two rows.
     genes
         Position of the factor that is integrated out; the other is the lines.
     location
@@ -88,17 +87,13 @@ def strata_of(data: CrossedData, cells: Cells, genes: int, location: np.ndarray)
         matrix[gene, cell_stratum] = values
         return matrix.reshape(num_blocks, size, -1)
 
-    within = None
-    if cells.counts.max() > 1:
-        cell = cell_of_row(cells, data)
-        within = laid_out(np.bincount(cell, (data.response - cells.means[cell]) ** 2))
     mean = cells.means - location[line]
     rows = np.bincount(gene, cells.counts, minlength=num_blocks * size)
     matrices = Matrices(
         seen=laid_out(1.0),
         mean=laid_out(mean),
         square=laid_out(mean**2),
-        within=within,
+        within=None if within is None else laid_out(within),
         rows=rows.reshape(num_blocks, size),
     )
     return Strata(stratum["line"], stratum["rows"], location, matrices)

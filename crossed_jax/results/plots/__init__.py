@@ -9,6 +9,7 @@ from crossed_jax.results.plots.parameters import hyperparameters
 from crossed_jax.results.plots.predictions import posterior_predictive
 from crossed_jax.results.plots.response import raw_data
 from crossed_jax.results.plots.ridge_walk import ridge
+from crossed_jax.results.plots.slopes_and_noise import slopes_and_noise
 from crossed_jax.results.plots.writing import save, save_figures
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "ridge",
     "save",
     "save_figures",
+    "slopes_and_noise",
 ]

@@ -69,6 +69,6 @@ def posterior_predictive(tree: xr.DataTree) -> Figure:
     ax.set_xlabel(f"observed {text(response)}")
     ax.set_ylabel(f"predicted {text(response)}: mean and 95% interval")
     ax.legend(frameon=False, loc="upper left")
-    ax.set_title(f"{shown}; {inside.mean():.0%} lie in their 95% interval", fontsize=10)
+    ax.set_title(f"{shown}\n{inside.mean():.0%} lie in their 95% interval", fontsize=10)
     figure.suptitle(f"Posterior predictions of {text(response)}")
     return figure

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 import matplotlib.style
 from matplotlib.figure import Figure
 
+from crossed_jax.models.model import parts_of
 from crossed_jax.results.plots.level_effects import effects
 from crossed_jax.results.plots.parameters import hyperparameters
 from crossed_jax.results.plots.predictions import posterior_predictive
 from crossed_jax.results.plots.response import raw_data
+from crossed_jax.results.plots.slopes_and_noise import slopes_and_noise
+from crossed_jax.results.tree import factor_names
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -44,6 +47,9 @@ def save_figures(
         "effects": partial(effects, tree, truth),
         "hyperparameters": partial(hyperparameters, tree, truth),
     }
+    parts = parts_of(tree.attrs, factor_names(tree))
+    if parts is not None and (parts.slopes or parts.line_noise or parts.gene_noise):
+        figures["slopes_and_noise"] = partial(slopes_and_noise, tree)
     rows_kept = tree.attrs["response"] in tree["observed_data"].to_dataset()
     if rows_kept and "posterior_predictive" in tree.children:
         figures["posterior_predictive"] = partial(posterior_predictive, tree)

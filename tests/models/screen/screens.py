@@ -25,7 +25,7 @@ def priors_of(parts: Parts) -> ScreenPriors:
 
 
 def screen_of(data: CrossedData, parts: Parts) -> ScreenData:
-    return screen_data(data, cells_of(data), parts, priors_of(parts))
+    return screen_data(data, cells_of(data), parts, priors_of(parts))[1]
 
 
 def simulated(seed: int, num_genes: int, num_lines: int, replicates: int) -> CrossedData:

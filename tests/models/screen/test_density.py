@@ -1,5 +1,6 @@
 """The screen model's log-likelihood against dense normals, with e_g by a fine trapezoid rule."""
 
+import dataclasses
 from itertools import product
 
 import jax
@@ -13,9 +14,10 @@ from scipy.stats import multivariate_normal
 
 from crossed_jax.models.screen import strata
 from crossed_jax.models.screen.density import Lines, log_likelihood
+from crossed_jax.models.screen.gram import gram_of, log_likelihood_of_gram
 from crossed_jax.models.screen.quadrature import gauss_hermite
 from crossed_jax.models.screen.strata import Strata, strata_of
-from crossed_jax.statistics.cells import cells_of
+from crossed_jax.statistics.cells import cells_of, squares_within
 from crossed_jax.tables.crossed_data import CrossedData
 
 RULE = gauss_hermite(41)
@@ -29,7 +31,8 @@ TABLES = {
 
 
 def _strata(data: CrossedData, location: np.ndarray) -> Strata:
-    return strata_of(data, cells_of(data), 0, location)
+    cells = cells_of(data)
+    return strata_of(cells, squares_within(cells, data), 0, location)
 
 
 def _dense(data: CrossedData, lines: Lines) -> float:
@@ -100,3 +103,38 @@ def test_genes_in_blocks_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         jax.value_and_grad(log_likelihood)(lines, table, RULE) for table in (in_blocks, whole)
     )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11), found, wanted)
+
+
+@pytest.mark.parametrize("parts", list(product((True, False), repeat=3)))
+@pytest.mark.parametrize("replicates", [1, 3])
+def test_gram_form_is_the_general_one(parts: tuple[bool, ...], replicates: int) -> None:
+    data = balanced((40, 6), replicates, **SIZES)
+    layout = _strata(data, np.random.default_rng(0).normal(0.0, 0.3, 6))
+    sums = gram_of(layout, 40)
+    assert sums is not None
+    rng = np.random.default_rng(5)
+    slopes, line_noise, interaction = parts
+    lines = Lines(
+        jnp.asarray(rng.normal(size=6)),
+        jnp.asarray(rng.normal(0.0, 0.4, 6 if slopes else 1)),
+        jnp.asarray(rng.normal(-0.3, 0.4, 6 if line_noise else 1)),
+        None,
+        jnp.asarray(0.3) if interaction else None,
+    )
+    found = jax.value_and_grad(log_likelihood_of_gram)(lines, sums)
+    wanted = jax.value_and_grad(log_likelihood)(lines, layout, RULE)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10), found, wanted
+    )
+
+
+def test_gram_form_is_for_complete_tables_of_equal_genes() -> None:
+    assert gram_of(_strata(TABLES["ragged"], np.zeros(4)), 6) is None
+    table = TABLES["complete, no replicates"]
+    last = dataclasses.replace(
+        table,
+        response=table.response[:-1],
+        factors=tuple(dataclasses.replace(f, codes=f.codes[:-1]) for f in table.factors),
+    )
+    assert gram_of(_strata(table, np.zeros(4)), 6) is not None
+    assert gram_of(_strata(last, np.zeros(4)), 6) is None

@@ -31,7 +31,7 @@ def _given(num_draws: int) -> Given:
     one = partial(
         effects_given_lines,
         lines=lines,
-        strata=jax.tree.map(jnp.asarray, screen.strata),
+        strata=jax.tree.map(jnp.asarray, screen.statistics),
         rule=gauss_hermite(41),
         num_genes=NUM_GENES,
     )

@@ -101,7 +101,7 @@ def test_it_is_prior_times_likelihood(parts: tuple[bool, ...]) -> None:
         if lines.logit_share is not None:
             total += Normal(0.1, 1.5).log_prob(lines.logit_share)
         log_jacobian = jnp.linalg.slogdet(jax.jacobian(natural)(flat))[1]
-        return total + log_jacobian + log_likelihood(lines, data.strata, data.rule)
+        return total + log_jacobian + log_likelihood(lines, data.statistics, data.rule)
 
     positions = [start(jax.random.key(seed), data) for seed in range(4)]
     flat, unravel = ravel_pytree(positions[0])

@@ -1,0 +1,44 @@
+"""A small table from the screen model and its settings: who uses both shares compiled programs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from example_tables import table
+
+from crossed_jax.sampling.chunks import Run
+from crossed_jax.sampling.nuts import STATISTICS_KINDS, Statistics
+from crossed_jax.tables.crossed_data import CrossedData
+
+SETTINGS = {"num_chains": 2, "num_warmup": 150, "num_draws": 150}
+
+
+def simulated(
+    seed: int, num_genes: int, num_lines: int, replicates: int, missing: float = 0.1
+) -> CrossedData:
+    """A table with all parts, some of its rows missing at random."""
+    rng = np.random.default_rng(seed)
+    gene, line, _ = np.indices((num_genes, num_lines, replicates)).reshape(3, -1)
+    a, e = rng.normal(0.0, 0.6, num_genes), rng.normal(0.0, 0.35, num_genes)
+    b, d, log_k = rng.normal(0.0, [[0.5], [0.4], [0.4]], (3, num_lines))
+    shared = rng.normal(size=(num_genes, num_lines))[gene, line]
+    deviation = np.sqrt(0.4) * shared + np.sqrt(0.6) * rng.normal(size=len(gene))
+    response = 0.2 + b[line] + np.exp(log_k)[line] * a[gene]
+    response += 0.4 * np.exp(d[line] + e[gene]) * deviation
+    kept = rng.random(len(gene)) >= missing
+    return table(response[kept], gene[kept], line[kept], names=("gene", "line"))
+
+
+SCREEN = simulated(1, 30, 6, 2)
+
+
+def starts_as_draws(key, parameterization, model_data, *, num_chains, num_draws, **_) -> Run:
+    """Stand in for `sample`, with where chains would start as draws: nothing is compiled."""
+    keys = jax.random.split(key, num_chains * num_draws)
+    found = [
+        parameterization.quantities(parameterization.start(key, model_data), model_data)
+        for key in keys
+    ]
+    shape = (num_chains, num_draws)
+    draws = jax.tree.map(lambda *x: np.reshape(jnp.stack(x), (*shape, *x[0].shape)), *found)
+    statistics = Statistics(*(np.zeros(shape, kind) for kind in STATISTICS_KINDS))
+    return Run(draws, statistics, {})
