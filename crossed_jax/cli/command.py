@@ -1,7 +1,8 @@
 """What was asked of ``fit``: a checkpoint keeps it, and ``resume`` goes by it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, get_origin, get_type_hints
+from types import UnionType
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from crossed_jax.models.model import Model
@@ -26,7 +27,7 @@ class Command(NamedTuple):
     num_warmup: int
     num_draws: int
     seed: int
-    target_accept: float
+    target_accept: float | None
     keep_effects: str
     chain_method: str
     stream: bool
@@ -81,8 +82,14 @@ def load_command(checkpoint: Path) -> Command:
     for name in ("factors", "noise_by"):
         if isinstance(note.get(name), list):
             note[name] = tuple(map(str, note[name]))  # JSON has no tuples
-    kinds = {name: get_origin(kind) or kind for name, kind in get_type_hints(Command).items()}
-    nulls = [value for value in note.values() if isinstance(value, str) and "\0" in value]
-    if nulls or {name: type(value) for name, value in note.items()} != kinds:
+    kinds = get_type_hints(Command)
+    known = note.keys() == kinds.keys() and all(_is_a(note[n], kind) for n, kind in kinds.items())
+    if not known or any(isinstance(value, str) and "\0" in value for value in note.values()):
         raise damaged(checkpoint / NOTE)
     return Command(**note)
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Whether a value is of a kind as annotated, exactly: True is no number."""
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (get_origin(kind) or kind,)
+    return type(value) in kinds

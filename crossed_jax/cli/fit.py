@@ -72,8 +72,12 @@ def fit(
     draws: Annotated[int, typer.Option(help="Draws of each chain.")] = 1000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same draws.")] = 0,
     target_accept: Annotated[
-        float, typer.Option(help="Acceptance rate that warm-up aims at.")
-    ] = 0.8,
+        float | None,
+        typer.Option(
+            help="Acceptance rate that warm-up aims at; by default 0.8, or 0.95 for a screen model "
+            "of fewer than 20 lines."
+        ),
+    ] = None,
     keep_effects: Annotated[
         KeepEffects,
         typer.Option(help="draws of all effects, or a summary: exact means and SDs alone."),

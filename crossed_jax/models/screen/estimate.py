@@ -73,18 +73,17 @@ class LineEstimate(NamedTuple):
         return np.maximum(self[3:], 1e-9)
 
 
-class Precisions(NamedTuple):
-    """With which the genes, were they known, would measure each line's, shape (lines,).
+class Measured(NamedTuple):
+    """Values of the lines as the genes, were they known, would tell them, shape (lines,).
 
     Attributes
     ----------
-    location, slope, noise
-        The lines' locations, log slopes and log noise.
+    value, precision
+        What it is, and with which precision.
     """
 
-    location: np.ndarray
-    slope: np.ndarray
-    noise: np.ndarray
+    value: np.ndarray
+    precision: np.ndarray
 
 
 def cell_matrices(cells: Cells, within: np.ndarray | None, genes: int) -> CellMatrices:
@@ -114,7 +113,9 @@ def cell_matrices(cells: Cells, within: np.ndarray | None, genes: int) -> CellMa
     return CellMatrices(*map(laid_out, (cells.counts, cells.means, within)))
 
 
-def estimate(cells: CellMatrices, parts: Parts) -> tuple[LineEstimate, Precisions]:
+def estimate(
+    cells: CellMatrices, parts: Parts
+) -> tuple[LineEstimate, tuple[Measured, Measured, Measured]]:
     """Estimate everything of a screen model.
 
     Parameters
@@ -127,18 +128,18 @@ def estimate(cells: CellMatrices, parts: Parts) -> tuple[LineEstimate, Precision
     Returns
     -------
     LineEstimate
-    Precisions
-        Of the genes that `cells` has.
+    tuple of Measured
+        Locations, log slopes and log noise, before anything is shrunk.
     """
     point = _first(cells, parts)
     e = np.zeros(len(cells.rows))
     for _ in range(MOST_SWEEPS):
         before = point
-        point, effects, precisions = _sweep_effects(cells, parts, point, e)
-        point, e = _sweep_variances(cells, parts, point, e, *effects)
+        point, effects, location, slope = _sweep_effects(cells, parts, point, e)
+        point, e, noise = _sweep_variances(cells, parts, point, e, *effects)
         if np.abs(np.log(point.scalars / before.scalars)).max() < TOLERANCE:
             break
-    return point, precisions
+    return point, (location, slope, noise)
 
 
 def _first(cells: CellMatrices, parts: Parts) -> LineEstimate:
@@ -174,7 +175,7 @@ def _u(cells: CellMatrices, share: float) -> np.ndarray:
 
 def _sweep_effects(
     cells: CellMatrices, parts: Parts, point: LineEstimate, e: np.ndarray
-) -> tuple[LineEstimate, tuple[np.ndarray, np.ndarray], Precisions]:
+) -> tuple[LineEstimate, tuple[np.ndarray, np.ndarray], Measured, Measured]:
     """Improve gene effects, locations and slopes; give the effects' means and variances, too."""
     n, y, _ = cells
     k = np.exp(point.log_slope)
@@ -185,10 +186,12 @@ def _sweep_effects(
     location = (w * (y - np.outer(a, k))).sum(0) / of_lines
     slope_precision = (a**2 + variance) @ w
     log_slope, slope_sd = point.log_slope, point.slope_sd
+    measured = Measured(log_slope, slope_precision * k**2)
     if parts.slopes:
         fitted = (a @ (w * (y - location))) / np.maximum(slope_precision, TINY)
-        log_slope = np.log(np.maximum(fitted, math.exp(-LARGEST_LOG_SLOPE)))
-        log_slope, slope_sd = _shrunk(log_slope, slope_precision * k**2, slope_sd)
+        raw = np.log(np.maximum(fitted, math.exp(-LARGEST_LOG_SLOPE)))
+        measured = measured._replace(value=raw)
+        log_slope, slope_sd = _shrunk(*measured, slope_sd)
         size = math.exp(log_slope.mean())
         log_slope = log_slope - log_slope.mean()
         a, variance = size * a, size**2 * variance
@@ -199,8 +202,7 @@ def _sweep_effects(
         gene_sd=math.sqrt((a**2 + variance).mean()),
         line_sd=max(float(location.std(ddof=1)), LEAST_SD * point.sigma),
     )
-    precisions = Precisions(of_lines, slope_precision * np.exp(2.0 * log_slope), 2.0 * n.sum(0))
-    return point, (a, variance), precisions
+    return point, (a, variance), Measured(location, of_lines), measured
 
 
 def _sweep_variances(
@@ -210,7 +212,7 @@ def _sweep_variances(
     e: np.ndarray,
     a: np.ndarray,
     variance: np.ndarray,
-) -> tuple[LineEstimate, np.ndarray]:
+) -> tuple[LineEstimate, np.ndarray, Measured]:
     """Improve what says how widely values stray, given the effects' means and variances."""
     n, y, within = cells
     k = np.exp(point.log_slope)
@@ -223,10 +225,11 @@ def _sweep_variances(
         share = float(np.clip(shared / max(shared + replicate, TINY), *SHARE_BOUNDS))
         point = point._replace(share=share)
     q = squares / _u(cells, point.share) + within / (1.0 - point.share)
+    rows = np.maximum(n.sum(0), 1.0)
+    d = 0.5 * np.log(np.maximum(np.exp(-2.0 * e) @ q / rows, TINY))
+    measured = Measured(d - d.mean(), 2.0 * rows)
     if parts.line_noise:
-        rows = np.maximum(n.sum(0), 1.0)
-        d = 0.5 * np.log(np.maximum(np.exp(-2.0 * e) @ q / rows, TINY))
-        d, sd = _shrunk(d - d.mean(), 2.0 * rows, point.line_noise_sd)
+        d, sd = _shrunk(*measured, point.line_noise_sd)
         point = point._replace(log_noise=d - d.mean(), line_noise_sd=sd)
     point = point._replace(sigma=math.sqrt((q * _factors(point, e)).sum() / n.sum()))
     if parts.gene_noise:
@@ -235,7 +238,7 @@ def _sweep_variances(
         e, sd = _shrunk(e - e.mean(), 2.0 * rows, point.gene_noise_sd)
         e = e - e.mean()
         point = point._replace(gene_noise_sd=sd)
-    return point, e
+    return point, e, measured
 
 
 def _shrunk(values: np.ndarray, information: np.ndarray, sd: float) -> tuple[np.ndarray, float]:

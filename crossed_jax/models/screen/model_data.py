@@ -11,11 +11,10 @@ the precisions :math:`P_c` with which they would measure the lines, were they kn
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from crossed_jax.models import sd_coordinate
 from crossed_jax.models.distributions import inside_support
 from crossed_jax.models.screen import line_vectors
 from crossed_jax.models.screen.estimate import LineEstimate, cell_matrices, estimate
@@ -24,51 +23,12 @@ from crossed_jax.models.screen.line_vectors import Rotation
 from crossed_jax.models.screen.parameterization import OfSDs, Position, ScreenData, ScreenPriors
 from crossed_jax.models.screen.parts import Parts
 from crossed_jax.models.screen.quadrature import enough_nodes, gauss_hermite
+from crossed_jax.models.screen.spread import Spread, spread_of, spread_of_genes
 from crossed_jax.models.screen.strata import Strata, strata_of
 from crossed_jax.statistics.cells import Cells, squares_within
 from crossed_jax.tables.crossed_data import CrossedData
 
-CENTERING_DEPTH = 5.0
 FEW_ROWS = 0.05  # the quantile of rows a gene that the quadrature is to suit
-
-
-class _Spread(NamedTuple):
-    """A vector's zero-sum part: its values' precisions from the data, their number and SD."""
-
-    precision: np.ndarray
-    number: int
-    sd: float
-
-    @property
-    def excess(self) -> float:
-        """How much the variance of a measured value exceeds its error's."""
-        return float(np.median(self.precision)) * self.sd**2
-
-    @property
-    def depth(self) -> float:
-        """How far the log-likelihood of an SD of zero lies below its maximum."""
-        return 0.5 * (self.number - 1) * (self.excess - math.log1p(self.excess))
-
-    @property
-    def anchor(self) -> float:
-        """Where the SD's coordinate has its wall, see `sd_coordinate`."""
-        steep = self.depth >= sd_coordinate.WALL_DEPTH
-        return math.log(self.sd) + (0.0 if steep else sd_coordinate.FAR_LEFT)
-
-    @property
-    def coordinate(self) -> float:
-        """The SD's coordinate."""
-        return float(sd_coordinate.coordinates(np.log(self.sd), np.asarray(self.anchor)))
-
-    @property
-    def weight(self) -> float:
-        """One to centre the zero-sum part, zero not to."""
-        return float(self.depth >= CENTERING_DEPTH and self.excess > 1.0)
-
-    @property
-    def width(self) -> float:
-        """Rough posterior SD of the log SD."""
-        return (2.0 * (self.number - 1)) ** -0.5
 
 
 def screen_data(
@@ -87,18 +47,21 @@ def screen_data(
     """
     within = squares_within(cells, data)
     matrices = cell_matrices(cells, within, parts.genes)
-    point, precisions = estimate(matrices, parts)
+    point, lines = estimate(matrices, parts)
     point = _within(point, priors)
-    num_genes, num_lines = (cells.num_levels[k] for k in (parts.genes, 1 - parts.genes))
+    num_genes = cells.num_levels[parts.genes]
     rows = cells.level_sums(parts.genes, cells.counts)
+    enlarged = num_genes / len(matrices.rows)
     location, slope, noise = (
-        num_genes / len(matrices.rows) * precision for precision in precisions
+        measured._replace(precision=enlarged * measured.precision) for measured in lines
     )
+    slopes, of_mean = np.exp(point.log_slope), point.gene_sd / math.sqrt(num_genes)
+    sds = priors.sds
     spreads = OfSDs(
-        _Spread(location, num_lines, point.line_sd),
-        _Spread(slope, num_lines, point.slope_sd) if parts.slopes else None,
-        _Spread(noise, num_lines, point.line_noise_sd) if parts.line_noise else None,
-        _Spread(2.0 * rows, num_genes, point.gene_noise_sd) if parts.gene_noise else None,
+        spread_of(sds.line, *location, slopes - slopes.mean(), of_mean),
+        spread_of(sds.slope, *slope) if parts.slopes else None,
+        spread_of(sds.line_noise, *noise) if parts.line_noise else None,
+        spread_of_genes(2.0 * rows, point.gene_noise_sd) if parts.gene_noise else None,
     )
     rotations = _rotations(point, spreads, num_genes, float(rows.mean()))
     log_slope = math.log(point.gene_sd) + (point.log_slope if parts.slopes else np.zeros(1))
@@ -124,11 +87,15 @@ def screen_data(
 
 def _within(point: LineEstimate, priors: ScreenPriors) -> LineEstimate:
     """Move numbers from where the priors say they cannot be, as chains start about them."""
-    of_sds = zip(("line_sd", "slope_sd", "line_noise_sd", "gene_noise_sd"), priors.sds, strict=True)
-    others = {"gene_sd": priors.gene_sd, "sigma": priors.sigma, "share": priors.share}
+    given = {
+        "gene_sd": priors.gene_sd,
+        "sigma": priors.sigma,
+        "share": priors.share,
+        "gene_noise_sd": priors.sds.gene_noise,
+    }
     moved: dict[str, Any] = {
         name: inside_support(prior, getattr(point, name))
-        for name, prior in (*of_sds, *others.items())
+        for name, prior in given.items()
         if prior is not None
     }
     return point._replace(**moved)
@@ -156,7 +123,7 @@ def _rotations(
     )
 
 
-def _rotation(spread: _Spread | None, ridge: np.ndarray, along: float) -> Rotation:
+def _rotation(spread: Spread | None, ridge: np.ndarray, along: float) -> Rotation:
     """Make a vector's coordinates; without a zero-sum part it has a single one."""
     if spread is None:
         return line_vectors.rotation(np.array([along]), np.ones(1), along, 1.0, 1.0)
