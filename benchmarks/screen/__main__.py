@@ -4,6 +4,7 @@
     python -m benchmarks.screen agreement        fits of these tables against it
     python -m benchmarks.screen held_out         prediction of values that were held out
     python -m benchmarks.screen cross_library    interactions from Avana against KY
+    python -m benchmarks.screen avana            how long Avana takes, and NumPyro
 
 Each writes results/screen_*.json.
 """
@@ -22,6 +23,7 @@ COMMANDS = {  # name: module
     "agreement": "agreement",
     "held_out": "held_out",
     "cross_library": "cross_library",
+    "avana": "avana",
 }
 
 
