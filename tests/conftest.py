@@ -33,3 +33,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _float64() -> Iterator[None]:
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="module")
+def hardly_optimized() -> Iterator[None]:
+    """Compile in two thirds of the time, for what is neither of speed nor of the last digits.
+
+    XLA leaves its own optimizations on, and those of LLVM out.
+    """
+    name = "jax_disable_most_optimizations"
+    before = jax.config.values[name]
+    jax.config.update(name, True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(name.upper(), "1")  # of the processes that these tests start
+        yield
+    jax.config.update(name, before)

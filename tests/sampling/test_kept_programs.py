@@ -13,18 +13,9 @@ import crossed_jax as cj
 from crossed_jax.sampling import kept_programs as programs
 from crossed_jax.sampling import nuts
 
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
+
 DATA = balanced((3, 4), 2, sds=(1, 1), sigma=0.5)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _hardly_optimized():
-    """Compile in half the time: what is looked at here is the keeping, and not the program."""
-    before = jax.config.values["jax_disable_most_optimizations"]
-    jax.config.update("jax_disable_most_optimizations", True)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-        yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="module")
