@@ -115,7 +115,8 @@ def spread_of(
     posterior = np.exp(log_posterior - log_posterior.max())
     posterior /= posterior.sum()
     mean = posterior @ grid
-    low, median = np.interp([SMALL, 0.5], np.cumsum(posterior), grid)
+    below = np.cumsum(posterior) - 0.5 * posterior
+    low, median = np.interp([SMALL, 0.5], below, grid)
     return Spread(
         precision, math.exp(median), math.exp(low), math.sqrt(posterior @ (grid - mean) ** 2)
     )
