@@ -51,7 +51,7 @@ def test_these_are_arguments_and_flags():
     flags = {f"--{name.replace('_', '-')}" for name in signature(command).parameters}
     assert set(FLAGS.values()) <= flags
     arguments = {*signature(cj.fit).parameters, *signature(cj.read_table).parameters, "out"}
-    assert set(FLAGS) <= arguments
+    assert set(FLAGS) <= {*arguments, *cj.Model._fields}
 
 
 def test_a_refusal_by_the_library_names_flags(folder):
