@@ -38,7 +38,7 @@ from crossed_jax.sampling.devices import available_devices
 from crossed_jax.sampling.identity import computing
 from crossed_jax.sampling.memory import check_draws, check_run
 from crossed_jax.sampling.nuts import key_of
-from crossed_jax.sampling.settings import own_settings, run_settings
+from crossed_jax.sampling.settings import RunSettings, own_settings, run_settings
 from crossed_jax.tables.crossed_data import CrossedData, require_table
 from crossed_jax.tables.names import check_names
 from crossed_jax.types import (
@@ -164,10 +164,7 @@ def fit(
     others = chosen_noise.priors | priors_of(parts, data.factor_names)
     chosen = resolve_priors(priors, data, others)
     priors_told = describe_priors(chosen, data, priors if isinstance(priors, str) else "custom")
-    by_lines = 0 if parts is None else 3 * min(len(factor.levels) for factor in data.factors)
-    check_run(settings, len(data.factors) + 1 + (by_lines if collapsing else data.num_levels))
-    if keep_effects == "draws" and stream_to is None:
-        check_draws(data.num_levels + by_lines, settings.num_chains * settings.num_draws, form)
+    _check_memory(data, settings, form, parts, keeps=keep_effects == "draws" and stream_to is None)
 
     clock = time.perf_counter()
     offset = offset_of(data.response)
@@ -287,6 +284,21 @@ def _usual_rate(parts: Parts | None, data: CrossedData) -> float:
     """Acceptance rate to aim at where none is asked for."""
     few = parts is not None and len(data.factors[1 - parts.genes].levels) < FEW_LINES
     return 0.95 if few else 0.8
+
+
+def _check_memory(
+    data: CrossedData, settings: RunSettings, form: str, parts: Parts | None, *, keeps: bool
+) -> None:
+    """Refuse what would not fit into memory; `keeps`, the draws of the effects among it."""
+    number = settings.num_chains * settings.num_draws
+    if parts is not None:  # slopes and noise, too
+        by_lines = 3 * len(data.factors[1 - parts.genes].levels)
+        check_run(settings, 5 + by_lines)
+        check_draws(2 * data.num_levels + by_lines, number, None)
+        return
+    check_run(settings, len(data.factors) + 1 + (0 if form == "collapsed" else data.num_levels))
+    if keeps:
+        check_draws(data.num_levels, number, form)
 
 
 def _check_kept(keep_effects: str, stream_to: Path | None, form: str, parts: Parts | None) -> None:

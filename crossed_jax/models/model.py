@@ -140,8 +140,8 @@ def _checked(model: Model, data: CrossedData) -> Parts | None:
     gene, line = data.factor_names[genes], data.factor_names[1 - genes]
     if model.slopes == gene:
         raise InputError(
-            f"slopes are of the factor with fewer levels: choose slopes={line!r}, in which "
-            f"{gene} effects then differ in size."
+            f"{gene} has the more levels, or comes first, and is integrated out: choose "
+            f"slopes={line!r}, in which {gene} effects then differ in size."
         )
     parts = Parts(
         genes, model.slopes == line, line in noise_by, gene in noise_by, model.interaction

@@ -48,12 +48,15 @@ def check_run(settings: RunSettings, num_coordinates: int) -> None:
             )
 
 
-def check_draws(num_effects: int, num_draws: int, parameterization: str) -> None:
-    """Refuse draws of the effects that would not fit."""
+def check_draws(num_effects: int, num_draws: int, parameterization: str | None) -> None:
+    """Refuse draws of the effects that would not fit.
+
+    The form says what else could be done; None leaves no choice but fewer draws.
+    """
     most = most_draws_in_memory(num_effects)
     if most is not None and num_draws > most:
         ways = [f"ask for {max(1, most):,} draws in all"]
-        if parameterization != "original":
+        if parameterization not in (None, "original"):
             ways.append("stream them to a file (stream_to=)")
         if parameterization == "collapsed":
             ways.append("keep a summary alone (keep_effects='summary')")

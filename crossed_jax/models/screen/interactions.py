@@ -10,7 +10,7 @@ is Normal,
 
 so its posterior is a mixture of Normals over draws of the lines and nodes of e. Means, variances
 and :math:`P(\gamma \le 0)` are averaged over both (Rao-Blackwell); the ends of an interval are
-where the mixture's distribution reaches its probability, by one step of Newton's method on the
+where the mixture's distribution reaches its probability, by some steps of Newton's method on the
 scale of scores from those of a Normal (:mod:`crossed_jax.models.collapsed.quantiles`). The local
 false sign rate is :math:`\min(P(\gamma \le 0), P(\gamma \ge 0))` (Stephens, 2017,
 *Biostatistics* 18:275).
@@ -31,6 +31,7 @@ from crossed_jax.types import Array
 
 SCORE = 1.959963984540054  # of the ends of a 95% interval
 SHAPING_DRAWS = 32
+NEWTON_STEPS = 3
 
 
 class Interactions(NamedTuple):
@@ -107,7 +108,7 @@ def _of_block(lines: Lines, strata: Strata, block: Matrices, rule: Rule) -> Inte
     number = lines.location.shape[0]
     residual, mean, second, below, above, mean_squares, below_squares = _average(moments, lines)
     sd = jnp.sqrt(jnp.maximum(second - mean**2, 0.0))
-    every = max(1, number // SHAPING_DRAWS)
+    every = max(1, min(4, number // SHAPING_DRAWS))
     lower, upper = _ends(given, jax.tree.map(lambda x: x[::every], lines))
     return Interactions(
         residual,
@@ -137,18 +138,21 @@ def _ends(given: Callable[[Lines], _Normals], lines: Lines) -> Array:
     sd = jnp.sqrt(jnp.maximum(second - mean**2, jnp.finfo(float).tiny))
     scores = jnp.array([-SCORE, SCORE])[:, None, None]
 
-    def distribution(one: Lines) -> tuple[Array, Array]:
-        """Distribution function and density of the mixture where a Normal's ends are."""
+    def distribution(one: Lines, ends: Array) -> tuple[Array, Array]:
+        """Distribution function and density of the mixture at the ends."""
         normals = given(one)
         p = normals.probability
-        z = ((mean + sd * scores)[:, None] - normals.mean) / normals.sd
+        z = ((mean + sd * ends)[:, None] - normals.mean) / normals.sd
         density = jnp.exp(-0.5 * z**2) / normals.sd
         return (p * _distribution(z)).sum(1), (p * density).sum(1)
 
-    reached, density = _average(distribution, lines)
-    score = ndtri(jnp.clip(reached, 1e-12, 1.0 - 1e-12))
-    step = (score - scores) * jnp.exp(-0.5 * score**2) / (sd * density)
-    return scores - jnp.clip(step, -1.0, 1.0)
+    def step(_: int, ends: Array) -> Array:
+        reached, density = _average(lambda one: distribution(one, ends), lines)
+        score = ndtri(jnp.clip(reached, 1e-12, 1.0 - 1e-12))
+        step = (score - scores) * jnp.exp(-0.5 * score**2) / (sd * density)
+        return ends - jnp.clip(step, -1.0, 1.0)
+
+    return jax.lax.fori_loop(0, NEWTON_STEPS, step, jnp.broadcast_to(scores, (2, *mean.shape)))
 
 
 def _distribution(z: Array) -> Array:

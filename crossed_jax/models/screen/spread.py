@@ -101,6 +101,12 @@ def spread_of(
         columns = np.stack([columns[:, 0], direction], 1)
         known = np.diag([0.0, along**-2])
     grid = GRID + math.log(scale)
+    support = getattr(prior, "support", None)
+    if support is not None:
+        grid = grid[np.asarray(support(np.exp(grid)))]
+    if not len(grid):  # the prior has no room for what the data say
+        sd = inside_support(prior, scale)
+        return Spread(precision, sd, sd, 0.1)
     log_posterior = np.array(log_density_of_log(prior, jnp.asarray(grid)))
     for i, sd in enumerate(np.exp(grid)):
         weights = 1.0 / (1.0 / precision + sd**2)
@@ -109,9 +115,6 @@ def spread_of(
         squares = weights @ values**2 - product @ np.linalg.solve(matrix, product)
         log_dets = np.linalg.slogdet(matrix)[1] - np.log(weights).sum()
         log_posterior[i] -= 0.5 * (log_dets + squares)
-    if not np.isfinite(log_posterior).any():  # the prior has no room for what the data say
-        sd = inside_support(prior, scale)
-        return Spread(precision, sd, sd, 0.1)
     posterior = np.exp(log_posterior - log_posterior.max())
     posterior /= posterior.sum()
     mean = posterior @ grid

@@ -19,7 +19,7 @@ from crossed_jax.models.screen.parameterization import PARAMETERIZATION, ScreenD
 from crossed_jax.models.screen.parts import Parts
 from crossed_jax.models.screen.quadrature import gauss_hermite
 from crossed_jax.models.screen.strata import in_order_of_cells, strata_of
-from crossed_jax.statistics.cells import cells_of
+from crossed_jax.statistics.cells import cells_of, squares_within
 
 NUM_GENES, NUM_LINES, NUM_DRAWS = 8, 4, 6
 DATA = simulated(26, NUM_GENES, NUM_LINES, 2)
@@ -70,7 +70,7 @@ def _screen(parts: Parts, number: int) -> tuple[ScreenData, Lines]:
 @cache
 def _summed_up(parts: Parts, number: int, nodes: int) -> Interactions:
     screen, lines = _screen(parts, number)
-    strata = jax.tree.map(jnp.asarray, screen.strata)
+    strata = jax.tree.map(jnp.asarray, screen.statistics)
     found = jax.jit(interactions)(lines, strata, gauss_hermite(nodes))
     return Interactions(*(in_order_of_cells(np.asarray(x), CELLS, 0) for x in found))
 
@@ -178,7 +178,9 @@ def test_rates_do_not_depend_on_the_sign() -> None:
     rates = []
     for sign in (1.0, -1.0):
         data = dataclasses.replace(DATA, response=sign * response)
-        strata = strata_of(data, cells_of(data), 0, sign * screen.strata.location)
+        cells = cells_of(data)
+        within = squares_within(cells, data)
+        strata = strata_of(cells, within, 0, sign * screen.statistics.location)
         of_sign = lines._replace(location=sign * lines.location)
         found = jax.jit(interactions)(
             of_sign, jax.tree.map(jnp.asarray, strata), gauss_hermite(INTERACTION_NODES)
