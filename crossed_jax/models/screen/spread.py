@@ -22,7 +22,7 @@ import numpy as np
 from crossed_jax.models import sd_coordinate
 from crossed_jax.models.distributions import inside_support, log_density_of_log
 
-GRID = np.linspace(math.log(1e-3), math.log(1e2), 400)  # of the SD, in root mean squares of v
+GRID = np.linspace(math.log(1e-5), math.log(1e2), 600)  # of the SD, in root mean squares of v
 SMALL = 0.001  # probability of a smaller SD
 CLEAR_EXCESS = 5.0
 

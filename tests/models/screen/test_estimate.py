@@ -45,9 +45,9 @@ def test_posterior_of_an_sd_is_that_of_dense_normals() -> None:
         return np.exp(multivariate_normal.logpdf(values, None, covariance) + log_prior + 12.0)
 
     found = spread_of(prior, values, precision, direction, along)
-    total = integrate.quad(density, -9.0, 4.0, limit=200)[0]
+    total = integrate.quad(density, -14.0, 4.0, limit=200)[0]
     for probability, end in ((0.5, found.sd), (SMALL, found.small)):
-        below = integrate.quad(density, -9.0, np.log(end), limit=200)[0]
+        below = integrate.quad(density, -14.0, np.log(end), limit=200)[0]
         assert below / total == pytest.approx(probability, rel=0.05)
 
 
