@@ -58,7 +58,7 @@ def draws_of_each(form, problems):
     """One chain for each of many tables, through one compiled step."""
     leaves, structure = jax.tree.flatten(problems)
     size, _ = nuts.shape_of_draws(form, jax.tree.map(lambda leaf: leaf[0], problems))
-    settings = nuts.Settings(form, structure, 8, 250, None, vectorized=False)
+    settings = nuts.Settings(form, structure, 8, 250, None, (), vectorized=False)
     keys = jax.random.key_data(jax.random.split(jax.random.key(0), NUM_TABLES))
     blank = nuts.blank_state(1, size)
     state = jax.tree.map(lambda leaf: np.stack([leaf] * NUM_TABLES), blank)

@@ -22,7 +22,12 @@ import crossed_jax as cj
 CHAINS = tuple(
     word for name, number in SETTINGS.items() for word in (f"--{name.removeprefix('num_')}", number)
 )
-OWN = {"parameters.csv", "interactions.parquet", "hits.csv"}
+OWN = {
+    "parameters.csv",
+    "interactions.parquet",
+    "hits.csv",
+    "figures/slopes_and_noise.png",
+}
 
 
 def write(data, path):

@@ -168,7 +168,7 @@ def test_predictions_are_drawn_against_each_observation():
     drawn = np.concatenate([line.get_xdata() for line in ax.get_lines()[:-1]])
     observed = tree["observed_data"]["logfc"].values
     np.testing.assert_allclose(np.sort(drawn), np.sort(observed))
-    assert ax.get_title().startswith("90 rows; ")
+    assert ax.get_title().startswith("90 rows\n")
     (identity,) = lines(ax, "prediction = observation")
     np.testing.assert_array_equal(identity.get_xdata(), identity.get_ydata())
 

@@ -1,8 +1,5 @@
 """Screen models of small tables."""
 
-import numpy as np
-from example_tables import table
-
 from crossed_jax.models.distributions import Exponential, LogitNormal, Normal
 from crossed_jax.models.screen.model_data import screen_data
 from crossed_jax.models.screen.parameterization import OfSDs, ScreenData, ScreenPriors
@@ -26,17 +23,3 @@ def priors_of(parts: Parts) -> ScreenPriors:
 
 def screen_of(data: CrossedData, parts: Parts) -> ScreenData:
     return screen_data(data, cells_of(data), parts, priors_of(parts))[1]
-
-
-def simulated(seed: int, num_genes: int, num_lines: int, replicates: int) -> CrossedData:
-    """A table from the model, a tenth of its rows missing."""
-    rng = np.random.default_rng(seed)
-    gene, line, _ = np.indices((num_genes, num_lines, replicates)).reshape(3, -1)
-    a, e = rng.normal(0.0, 0.6, num_genes), rng.normal(0.0, 0.35, num_genes)
-    b, d = rng.normal(0.0, 0.5, num_lines), rng.normal(0.0, 0.4, num_lines)
-    k = np.exp(rng.normal(0.0, 0.4, num_lines))
-    shared = rng.normal(size=(num_genes, num_lines))[gene, line]
-    noise = np.sqrt(0.4) * shared + np.sqrt(0.6) * rng.normal(size=len(gene))
-    y = 0.2 + b[line] + k[line] * a[gene] + 0.4 * np.exp(d[line] + e[gene]) * noise
-    kept = rng.random(len(gene)) < 0.9
-    return table(y[kept], gene[kept], line[kept], names=("gene", "line"))

@@ -20,6 +20,8 @@ from crossed_jax.models.screen.strata import Strata, strata_of
 from crossed_jax.statistics.cells import cells_of, squares_within
 from crossed_jax.tables.crossed_data import CrossedData
 
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
+
 RULE = gauss_hermite(41)
 
 

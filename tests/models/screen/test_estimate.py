@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate
 from scipy.stats import multivariate_normal
-from screens import simulated
+from screen_tables import simulated
 
 from crossed_jax.models.distributions import Exponential
 from crossed_jax.models.screen.estimate import cell_matrices, estimate

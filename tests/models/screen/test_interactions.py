@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 from scipy.special import expit, ndtr, softmax
-from screens import screen_of, simulated
+from screen_tables import simulated
+from screens import screen_of
 
 from crossed_jax.forms.screen import INTERACTION_NODES
 from crossed_jax.models.screen.density import Lines
@@ -21,8 +22,10 @@ from crossed_jax.models.screen.quadrature import gauss_hermite
 from crossed_jax.models.screen.strata import in_order_of_cells, strata_of
 from crossed_jax.statistics.cells import cells_of, squares_within
 
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
+
 NUM_GENES, NUM_LINES, NUM_DRAWS = 8, 4, 6
-DATA = simulated(26, NUM_GENES, NUM_LINES, 2)
+DATA = simulated(27, NUM_GENES, NUM_LINES, 2)
 CELLS = cells_of(DATA)
 MANY_NODES = 41
 OTHERS = [(True,) * 3, (False, True, True), (True, False, True), (True, True, False), (False,) * 3]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from example_tables import estimate_of, unbalanced
 from jax.flatten_util import ravel_pytree
-from screens import NO_PARTS, priors_of, screen_of, simulated
+from screen_tables import simulated
+from screens import NO_PARTS, priors_of, screen_of
 
 from crossed_jax.models import sd_coordinate
 from crossed_jax.models.collapsed.collapse import collapse
@@ -26,6 +27,8 @@ from crossed_jax.models.screen.parameterization import (
 from crossed_jax.models.screen.parts import Parts
 from crossed_jax.models.zero_sum import contrasts
 from crossed_jax.statistics.cells import cells_of
+
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
 
 DATA = simulated(0, 25, 5, 2)
 

@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
+
+pytestmark = pytest.mark.usefixtures("hardly_optimized")
 
 FIT = """
 import sys
@@ -13,8 +16,8 @@ import jax
 import numpy as np
 jax.config.update("jax_num_cpu_devices", {devices})
 {begin}
-sys.path[:0] = [{tests!r}, {screens!r}]
-from screens import simulated
+sys.path.insert(0, {tests!r})
+from screen_tables import simulated
 import crossed_jax as cj
 from crossed_jax.models.screen import strata
 strata.BLOCK_BYTES = 8 * 5 * 6  # several blocks, of which one device has fewer
@@ -39,9 +42,8 @@ np.save(sys.argv[3], fit("parallel"))
 
 
 def _program(text: str, devices: int, chains: int, begin: str = "") -> list[str]:
-    here = Path(__file__).parent
-    paths = {"tests": str(here.parents[1]), "screens": str(here)}
-    fit = FIT.format(devices=devices, chains=chains, begin=begin, **paths)
+    tests = str(Path(__file__).parents[2])
+    fit = FIT.format(devices=devices, chains=chains, begin=begin, tests=tests)
     return [sys.executable, "-c", fit + text]
 
 
