@@ -63,6 +63,29 @@ def agreement_table() -> str:
     return _table([*header, "largest gap of lfsr"], "l r r r r r", rows)
 
 
+def avana_table() -> str:
+    """What a fit of Avana takes, and NumPyro with every latent variable a parameter."""
+    found = _read("avana")
+    rows = []
+    for sampler, algorithm in (
+        ("crossed_jax", "genes integrated out"),
+        ("numpyro", "NUTS on all"),
+    ):
+        each = found[sampler]
+        rows.append(
+            [
+                f"{sampler}, {each['chains']} x ({each['warmup']} + {each['draws']})",
+                algorithm,
+                f"{each['seconds_beside_compiling']:.0f}",
+                f"{each['leapfrog_steps_per_effective_draw']:,.0f}",
+                f"{each['min_ess_bulk']:,.0f}",
+                f"{each['min_ess_per_second']:.2g}",
+            ]
+        )
+    header = ["sampler", "algorithm", "s beside compiling", "leapfrog steps per effective draw"]
+    return _table([*header, "min ESS", "ESS/s"], "l l r r r r", rows)
+
+
 def _read(name: str) -> dict[str, Any]:
     return json.loads((RESULTS / f"screen_{name}.json").read_text())
 
@@ -74,6 +97,7 @@ def _table(header: list[str], align: str, rows: list[list[str]]) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "screen-agreement": agreement_table,
+    "screen-avana": avana_table,
     "screen-cross-library": cross_library_table,
     **{
         f"screen-held-out-{name}": partial(held_out_table, name)
