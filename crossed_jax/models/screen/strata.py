@@ -15,7 +15,7 @@ import numpy as np
 from crossed_jax.statistics.cells import Cells
 from crossed_jax.types import Array
 
-BLOCK_BYTES = 2**18
+BLOCK_BYTES = 2**22
 
 
 class Matrices(NamedTuple):
