@@ -1,5 +1,6 @@
 """The screen model: NUTS moves the lines, and the genes are drawn given them."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -179,8 +180,11 @@ def _log_likelihoods(lines: Lines, strata: Strata, rule: Rule) -> Array:
     return jax.lax.map(lambda one: log_likelihood(one, strata, rule), lines)
 
 
-def _quadrature_error(lines: Lines, data: ScreenData, strata: Strata) -> float:
-    """By how much log-densities err relative to each other, at some draws, against more nodes."""
+def _quadrature_error(lines: Lines, data: ScreenData, strata: Strata) -> float | None:
+    """By how much log-densities err relative to each other, at some draws, against more nodes.
+
+    None if that is no number.
+    """
     some = _spaced(lines, CHECKED_DRAWS)
     finer = gauss_hermite(2 * len(data.rule.nodes) + 1)
     found = []
@@ -190,7 +194,8 @@ def _quadrature_error(lines: Lines, data: ScreenData, strata: Strata) -> float:
             program = kept_program(_log_likelihoods, {}, arguments, jax.tree.structure(0))
             found.append(np.asarray(program(*arguments)))
     error = found[0] - found[1]
-    return float(np.abs(error - error.mean()).max())
+    largest = float(np.abs(error - error.mean()).max())
+    return largest if math.isfinite(largest) else None
 
 
 def _spaced(lines: Lines, number: int) -> Lines:

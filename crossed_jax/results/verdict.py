@@ -174,12 +174,13 @@ def _interpolation(tree: xr.DataTree) -> list[Finding]:
 
 def _quadrature(tree: xr.DataTree) -> list[Finding]:
     """Hold the error of the quadrature over levels' noise against the Monte Carlo error."""
-    error = float(tree.attrs.get("quadrature_error", 0.0))
-    if error < INTERPOLATION_LIMIT:
+    error = json.loads(tree.attrs.get("quadrature_error", "0.0"))
+    if error is not None and error < INTERPOLATION_LIMIT:
         return []
+    told = "is not a number at some draws" if error is None else f"errs by {error:.1e}"
     return [
         Finding(
-            f"the log-density errs by {error:.1e}, as levels of few rows leave their noise too "
+            f"the log-density {told}, as levels of few rows leave their noise too "
             "uncertain for the quadrature over it: fit a model without noise by that factor.",
             "reason",
         )

@@ -19,12 +19,13 @@ import numpy as np
 from crossed_jax.models.screen.parts import Parts
 from crossed_jax.statistics.cells import Cells
 
-MOST_SWEEPS = 60
+MOST_SWEEPS = 12  # for a start; the mode itself may be where lines fit one gene without noise
 TOLERANCE = 3e-3
 MOST_GENES = 2_000
 LEAST_SD = 1e-3
 SHARE_BOUNDS = (0.02, 0.98)
 LARGEST_LOG_SLOPE = 4.0
+LARGEST_LOG_NOISE = 2.0
 TINY = 1e-300
 
 
@@ -235,6 +236,7 @@ def _sweep_variances(
     if parts.gene_noise:
         rows = n.sum(1)
         e = 0.5 * np.log(np.maximum(q @ np.exp(-2.0 * point.log_noise) / rows, TINY))
+        e = np.clip(e - np.median(e), -LARGEST_LOG_NOISE, LARGEST_LOG_NOISE)
         e, sd = _shrunk(e - e.mean(), 2.0 * rows, point.gene_noise_sd)
         e = e - e.mean()
         point = point._replace(gene_noise_sd=sd)

@@ -26,6 +26,7 @@ from crossed_jax.models.screen.quadrature import enough_nodes, gauss_hermite
 from crossed_jax.models.screen.spread import Spread, spread_of, spread_of_genes
 from crossed_jax.models.screen.strata import Strata, strata_of
 from crossed_jax.statistics.cells import Cells, squares_within
+from crossed_jax.statistics.design import LEAST_NOISE
 from crossed_jax.tables.crossed_data import CrossedData
 
 FEW_ROWS = 0.05  # the quantile of rows a gene that the quadrature is to suit
@@ -71,6 +72,7 @@ def screen_data(
     return strata, ScreenData(
         statistics=strata if sums is None else sums,
         rule=gauss_hermite(enough_nodes(point.gene_noise_sd, float(np.quantile(rows, FEW_ROWS)))),
+        least_log_noise=np.log(LEAST_NOISE * np.std(cells.means)),
         priors=priors,
         center=Position(
             line_vectors.position(point.location, rotations[0]),

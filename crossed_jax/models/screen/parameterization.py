@@ -97,6 +97,8 @@ class ScreenData(NamedTuple):
         What the likelihood needs of the table: sums over the genes, where they suffice.
     rule
         Nodes of the quadrature over genes' noise.
+    least_log_noise
+        With less, a line's weight leaves no digits for the squares of the others.
     priors
         The priors.
     center
@@ -109,6 +111,7 @@ class ScreenData(NamedTuple):
 
     statistics: Strata | Gram
     rule: Rule
+    least_log_noise: Array
     priors: ScreenPriors
     center: Position
     rotations: tuple[Rotation, Rotation, Rotation]
@@ -139,8 +142,11 @@ def log_density(position: Position, data: ScreenData) -> Array:
     log_prior = sum(_log_priors(vectors, log_sds, position, data.priors), start=log_jacobian)
     lines = _lines(vectors, log_sds, position)
     if isinstance(data.statistics, Gram):
-        return log_prior + log_likelihood_of_gram(lines, data.statistics)
-    return log_prior + log_likelihood(lines, data.statistics, data.rule)
+        likelihood = log_likelihood_of_gram(lines, data.statistics)
+    else:
+        likelihood = log_likelihood(lines, data.statistics, data.rule)
+    enough = jnp.min(lines.log_noise) > data.least_log_noise
+    return jnp.where(enough, log_prior + likelihood, -jnp.inf)
 
 
 def _log_sds(position: Position, data: ScreenData) -> tuple[OfSDs, Array]:
