@@ -32,6 +32,13 @@ def test_estimate_finds_what_a_table_was_simulated_with() -> None:
     assert found.share == pytest.approx(0.4, abs=0.02)
 
 
+def test_few_lines_without_replicates_do_not_fit_a_gene_without_noise() -> None:
+    """As they would at the mode: the truth is 0.35, and more sweeps end above 4."""
+    cells = cells_of(simulated(8, 30, 6, 1, 0.0))
+    found, _ = estimate(cell_matrices(cells, None, 0), Parts(interaction=False))
+    assert 0.1 < found.gene_noise_sd < 1.0
+
+
 def test_posterior_of_an_sd_is_that_of_dense_normals() -> None:
     rng = np.random.default_rng(0)
     values, precision = rng.normal(0.0, 0.4, 6), rng.uniform(10.0, 80.0, 6)
