@@ -1,10 +1,15 @@
-"""What a measurement was made on."""
+"""What a measurement was made on, and its record with that."""
 
+import json
 import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
 
 
 def describe() -> dict:
@@ -15,6 +20,14 @@ def describe() -> dict:
         "memory_gib": _memory(),
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+def keep(name: str, result: dict[str, Any]) -> None:
+    """Write a result of one run, when and on what it was made with it, and print it."""
+    made = {"created_at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": describe()}
+    text = json.dumps(made | result, indent=2, allow_nan=False)
+    (RESULTS / f"{name}.json").write_text(text + "\n")
+    print(text)
 
 
 def load_average() -> float:

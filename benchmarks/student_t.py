@@ -11,17 +11,14 @@ import json
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import crossed_jax as cj
-from benchmarks.machine import describe
+from benchmarks.machine import RESULTS, keep
 from benchmarks.problems import DATA, PROBLEMS
 
-RESULTS = Path(__file__).parent / "results"
 SEED = 20
 NUM_TABLES = 200
 
@@ -283,10 +280,7 @@ def main() -> None:
     """Run what is named, and write what came of it."""
     name = sys.argv[1]
     result = {"avana": avana, "agreement": agreement, "calibration": calibration}[name]()
-    made = {"created_at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": describe()}
-    text = json.dumps(made | result, indent=2, allow_nan=False)
-    (RESULTS / f"student_t_{name}.json").write_text(text + "\n")
-    print(text)
+    keep(f"student_t_{name}", result)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,9 @@ Each writes results/screen_*.json.
 
 import argparse
 import importlib
-import json
-from datetime import UTC, datetime
-from pathlib import Path
 
-from benchmarks.machine import describe
+from benchmarks.machine import keep
 
-RESULTS = Path(__file__).parents[1] / "results"
 COMMANDS = {  # name: module
     "reference": "agreement",
     "agreement": "agreement",
@@ -38,10 +34,7 @@ def main() -> None:
     name = parser.parse_args().name
     module = importlib.import_module(f"benchmarks.screen.{COMMANDS[name]}")
     result = getattr(module, name)()
-    made = {"created_at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": describe()}
-    text = json.dumps(made | result, indent=2, allow_nan=False)
-    (RESULTS / f"screen_{name}.json").write_text(text + "\n")
-    print(text)
+    keep(f"screen_{name}", result)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,8 @@ among its draws, given the table, is then uniform. So is the posterior probabili
 interaction is below its true value. Writes results/screen_calibration.json.
 """
 
-import json
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,11 +17,10 @@ from scipy import stats
 from scipy.special import ndtr
 
 import crossed_jax as cj
-from benchmarks.machine import describe
+from benchmarks.machine import keep
 from crossed_jax.models.distributions import LogitNormal
 from crossed_jax.tables.crossed_data import CrossedData, Factor
 
-RESULTS = Path(__file__).parents[1] / "results"
 SEED = 20
 NUM_TABLES = 200
 NUM_GENES, NUM_LINES, REPLICATES, MISSING = 12, 5, 2, 0.12
@@ -200,10 +196,7 @@ def calibration(num_tables: int) -> dict[str, Any]:
 def main() -> None:
     """Run it, and write what came of it."""
     result = calibration(int(sys.argv[1]) if len(sys.argv) > 1 else NUM_TABLES)
-    made = {"created_at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": describe()}
-    text = json.dumps(made | result, indent=2, allow_nan=False)
-    (RESULTS / "screen_calibration.json").write_text(text + "\n")
-    print(text)
+    keep("screen_calibration", result)
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def cells_of(data: CrossedData) -> Cells:
             "factor out."
         )
     cell_of_row = _flat_index([factor.codes for factor in data.factors], num_levels)
-    all_cells = size <= 4 * data.num_rows + 1024
+    all_cells = _fit_an_array(size, data.num_rows)
     if not all_cells:
         seen, cell_of_row = np.unique(cell_of_row, return_inverse=True)
         size = len(seen)
@@ -113,7 +113,7 @@ def has_replicates(data: CrossedData) -> bool:
     """Whether any two rows of a table share a level of every factor."""
     num_levels = [len(factor.levels) for factor in data.factors]
     cells = _flat_index([factor.codes for factor in data.factors], num_levels)
-    if math.prod(num_levels) <= 4 * data.num_rows + 1024:
+    if _fit_an_array(math.prod(num_levels), data.num_rows):
         return bool(np.bincount(cells).max() > 1)
     return len(np.unique(cells)) < data.num_rows
 
@@ -123,7 +123,7 @@ def cell_of_row(cells: Cells, data: CrossedData) -> np.ndarray:
     of_cells = _flat_index(list(cells.codes.T), cells.num_levels)
     of_rows = _flat_index([factor.codes for factor in data.factors], cells.num_levels)
     size = math.prod(cells.num_levels)
-    if size > 4 * data.num_rows + 1024:
+    if not _fit_an_array(size, data.num_rows):
         return np.searchsorted(of_cells, of_rows)
     position = np.empty(size, np.int64)
     position[of_cells] = np.arange(len(of_cells))
@@ -163,6 +163,11 @@ def pair_counts(cells: Cells) -> PairCounts:
     """Give the crosstabs of each two factors, in either order."""
     factors = range(len(cells.num_levels))
     return {(j, k): crosstab(cells, j, k) for j, k in permutations(factors, 2)}
+
+
+def _fit_an_array(num_combinations: int, num_rows: int) -> bool:
+    """Whether an array of all combinations of levels is of the size of the table."""
+    return num_combinations <= 4 * num_rows + 1024
 
 
 def _flat_index(codes: Sequence[np.ndarray], num_levels: Sequence[int]) -> np.ndarray:

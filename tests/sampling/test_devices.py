@@ -119,11 +119,8 @@ def test_the_callers_default_device_is_the_one_that_is_used():
             assert available_devices() == expected
 
 
-@pytest.mark.parametrize(
-    ("processes", "each", "chains", "chosen"),
-    [(2, 2, 4, 4), (2, 2, 2, 2), (2, 2, 3, 3), (2, 2, 1, None), (4, 1, 2, None), (2, 4, 6, 6)],
-)
-def test_each_process_has_some_of_the_chains_or_all(monkeypatch, processes, each, chains, chosen):
+def pretend_devices(monkeypatch, processes, each):
+    """Have JAX list so many devices of each process, and a mesh be the array of its devices."""
     devices = [
         SimpleNamespace(process_index=process, platform="cpu", name=f"{process}.{number}")
         for process in range(processes)
@@ -131,6 +128,14 @@ def test_each_process_has_some_of_the_chains_or_all(monkeypatch, processes, each
     ]
     monkeypatch.setattr(jax, "devices", lambda kind: devices)
     monkeypatch.setattr("crossed_jax.sampling.devices.Mesh", lambda devices, axes: devices)
+
+
+@pytest.mark.parametrize(
+    ("processes", "each", "chains", "chosen"),
+    [(2, 2, 4, 4), (2, 2, 2, 2), (2, 2, 3, 3), (2, 2, 1, None), (4, 1, 2, None), (2, 4, 6, 6)],
+)
+def test_each_process_has_some_of_the_chains_or_all(monkeypatch, processes, each, chains, chosen):
+    pretend_devices(monkeypatch, processes, each)
     mesh, _ = spread("parallel", chains)
     if chosen is None:
         assert mesh is None
@@ -145,13 +150,7 @@ def test_each_process_has_some_of_the_chains_or_all(monkeypatch, processes, each
     [(1, 4, 4, (4, 1)), (1, 4, 2, (2, 2)), (2, 2, 1, (1, 4)), (1, 6, 4, (4, 1)), (4, 1, 2, (2, 2))],
 )
 def test_devices_without_a_chain_share_the_data_of_one(monkeypatch, processes, each, chains, shape):
-    devices = [
-        SimpleNamespace(process_index=process, platform="cpu", name=f"{process}.{number}")
-        for process in range(processes)
-        for number in range(each)
-    ]
-    monkeypatch.setattr(jax, "devices", lambda kind: devices)
-    monkeypatch.setattr("crossed_jax.sampling.devices.Mesh", lambda devices, axes: devices)
+    pretend_devices(monkeypatch, processes, each)
     mesh, _ = spread("auto", chains, can_share=True)
     assert mesh.shape == shape
     assert {device.process_index for device in mesh.ravel()} == set(range(processes))

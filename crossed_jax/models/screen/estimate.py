@@ -30,12 +30,14 @@ TINY = 1e-300
 
 
 class CellMatrices(NamedTuple):
-    """Cells by gene and line, shape (genes, lines): rows, mean and squares about it; zero if none.
+    """Cells by gene and line, shape (genes, lines); zero where there is none.
 
     Attributes
     ----------
-    rows, mean, within
-        As said.
+    rows, mean
+        Their number, and their mean response.
+    within
+        Sum of squares about it.
     """
 
     rows: np.ndarray
