@@ -1,0 +1,181 @@
+r"""Log-likelihood of the lines with everything of a gene and its guides integrated out.
+
+Given a gene's noise factor e and share s everything else of it is Gaussian. With
+:math:`v = e^{-2e}`, N rows whose variances have logarithms that sum to L, weighted squares E, and
+independent effects measured with precisions D that explain F of the squares,
+
+.. math::
+    -2 \log p(y_g \mid e, s) = N (\log 2\pi + 2 e) + L + v E
+        + \sum_j \Big[ c_j \log(1 + v D_j) + \frac{v F_j}{1 + v D_j} \Big] .
+
+Effects that are not independent, of precision matrix G and product t, add
+:math:`\log|1 + v G| - v^2 t'(1 + v G)^{-1} t`.
+
+What is left are two numbers. The logit of the share is integrated over nodes about where the
+estimate of the lines has its posterior, which the gene's rows decide; and e, for each of them, by
+adaptive quadrature (:mod:`crossed_jax.models.screen.quadrature`).
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from crossed_jax.models.distributions import Normal
+from crossed_jax.models.screen.guides.sums import (
+    GeneSums,
+    GuideLines,
+    class_sums,
+    set_sums,
+    shares_of,
+    sums_with_one_set,
+    sums_with_several_sets,
+)
+from crossed_jax.models.screen.guides.table import GuideStrata
+from crossed_jax.models.screen.quadrature import Rule
+from crossed_jax.types import Array
+
+NEWTON_STEPS = 3
+LONGEST_STEP = 1.0
+
+
+class GuideRules(NamedTuple):
+    """Nodes of the two integrals.
+
+    Attributes
+    ----------
+    noise
+        In posterior SDs from the mode of each gene's e.
+    share
+        Likewise of the logit's deviation from a typical gene's.
+    center, width
+        Of that deviation's posterior, shape (genes,), in the order of the table laid out.
+    """
+
+    noise: Rule
+    share: Rule
+    center: Array
+    width: Array
+
+
+def log_given_noise(sums: GeneSums, e: Array) -> Array:
+    """Log-likelihood of genes given their log noise factors, shape (..., shares, genes)."""
+    v = jnp.exp(-2.0 * e)
+    total = sums.rows * (math.log(2.0 * math.pi) + 2.0 * e) + sums.log_variance + v * sums.squares
+    for precision, explained, copies in zip(*sums.effects, strict=True):
+        x = v * precision
+        total += copies * jnp.log1p(x) + v * explained / (1.0 + x)
+    if sums.gram:
+        log_det, explained = _log_det_and_squares(sums.gram, sums.product, v)
+        total += log_det - v**2 * explained
+    return -0.5 * total
+
+
+def _log_det_and_squares(
+    gram: list[list[Array]], product: list[Array], v: Array
+) -> tuple[Array, Array]:
+    r""":math:`\log|1 + vG|` and :math:`t'(1 + vG)^{-1}t`, by a Cholesky factor written out.
+
+    The matrices are small and many.
+    """
+    size = len(product)
+    factor: list[list[Array]] = [[] for _ in range(size)]
+    solved: list[Array] = []
+    log_det = squares = jnp.zeros(())
+    for i in range(size):
+        for j in range(i):
+            inner = sum((factor[i][k] * factor[j][k] for k in range(j)), jnp.zeros(()))
+            factor[i].append((v * gram[i][j] - inner) / factor[j][j])
+        pivot = 1.0 + v * gram[i][i] - sum((x**2 for x in factor[i]), jnp.zeros(()))
+        inner = sum((factor[i][k] * solved[k] for k in range(i)), jnp.zeros(()))
+        factor[i].append(jnp.sqrt(pivot))
+        solved.append((product[i] - inner) / factor[i][i])
+        log_det = log_det + jnp.log(pivot)
+        squares = squares + solved[i] ** 2
+    return log_det, squares
+
+
+def log_likelihood(at: GuideLines, strata: GuideStrata, rules: GuideRules) -> Array:
+    """Log-likelihood of the lines, genes and guides integrated out."""
+    return sum(
+        (of_genes.sum() for of_genes in log_marginals(at, strata, rules)), start=jnp.zeros(())
+    )
+
+
+def log_marginals(at: GuideLines, strata: GuideStrata, rules: GuideRules) -> list[Array]:
+    """Log-likelihood of each gene, of those with one set of guides and of those with several."""
+    nodes = _share_nodes(at, rules)
+    of_nodes = jnp.zeros_like(nodes)
+    if at.log_share_sd is not None:
+        prior = Normal(0.0, jnp.exp(at.log_share_sd)).log_prob(nodes)
+        of_nodes = prior + rules.share.log_weights[:, None] + jnp.log(rules.width)
+    number = strata.rows.shape[0] - strata.ragged.set.shape[0]
+    return [
+        jax.nn.logsumexp(_noise_integrated_out(sums, at, rules.noise) + weights, 0)
+        for sums, weights in zip(
+            sums_of_genes(at, strata, nodes),
+            (of_nodes[:, :number], of_nodes[:, number:]),
+            strict=True,
+        )
+        if sums.rows.shape[0]
+    ]
+
+
+def _share_nodes(at: GuideLines, rules: GuideRules) -> Array:
+    if at.log_share_sd is None:
+        return jnp.zeros((1, rules.center.shape[0]))
+    return rules.center + rules.width * rules.share.nodes[:, None]
+
+
+def sums_of_genes(at: GuideLines, strata: GuideStrata, deviation: Array) -> list[GeneSums]:
+    """Sums over the cells of each gene at some shares, of genes with one set and with several."""
+    number = strata.rows.shape[0] - strata.ragged.set.shape[0]
+    sets = set_sums(at, strata)
+    shares = shares_of(at, deviation)
+    one, several = (
+        jax.tree.map(lambda x, some=some: x[:, some], shares)
+        for some in (slice(number), slice(number, None))
+    )
+    classes = class_sums(at, strata, number)
+    return [
+        sums_with_one_set(at, strata, sets, classes, one),
+        sums_with_several_sets(at, strata, sets, several),
+    ]
+
+
+def _noise_integrated_out(sums: GeneSums, at: GuideLines, rule: Rule) -> Array:
+    """Log-likelihood of genes given their shares, shape (shares, genes)."""
+    log_tau = at.lines.log_gene_noise
+    if log_tau is None:
+        return log_given_noise(sums, jnp.zeros(()))
+    tau = jnp.exp(log_tau)
+    mode, width = jax.lax.stop_gradient(mode_and_width(sums, tau))
+    joint = log_joint(sums, tau, mode + width * rule.nodes[:, None, None])
+    return jax.nn.logsumexp(joint + rule.log_weights[:, None, None], 0) + jnp.log(width)
+
+
+def log_joint(sums: GeneSums, tau: Array, e: Array) -> Array:
+    """Log-density of the genes' rows and log noise factors, given their shares."""
+    return log_given_noise(sums, e) + Normal(0.0, tau).log_prob(e)
+
+
+def mode_and_width(sums: GeneSums, tau: Array) -> tuple[Array, Array]:
+    """Mode of each gene's log noise factor given its share, and the SD that the curvature says."""
+
+    def slope(e: Array) -> Array:
+        return jax.jvp(lambda e: log_joint(sums, tau, e), (e,), (jnp.ones_like(e),))[1]
+
+    def slope_and_curvature(e: Array) -> tuple[Array, Array]:
+        value, derivative = jax.jvp(slope, (e,), (jnp.ones_like(e),))
+        return value, jnp.maximum(-derivative, tau**-2)
+
+    left = log_given_noise(sums, jnp.zeros(()))
+    rest = -2.0 * left - sums.log_variance - sums.rows * math.log(2.0 * math.pi)
+    information = 2.0 * sums.rows * tau**2
+    e = 0.5 * jnp.log(jnp.maximum(rest, 1e-3) / sums.rows)
+    e = jnp.clip(e, -4.0 * tau, 4.0 * tau) * information / (1.0 + information)
+    for _ in range(NEWTON_STEPS):
+        first, second = slope_and_curvature(e)
+        e = e + jnp.clip(first / second, -LONGEST_STEP, LONGEST_STEP)
+    return e, slope_and_curvature(e)[1] ** -0.5

@@ -1,0 +1,127 @@
+"""Small tables of guides, and their log-likelihood by dense normals."""
+
+from itertools import product
+
+import jax.numpy as jnp
+import numpy as np
+from example_tables import table
+from scipy.special import expit, logsumexp
+from scipy.stats import multivariate_normal
+
+from crossed_jax.models.screen.density import Lines
+from crossed_jax.models.screen.guides.sums import GuideLines
+from crossed_jax.models.screen.guides.table import GuideStrata, guide_strata
+from crossed_jax.statistics.cells import cells_of, squares_within
+from crossed_jax.tables.crossed_data import CrossedData
+
+GENE_OF_GUIDE = np.array([0, 0, 0, 1, 1, 2, 3, 3, 3, 3])
+NUM_LINES = 4
+
+
+def guides(replicates: int | None, seed: int = 0) -> CrossedData:
+    """Rows of guides by lines: complete, or of a random number a cell, at least one for each."""
+    rng = np.random.default_rng(seed)
+    guide, line = np.indices((len(GENE_OF_GUIDE), NUM_LINES)).reshape(2, -1)
+    if replicates is None:
+        # of the last gene all guides were seen alike, and gene 1 has one guide less in a line
+        number = rng.integers(0, 3, (len(GENE_OF_GUIDE), NUM_LINES))
+        number[6:] = [2, 1, 0, 3]
+        number[3:5] = [[1, 2, 2, 1], [1, 2, 0, 1]]
+        number[:6, 0] = np.maximum(number[:6, 0], 1)
+        number = number.ravel()
+    else:
+        number = np.full(len(guide), replicates)
+    guide, line = np.repeat(guide, number), np.repeat(line, number)
+    response = rng.normal(size=len(guide)) + rng.normal(size=10)[guide]
+    return table(response, guide, line, names=("guide", "line"))
+
+
+def laid_out(data: CrossedData, location: np.ndarray) -> GuideStrata:
+    cells = cells_of(data)
+    return guide_strata(cells, squares_within(cells, data), GENE_OF_GUIDE, location)
+
+
+def lines_with(
+    *,
+    slopes: bool = True,
+    line_noise: bool = True,
+    gene_noise: bool = True,
+    interaction: bool = True,
+    nested: bool = True,
+    gene_share: bool = True,
+) -> GuideLines:
+    """Values of what is not a gene's, of a model with some parts."""
+    rng = np.random.default_rng(3)
+    lines = Lines(
+        jnp.asarray(rng.normal(size=NUM_LINES)),
+        jnp.asarray(rng.normal(0.0, 0.4, NUM_LINES if slopes else 1)),
+        jnp.asarray(rng.normal(-0.3, 0.4, NUM_LINES if line_noise else 1)),
+        jnp.asarray(-1.0) if gene_noise else None,
+        jnp.asarray(-0.4) if interaction else None,
+    )
+    return GuideLines(
+        lines,
+        jnp.asarray(-0.7),
+        jnp.asarray(0.2) if nested else None,
+        jnp.asarray(-0.2) if gene_share else None,
+    )
+
+
+def grid_of(log_sd: object, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """A fine rule for a number that is Normal(0, sd), and the logarithms of what its values count.
+
+    The trapezoid rule over eight SDs; a None is a number that is zero.
+    """
+    if log_sd is None:
+        return np.zeros(1), np.zeros(1)
+    sd = np.exp(float(log_sd))  # type: ignore[arg-type]
+    x = np.linspace(-8.0, 8.0, size)
+    return sd * x, np.log(x[1] - x[0]) - 0.5 * (x**2 + np.log(2.0 * np.pi))
+
+
+def covariance(
+    at: GuideLines, guide: np.ndarray, line: np.ndarray, share: float, e: float
+) -> np.ndarray:
+    """Covariance of one gene's rows."""
+    k = np.exp(np.broadcast_to(at.lines.log_slope, NUM_LINES))
+    k_guide = k * np.exp(float(at.log_guide_sd) - np.mean(at.lines.log_slope))
+    noise = np.exp(np.broadcast_to(at.lines.log_noise, NUM_LINES) + e)[line]
+    nested = 0.0 if at.logit_nested is None else expit(float(at.logit_nested))
+    same_line, same_guide = line[:, None] == line, guide[:, None] == guide
+    of_rows = (1.0 - share) * (1.0 - nested) * np.eye(len(line))
+    of_rows += share * same_line + (1.0 - share) * nested * (same_line & same_guide)
+    effects = np.outer(k[line], k[line]) + np.outer(k_guide[line], k_guide[line]) * same_guide
+    return effects + np.outer(noise, noise) * of_rows
+
+
+def dense(data: CrossedData, at: GuideLines, sizes: tuple[int, int] = (201, 201)) -> float:
+    """Sum over genes of the log-density of their rows."""
+    guide, line = (factor.codes for factor in data.factors)
+    e, e_weights = grid_of(at.lines.log_gene_noise, sizes[0])
+    h, h_weights = grid_of(at.log_share_sd, sizes[1])
+    total = 0.0
+    for gene in range(GENE_OF_GUIDE.max() + 1):
+        of_gene = GENE_OF_GUIDE[guide] == gene
+        residual = data.response[of_gene] - np.asarray(at.lines.location)[line[of_gene]]
+        values = [
+            multivariate_normal.logpdf(
+                residual,
+                None,
+                covariance(
+                    at,
+                    guide[of_gene],
+                    line[of_gene],
+                    0.0
+                    if at.lines.logit_share is None
+                    else expit(float(at.lines.logit_share) + one_h),
+                    one_e,
+                ),
+            )
+            + weight
+            + other
+            for (one_e, weight), (one_h, other) in product(
+                zip(e, e_weights, strict=True), zip(h, h_weights, strict=True)
+            )
+        ]
+        total += float(logsumexp(values))
+    return total
