@@ -36,7 +36,7 @@ from crossed_jax.models.screen.guides.table import GuideStrata
 from crossed_jax.models.screen.quadrature import Rule
 from crossed_jax.types import Array
 
-NEWTON_STEPS = 3
+MIDDLE_STEPS, STEPS = 6, 2
 LONGEST_STEP = 1.0
 
 
@@ -63,7 +63,7 @@ def log_given_noise(sums: GeneSums, e: Array) -> Array:
     """Log-likelihood of genes given their log noise factors, shape (..., shares, genes)."""
     v = jnp.exp(-2.0 * e)
     total = sums.rows * (math.log(2.0 * math.pi) + 2.0 * e) + sums.log_variance + v * sums.squares
-    for precision, explained, copies in zip(*sums.effects, strict=True):
+    for precision, explained, copies in sums.effects:
         x = v * precision
         total += copies * jnp.log1p(x) + v * explained / (1.0 + x)
     if sums.gram:
@@ -110,12 +110,11 @@ def log_marginals(at: GuideLines, strata: GuideStrata, rules: GuideRules) -> lis
     if at.log_share_sd is not None:
         prior = Normal(0.0, jnp.exp(at.log_share_sd)).log_prob(nodes)
         of_nodes = prior + rules.share.log_weights[:, None] + jnp.log(rules.width)
-    number = strata.rows.shape[0] - strata.ragged.set.shape[0]
     return [
         jax.nn.logsumexp(_noise_integrated_out(sums, at, rules.noise) + weights, 0)
         for sums, weights in zip(
             sums_of_genes(at, strata, nodes),
-            (of_nodes[:, :number], of_nodes[:, number:]),
+            (of_nodes[:, : strata.alone], of_nodes[:, strata.alone :]),
             strict=True,
         )
         if sums.rows.shape[0]
@@ -130,18 +129,18 @@ def _share_nodes(at: GuideLines, rules: GuideRules) -> Array:
 
 def sums_of_genes(at: GuideLines, strata: GuideStrata, deviation: Array) -> list[GeneSums]:
     """Sums over the cells of each gene at some shares, of genes with one set and with several."""
-    number = strata.rows.shape[0] - strata.ragged.set.shape[0]
     sets = set_sums(at, strata)
     shares = shares_of(at, deviation)
-    one, several = (
-        jax.tree.map(lambda x, some=some: x[:, some], shares)
-        for some in (slice(number), slice(number, None))
-    )
-    classes = class_sums(at, strata, number)
-    return [
-        sums_with_one_set(at, strata, sets, classes, one),
-        sums_with_several_sets(at, strata, sets, several),
-    ]
+    classes = class_sums(at, strata)
+    found = []
+    for some, put_together in (
+        (slice(strata.alone), sums_with_one_set),
+        (slice(strata.alone, None), sums_with_several_sets),
+    ):
+        of_classes = jax.tree.map(lambda x, some=some: x[some], classes)
+        of_shares = jax.tree.map(lambda x, some=some: x[:, some], shares)
+        found.append(put_together(at, strata, sets, of_classes, of_shares))
+    return found
 
 
 def _noise_integrated_out(sums: GeneSums, at: GuideLines, rule: Rule) -> Array:
@@ -161,21 +160,38 @@ def log_joint(sums: GeneSums, tau: Array, e: Array) -> Array:
 
 
 def mode_and_width(sums: GeneSums, tau: Array) -> tuple[Array, Array]:
-    """Mode of each gene's log noise factor given its share, and the SD that the curvature says."""
+    """Where each gene's log noise factor is likely given its share, and a rough posterior SD.
 
-    def slope(e: Array) -> Array:
-        return jax.jvp(lambda e: log_joint(sums, tau, e), (e,), (jnp.ones_like(e),))[1]
+    The mode at the middle share, and from it those at the others by what changes most: the squares.
+    """
+    middle = sums.log_variance.shape[0] // 2
+    of_middle = jax.tree.map(
+        lambda x: x[middle : middle + 1] if jnp.ndim(x) == 2 else x, sums  # noqa: PLR2004
+    )
+    start = jnp.zeros_like(of_middle.log_variance)
+    e = jax.lax.fori_loop(0, MIDDLE_STEPS, lambda _, e: _step(e, *_at(of_middle, e), tau), start)
+    squares, freedom = _at(sums, e)
+    for _ in range(STEPS):
+        e = _step(e, squares, freedom, tau)
+    return e, (2.0 * jnp.maximum(freedom, 0.5) + tau**-2) ** -0.5
 
-    def slope_and_curvature(e: Array) -> tuple[Array, Array]:
-        value, derivative = jax.jvp(slope, (e,), (jnp.ones_like(e),))
-        return value, jnp.maximum(-derivative, tau**-2)
 
-    left = log_given_noise(sums, jnp.zeros(()))
-    rest = -2.0 * left - sums.log_variance - sums.rows * math.log(2.0 * math.pi)
-    information = 2.0 * sums.rows * tau**2
-    e = 0.5 * jnp.log(jnp.maximum(rest, 1e-3) / sums.rows)
-    e = jnp.clip(e, -4.0 * tau, 4.0 * tau) * information / (1.0 + information)
-    for _ in range(NEWTON_STEPS):
-        first, second = slope_and_curvature(e)
-        e = e + jnp.clip(first / second, -LONGEST_STEP, LONGEST_STEP)
-    return e, slope_and_curvature(e)[1] ** -0.5
+def _at(sums: GeneSums, e: Array) -> tuple[Array, Array]:
+    """Squares that are left to noise, and their degrees of freedom, given log noise factors."""
+    v = jnp.exp(-2.0 * e)
+    squares, freedom = sums.squares, sums.rows
+    for precision, explained, copies in sums.effects:
+        inflation = 1.0 + v * precision
+        squares = squares + explained / inflation**2
+        freedom = freedom - copies * (1.0 - 1.0 / inflation)
+    if sums.gram:
+        _, explained = _log_det_and_squares(sums.gram, sums.product, v)
+        squares, freedom = squares - v * explained, freedom - (len(sums.product) - 1.0)
+    return jnp.maximum(squares, 0.0), jnp.broadcast_to(freedom, squares.shape)
+
+
+def _step(e: Array, squares: Array, freedom: Array, tau: Array) -> Array:
+    """A step of Newton's method for squares of so many degrees of freedom."""
+    squares = jnp.exp(-2.0 * e) * squares
+    step = (squares - freedom - e / tau**2) / (2.0 * squares + tau**-2)
+    return e + jnp.clip(step, -LONGEST_STEP, LONGEST_STEP)

@@ -87,7 +87,17 @@ class SetSums(NamedTuple):
 
 
 class ClassSums(NamedTuple):
-    """Sums over the cells of genes with one set, by replicates, shape (genes, classes) each."""
+    """Sums over the cells of genes all of whose guides have as many rows, by that number.
+
+    Of precisions of responses, :math:`\\omega`, shape (genes, classes) each.
+
+    Attributes
+    ----------
+    squares, product, precision
+        Times the squares of means, products of means and slopes, and squares of slopes.
+    cells
+        Their number.
+    """
 
     squares: Array
     product: Array
@@ -107,7 +117,7 @@ class GeneSums(NamedTuple):
     squares
         Weighted squares of the rows, less what independent effects explain.
     effects
-        Those, leading dimension (effects,).
+        Those.
     gram, product
         Of effects that are not measured independently: precision matrix and its product with the
         least-squares estimate, lists of lists and lists of arrays; empty if there are none.
@@ -116,7 +126,7 @@ class GeneSums(NamedTuple):
     rows: Array
     log_variance: Array
     squares: Array
-    effects: Effects
+    effects: list[Effects]
     gram: list[list[Array]]
     product: list[Array]
 
@@ -150,7 +160,7 @@ def of_lines(at: GuideLines) -> tuple[Array, Array, Array]:
     """Logarithm of the noise SD, and slopes of gene and of guide effects, shape (lines,) each."""
     ones = jnp.ones_like(at.lines.location)
     log_slope = at.lines.log_slope * ones
-    return at.lines.log_noise * ones, jnp.exp(log_slope), jnp.exp(log_slope + _ratio(at))
+    return at.lines.log_noise * ones, jnp.exp(log_slope), jnp.exp(log_slope + _log_ratio(at))
 
 
 def z_of(at: GuideLines, replicates: Array) -> Array:
@@ -198,18 +208,18 @@ def set_sums(at: GuideLines, strata: GuideStrata) -> SetSums:
     )
 
 
-def class_sums(at: GuideLines, strata: GuideStrata, number: int) -> ClassSums:
-    """Sum over the cells of the first sets, by the number of replicates."""
+def class_sums(at: GuideLines, strata: GuideStrata) -> ClassSums:
+    """Sum over the lines in which all guides of a gene have equally many rows."""
     log_noise, slope, _ = (x[strata.line] for x in of_lines(at))
     weight = jnp.exp(-2.0 * log_noise)
     shift = (at.lines.location - strata.location)[strata.line]
-    seen, mean = strata.sets.seen[:number], strata.sets.mean[:number]
+    seen, mean = strata.genes.seen, strata.genes.mean
 
     def by_class(values: Array, *columns: Array) -> list[Array]:
         """Products with columns that are kept apart by class, shape (genes, classes) each."""
-        apart = jnp.stack(columns, -1)[..., None] * strata.in_class[:, None, :]
+        apart = jnp.stack(columns, 1)[:, :, None] * strata.in_class[:, None, :]
         product = values @ apart.reshape(values.shape[1], -1)
-        return list(jnp.moveaxis(product.reshape(number, len(columns), -1), 1, 0))
+        return list(jnp.moveaxis(product.reshape(len(product), len(columns), -1), 1, 0))
 
     squares, product, precision, cells = by_class(
         seen, weight * shift**2, -weight * slope * shift, weight * slope**2, jnp.ones_like(weight)
@@ -225,100 +235,186 @@ def sums_with_one_set(
     at: GuideLines, strata: GuideStrata, sets: SetSums, classes: ClassSums, shares: Shares
 ) -> GeneSums:
     """Put the sums of genes with one set together at their shares."""
-    number = classes.cells.shape[0]
-    own = jax.tree.map(lambda x: x[:number], sets)
-    guides = strata.sets.number[:number]
+    guides = strata.genes.guides[: strata.alone]
+    own = jax.tree.map(lambda x: x[: strata.alone], sets)
     z = z_of(at, strata.classes)
     u = shares.share[..., None] + shares.rest[..., None] * z / guides[:, None]
-    squares, product, precision = (
-        (x / u).sum(-1) for x in (classes.squares, classes.product, classes.precision)
-    )
-    inflation = 1.0 + jnp.exp(2.0 * _ratio(at)) / guides  # of a gene's effect by its guides'
+    squares, product, precision = ((x / u).sum(-1) for x in classes[:3])
+    inflation = 1.0 + jnp.exp(2.0 * _log_ratio(at)) / guides  # of a gene's effect by its guides'
     explained = product**2 / jnp.where(precision > 0.0, precision, 1.0)
     log_variance = own.log_variance + own.freedom * shares.log_rest
-    of_means = Effects(inflation * precision, explained, jnp.ones_like(precision))
+    of_means = Effects(inflation * precision, explained, jnp.ones_like(guides))
     return GeneSums(
-        strata.rows[:number],
+        strata.genes.rows[: strata.alone],
         log_variance + (classes.cells * jnp.log(u)).sum(-1),
         own.squares / shares.rest + jnp.maximum(squares - explained, 0.0),
-        jax.tree.map(lambda *x: jnp.stack(x), of_means, _at_shares(own.deviations, shares.rest)),
+        [of_means, _at_shares(own.deviations, shares.rest)],
         [],
         [],
     )
 
 
 def sums_with_several_sets(
-    at: GuideLines, strata: GuideStrata, sets: SetSums, shares: Shares
+    at: GuideLines, strata: GuideStrata, sets: SetSums, classes: ClassSums, shares: Shares
 ) -> GeneSums:
-    """Sum over the cells of genes with several sets, at their shares."""
-    ragged = strata.ragged
-    number, most = ragged.guides.shape
-    there = ragged.guides > 0.0
-    own = jax.tree.map(lambda x: jnp.where(there, x[ragged.set], 0.0), sets)
-    log_noise, slope, _ = of_lines(at)
-    weight = jnp.exp(-2.0 * log_noise)
-    shift = at.lines.location - strata.location
-    seen = ragged.rows > 0.0
-    z = z_of(at, jnp.maximum(ragged.rows, 1.0))
-    residual = jnp.where(seen, ragged.mean - shift, 0.0)
-    q = jnp.where(seen, ragged.guides[..., None] / z, 0.0)
-    q = q / shares.rest[..., None, None]  # (shares, genes, sets, lines)
-    whole, product = q.sum(-2), (q * residual).sum(-2)
-    shared = weight * shares.share[..., None] / (1.0 + shares.share[..., None] * whole)
-    squares = (weight * (q * residual**2).sum(-2)).sum(-1) - (shared * product**2).sum(-1)
-    log_variance = (own.log_variance + own.freedom * shares.log_rest[..., None]).sum(-1)
-    log_variance -= jnp.where(seen, jnp.log(jnp.where(seen, q, 1.0)), 0.0).sum((-1, -2))
-    log_variance += jnp.log1p(shares.share[..., None] * whole).sum(-1)
+    """Put the sums of genes with several sets together at their shares.
 
-    on_diagonal = (weight * slope**2 * q).sum(-1)
-    measured = (slope * q * (weight * residual - (shared * product)[..., None, :])).sum(-1)
+    What the means of sets weigh without interaction is summed over all lines, and what interactions
+    take of it over the lines by class, but for those where the sets are unlike.
+    """
+    ragged = strata.ragged
+    num_sets = ragged.guides.shape[1]
+    there = ragged.guides > 0.0
+    own, of_means = jax.tree.map(
+        lambda x: jnp.where(there, x[ragged.set], 0.0), (sets, _sums_of_means(at, strata))
+    )
+    share, rest = shares.share[..., None], shares.rest[..., None]  # (shares, genes, classes)
+    whole = strata.genes.guides[strata.alone :, None]
+    z = rest * z_of(at, strata.classes)
+    taken = share / (1.0 + share * whole / z) / z**2
+    squares = (of_means.squares / rest).sum(-1) - (taken * classes.squares * whole**2).sum(-1)
+    log_variance = own.log_variance + of_means.log_variance
+    log_variance = (log_variance + (own.freedom + of_means.cells) * shares.log_rest[..., None]).sum(
+        -1
+    )
+    log_variance += (classes.cells * jnp.log1p(share * whole / z)).sum(-1)
+    precision_taken = (taken * classes.precision).sum(-1)
+    product_taken = (taken * classes.product * whole).sum(-1)
+
+    unlike = _unlike(at, strata, shares)
+    guides = [ragged.guides[:, i] for i in range(num_sets)]
+    measured = [
+        of_means.product[:, i] / shares.rest - guides[i] * product_taken - unlike.product[i]
+        for i in range(num_sets)
+    ]
     between = [
         [
-            -(shared * slope**2 * q[..., i, :] * q[..., j, :]).sum(-1)
-            + (on_diagonal[..., i] if i == j else 0.0)
-            for j in range(most)
+            (of_means.precision[:, i] / shares.rest if i == j else 0.0)
+            - guides[i] * guides[j] * precision_taken
+            - unlike.precision[min(i, j)][max(i, j) - min(i, j)]
+            for j in range(num_sets)
         ]
-        for i in range(most)
+        for i in range(num_sets)
     ]
-    gram, explained = _of_gene_and_sets(between, measured, _ratio(at), ragged.guides)
-    rest = shares.rest[..., None]
-    deviations = _at_shares(own.deviations, rest)
+    gram, product = _of_gene_and_sets(between, measured, _log_ratio(at), guides)
     return GeneSums(
-        strata.rows[strata.rows.shape[0] - number :],
-        log_variance,
-        squares + (own.squares / rest).sum(-1),
-        jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), deviations),
+        strata.genes.rows[strata.alone :],
+        log_variance + unlike.log_variance,
+        squares - unlike.squares + own.squares.sum(-1) / shares.rest,
+        [
+            _at_shares(jax.tree.map(lambda x, i=i: x[:, i], own.deviations), shares.rest)
+            for i in range(num_sets)
+        ],
         gram,
-        explained,
+        product,
+    )
+
+
+class _SumsOfMeans(NamedTuple):
+    """What means of sets weigh, were there no interaction and the share zero, shape (sets,)."""
+
+    squares: Array
+    product: Array
+    precision: Array
+    log_variance: Array
+    cells: Array
+
+
+def _sums_of_means(at: GuideLines, strata: GuideStrata) -> _SumsOfMeans:
+    log_noise, slope, _ = (x[strata.line] for x in of_lines(at))
+    z = z_of(at, strata.replicates)
+    weight = jnp.exp(-2.0 * log_noise) / z
+    shift = (at.lines.location - strata.location)[strata.line]
+    seen, mean, number = strata.sets.seen, strata.sets.mean, strata.sets.number
+    columns = [weight * shift**2, -weight * slope * shift, weight * slope**2, jnp.log(z)]
+    squares, product, precision, log_z = jnp.moveaxis(seen @ jnp.stack(columns, -1), -1, 0)
+    squares += mean @ (-2.0 * weight * shift) + mean**2 @ weight
+    product += mean @ (weight * slope)
+    cells = seen.sum(-1)
+    return _SumsOfMeans(
+        number * squares,
+        number * product,
+        number * precision,
+        log_z - cells * jnp.log(number),
+        cells,
+    )
+
+
+class _Unlike(NamedTuple):
+    """What interactions take in the lines in which sets are unlike, shape (shares, genes) each.
+
+    Attributes
+    ----------
+    squares, product, precision
+        Of the squares, of their products with slopes, and of precisions, for each set and for each
+        pair of one and a later one.
+    log_variance
+        By how much they raise it.
+    """
+
+    squares: Array
+    product: list[Array]
+    precision: list[list[Array]]
+    log_variance: Array
+
+
+def _unlike(at: GuideLines, strata: GuideStrata, shares: Shares) -> _Unlike:
+    ragged = strata.ragged
+    num_genes, num_sets = ragged.guides.shape
+    log_noise, slope, _ = (x[ragged.line] for x in of_lines(at))
+    shift = (at.lines.location - strata.location)[ragged.line]
+    share, rest = (x[:, ragged.gene, None] for x in shares[:2])
+    seen = ragged.rows > 0.0
+    number = jnp.moveaxis(ragged.guides[ragged.gene], 1, 0)[..., None]
+    without_share = jnp.where(seen, number / z_of(at, jnp.where(seen, ragged.rows, 1.0)), 0.0)
+    weight = [one / rest for one in without_share]
+    whole = sum(weight, jnp.zeros(()))
+    product = sum(
+        (q * (mean - shift) for q, mean in zip(weight, ragged.mean, strict=True)), jnp.zeros(())
+    )
+    taken = jnp.exp(-2.0 * log_noise) * share / (1.0 + share * whole)
+
+    def of_genes(of_lines: Array) -> Array:
+        total = jax.ops.segment_sum(of_lines.sum(-1).T, ragged.gene, num_genes)
+        return jnp.moveaxis(total, 0, -1)
+
+    sloped = [taken * slope * q for q in weight]
+    return _Unlike(
+        of_genes(taken * product**2),
+        [of_genes(q * product) for q in sloped],
+        [
+            [of_genes(sloped[i] * slope * weight[j]) for j in range(i, num_sets)]
+            for i in range(num_sets)
+        ],
+        of_genes(jnp.log1p(share * whole)),
     )
 
 
 def _of_gene_and_sets(
-    between: list[list[Array]], measured: Array, ratio: Array, guides: Array
+    between: list[list[Array]], measured: list[Array], log_ratio: Array, guides: list[Array]
 ) -> tuple[list[list[Array]], list[Array]]:
     """Precisions of a gene's effect and its sets' in units of their SDs, from those of sums."""
-    most = len(between)
-    size = [jnp.exp(ratio) * jnp.where(n > 0.0, n, 1.0) ** -0.5 for n in jnp.moveaxis(guides, 1, 0)]
-    of_gene = [sum(row) * size[i] for i, row in enumerate(between)]
-    gram = [
-        [sum(sum(row) for row in between), *of_gene],
-        *(
-            [of_gene[i], *(size[i] * size[j] * between[i][j] for j in range(most))]
-            for i in range(most)
-        ),
+    size = [jnp.exp(log_ratio) * jnp.where(n > 0.0, n, 1.0) ** -0.5 for n in guides]
+    zero = jnp.zeros(())
+    rows = [sum(row, zero) for row in between]
+    of_gene = [x * row for x, row in zip(size, rows, strict=True)]
+    of_sets = [
+        [x * y * entry for y, entry in zip(size, row, strict=True)]
+        for x, row in zip(size, between, strict=True)
     ]
-    product = [measured.sum(-1), *(size[i] * measured[..., i] for i in range(most))]
-    return gram, product
+    gram = [
+        [sum(rows, zero), *of_gene],
+        *([one, *row] for one, row in zip(of_gene, of_sets, strict=True)),
+    ]
+    return gram, [sum(measured, zero), *(x * y for x, y in zip(size, measured, strict=True))]
 
 
 def _at_shares(effects: Effects, rest: Array) -> Effects:
     """Deviations of guides where interaction leaves so much of the variance."""
     precision = effects.precision / rest
-    return Effects(
-        precision, effects.explained / rest, jnp.broadcast_to(effects.copies, precision.shape)
-    )
+    return Effects(precision, effects.explained / rest, effects.copies)
 
 
-def _ratio(at: GuideLines) -> Array:
+def _log_ratio(at: GuideLines) -> Array:
     """Logarithm of the SD of guide effects over that of gene effects."""
     return at.log_guide_sd - at.lines.log_slope.mean()

@@ -13,6 +13,8 @@ import numpy as np
 from crossed_jax.statistics.cells import Cells
 from crossed_jax.types import Array
 
+GROUP = 4  # of lines
+
 
 class Sets(NamedTuple):
     """Sets of guides by stratum, a line and a number of rows that each guide has in it.
@@ -44,8 +46,27 @@ class Sets(NamedTuple):
     set_of_guide: Array
 
 
+class Genes(NamedTuple):
+    """Genes in the lines where all their guides have equally many rows, by stratum.
+
+    Attributes
+    ----------
+    seen, mean
+        As those of `Sets`, over all guides, shape (genes, strata).
+    guides, rows
+        Numbers of each gene, shape (genes,).
+    """
+
+    seen: Array
+    mean: Array
+    guides: Array
+    rows: Array
+
+
 class Ragged(NamedTuple):
-    """Genes with several sets of guides, by set and line; filled up with sets that saw nothing.
+    """Genes with several sets of guides, and the lines in which not all have equally many rows.
+
+    Filled up with sets and lines that there are not. A gene has as many groups of lines as it needs.
 
     Attributes
     ----------
@@ -53,14 +74,20 @@ class Ragged(NamedTuple):
         Shape (genes, sets).
     guides
         How many a set has, zero where there is none, likewise.
+    gene
+        Place among these genes of each group of lines, shape (groups,).
+    line
+        Shape (groups, lines).
     rows
-        Rows that each guide of the set has, shape (genes, sets, lines).
+        That each guide of a set has in such a line, shape (sets, groups, lines).
     mean
-        As in `Sets`, likewise.
+        As that of `Sets`, likewise.
     """
 
     set: Array
     guides: Array
+    gene: Array
+    line: Array
     rows: Array
     mean: Array
 
@@ -78,12 +105,12 @@ class GuideStrata(NamedTuple):
         One where a stratum has such a number, shape (strata, classes).
     location
         The lines' estimates that means are measured from, shape (lines,).
+    genes
+        All of them.
     sets
         Of guides; the first so many are genes.
     ragged
         The genes with several sets.
-    rows
-        Number of rows of each gene, shape (genes,).
     gene
         Which gene comes at which place, shape (genes,).
     """
@@ -93,10 +120,15 @@ class GuideStrata(NamedTuple):
     classes: Array
     in_class: Array
     location: Array
+    genes: Genes
     sets: Sets
     ragged: Ragged
-    rows: Array
     gene: Array
+
+    @property
+    def alone(self) -> int:
+        """How many genes have one set."""
+        return int(self.gene.shape[0] - self.ragged.set.shape[0])
 
 
 def guide_strata(
@@ -122,47 +154,61 @@ def guide_strata(
         squares[guide, line] = within
 
     set_of_guide, gene_of_set = _sets(rows, gene_of_guide)
-    num_sets = len(gene_of_set)
-    first = np.zeros(num_sets, np.intp)
-    first[set_of_guide[::-1]] = np.arange(len(set_of_guide))[::-1]
-    number = np.bincount(set_of_guide, minlength=num_sets).astype(float)
-    summed = _SumBySet(set_of_guide, num_sets)
-    set_rows, set_mean = rows[first], summed(mean) / number[:, None]
+    number = np.bincount(set_of_guide).astype(float)
+    set_rows = np.zeros((len(number), shape[1]))
+    set_rows[set_of_guide] = rows
+    set_mean = _sums(mean, set_of_guide) / number[:, None]
     deviations = (mean - set_mean[set_of_guide]) * (rows > 0)
+
+    sets_of_gene = np.bincount(gene_of_set)
+    several = np.flatnonzero(sets_of_gene > 1)
+    gene = np.concatenate([np.flatnonzero(sets_of_gene == 1), several])
+    guides = np.bincount(gene_of_guide)[gene].astype(float)
+    gene_rows = _sums(rows, gene_of_guide)[gene]
+    each = gene_rows / guides[:, None]
+    alike = _sums(rows**2, gene_of_guide)[gene] == each**2 * guides[:, None]
+    gene_mean = _sums(mean, gene_of_guide)[gene] / guides[:, None]
 
     most = int(rows.max()) + 1
     pairs = np.unique((np.arange(shape[1]) * most + set_rows.astype(int))[set_rows > 0])
     strata_line, replicates = np.divmod(pairs, most)
     classes = np.unique(replicates)
 
-    def by_stratum(of_sets: np.ndarray, of_lines: np.ndarray) -> np.ndarray:
-        return np.where(of_sets[:, strata_line] == replicates, of_lines[:, strata_line], 0.0)
+    def by_stratum(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+        return np.where(rows[:, strata_line] == replicates, values[:, strata_line], 0.0)
 
-    sets = Sets(
-        seen=by_stratum(set_rows, np.ones_like(set_rows)),
-        mean=by_stratum(set_rows, set_mean),
-        spread=by_stratum(set_rows, summed(deviations**2)),
-        within=by_stratum(set_rows, summed(squares)),
-        number=number,
-        deviations=by_stratum(rows, deviations),
-        set_of_guide=set_of_guide,
-    )
-    num_genes = int(gene_of_guide.max()) + 1
-    sets_of_gene = np.bincount(gene_of_set, minlength=num_genes)
-    several = np.flatnonzero(sets_of_gene > 1)
+    each = np.where(alike, each, 0.0)
     return GuideStrata(
         line=strata_line,
         replicates=replicates.astype(float),
         classes=classes.astype(float),
         in_class=(replicates[:, None] == classes).astype(float),
         location=location,
-        sets=sets,
-        ragged=_ragged(several, gene_of_set, number, set_rows, set_mean),
-        rows=np.bincount(gene_of_guide, rows.sum(1), minlength=num_genes)[
-            gene := np.concatenate([np.flatnonzero(sets_of_gene == 1), several])
-        ],
+        genes=Genes(
+            seen=by_stratum(each, np.ones_like(each)),
+            mean=by_stratum(each, gene_mean),
+            guides=guides,
+            rows=gene_rows.sum(1),
+        ),
+        sets=Sets(
+            seen=by_stratum(set_rows, np.ones_like(set_rows)),
+            mean=by_stratum(set_rows, set_mean),
+            spread=by_stratum(set_rows, _sums(deviations**2, set_of_guide)),
+            within=by_stratum(set_rows, _sums(squares, set_of_guide)),
+            number=number,
+            deviations=by_stratum(rows, deviations),
+            set_of_guide=set_of_guide,
+        ),
+        ragged=_ragged(several, ~alike[-len(several) :], gene_of_set, number, set_rows, set_mean),
         gene=gene,
     )
+
+
+def _sums(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Sum rows by group, shape (groups, columns)."""
+    total = np.zeros((int(group.max()) + 1, values.shape[1]))
+    np.add.at(total, group, values)
+    return total
 
 
 def _sets(rows: np.ndarray, gene_of_guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -183,30 +229,30 @@ def _sets(rows: np.ndarray, gene_of_guide: np.ndarray) -> tuple[np.ndarray, np.n
     return place[set_of_guide], gene[order]
 
 
-class _SumBySet(NamedTuple):
-    set_of_guide: np.ndarray
-    num_sets: int
-
-    def __call__(self, of_guides: np.ndarray) -> np.ndarray:
-        total = np.zeros((self.num_sets, of_guides.shape[1]))
-        np.add.at(total, self.set_of_guide, of_guides)
-        return total
-
-
 def _ragged(
     genes: np.ndarray,
+    unlike: np.ndarray,
     gene_of_set: np.ndarray,
     number: np.ndarray,
     rows: np.ndarray,
     mean: np.ndarray,
 ) -> Ragged:
-    """Put the sets of some genes side by side."""
-    found = [np.flatnonzero(gene_of_set == gene) for gene in genes]
-    most = max((len(sets) for sets in found), default=0)
-    of_genes = np.zeros((len(genes), most), np.intp)
-    guides = np.zeros((len(genes), most))
-    for place, sets in enumerate(found):
-        of_genes[place, : len(sets)] = sets
-        guides[place, : len(sets)] = number[sets]
-    there = (guides > 0)[..., None]
-    return Ragged(of_genes, guides, rows[of_genes] * there, mean[of_genes] * there)
+    """Put the sets of some genes side by side, and the lines in which they are unlike."""
+    sets = [np.flatnonzero(gene_of_set == gene) for gene in genes]
+    most = max(map(len, sets), default=0)
+    of_genes, guides = np.zeros((len(genes), most), np.intp), np.zeros((len(genes), most))
+    groups = []
+    for place, of_gene in enumerate(sets):
+        of_genes[place, : len(of_gene)] = of_gene
+        guides[place, : len(of_gene)] = number[of_gene]
+        lines = np.flatnonzero(unlike[place])
+        groups += [(place, lines[i : i + GROUP]) for i in range(0, len(lines), GROUP)]
+    gene = np.array([place for place, _ in groups], np.intp)
+    line = np.zeros((len(groups), GROUP), np.intp)
+    there = np.zeros(line.shape, bool)
+    for i, (_, lines) in enumerate(groups):
+        line[i, : len(lines)] = lines
+        there[i, : len(lines)] = True
+    at = np.moveaxis(of_genes[gene], 1, 0)[..., None], line
+    there = there & (np.moveaxis(guides[gene], 1, 0)[..., None] > 0)
+    return Ragged(of_genes, guides, gene, line, rows[at] * there, mean[at] * there)
