@@ -77,7 +77,7 @@ def resolved(model: Any, data: CrossedData) -> tuple[Parts | None, tuple[str, ..
     genes = _integrated_out(data)
     lacking = _lacking(data, genes)
     notes = tuple(f"The screen model is fitted without {why}" for why in lacking.values())
-    return Parts(genes, **{part: part not in lacking for part in Parts._fields[1:]}), notes
+    return Parts(genes, **{part: part not in lacking for part in Parts._fields[1:5]}), notes
 
 
 def _integrated_out(data: CrossedData) -> int:

@@ -76,6 +76,22 @@ class LineEstimate(NamedTuple):
         return np.maximum(self[3:], 1e-9)
 
 
+class GeneEstimate(NamedTuple):
+    """Of the genes, shape (genes,) each.
+
+    Attributes
+    ----------
+    effect, variance
+        Mean and variance of their effects.
+    log_noise
+        Of their noise.
+    """
+
+    effect: np.ndarray
+    variance: np.ndarray
+    log_noise: np.ndarray
+
+
 class Measured(NamedTuple):
     """Values of the lines as the genes, were they known, would tell them, shape (lines,).
 
@@ -89,8 +105,15 @@ class Measured(NamedTuple):
     precision: np.ndarray
 
 
-def cell_matrices(cells: Cells, within: np.ndarray | None, genes: int) -> CellMatrices:
-    """Lay cells out by gene and line; of a table of many genes, of evenly spaced ones.
+def evenly_spaced(number: int, most: int = MOST_GENES) -> np.ndarray:
+    """Choose as many genes as an estimate needs."""
+    return np.linspace(0, number - 1, min(number, most)).astype(int)
+
+
+def cell_matrices(
+    cells: Cells, within: np.ndarray | None, genes: int, chosen: np.ndarray | None = None
+) -> CellMatrices:
+    """Lay the cells of some genes out by gene and line.
 
     Parameters
     ----------
@@ -98,9 +121,12 @@ def cell_matrices(cells: Cells, within: np.ndarray | None, genes: int) -> CellMa
         The table's cells, and their sums of squares about their means if any has two rows.
     genes
         Position of the factor that is integrated out.
+    chosen
+        Those genes; evenly spaced ones by default.
     """
     num_genes, num_lines = cells.num_levels[genes], cells.num_levels[1 - genes]
-    chosen = np.linspace(0, num_genes - 1, min(num_genes, MOST_GENES)).astype(int)
+    if chosen is None:
+        chosen = evenly_spaced(num_genes)
     place = np.full(num_genes, -1)
     place[chosen] = np.arange(len(chosen))
     kept = place[cells.codes[:, genes]] >= 0
@@ -118,7 +144,7 @@ def cell_matrices(cells: Cells, within: np.ndarray | None, genes: int) -> CellMa
 
 def estimate(
     cells: CellMatrices, parts: Parts
-) -> tuple[LineEstimate, tuple[Measured, Measured, Measured]]:
+) -> tuple[LineEstimate, tuple[Measured, Measured, Measured], GeneEstimate]:
     """Estimate everything of a screen model.
 
     Parameters
@@ -133,16 +159,18 @@ def estimate(
     LineEstimate
     tuple of Measured
         Locations, log slopes and log noise, before anything is shrunk.
+    GeneEstimate
     """
     point = _first(cells, parts)
     e = np.zeros(len(cells.rows))
+    effects = e, e
     for _ in range(MOST_SWEEPS):
         before = point
         point, effects, location, slope = _sweep_effects(cells, parts, point, e)
         point, e, noise = _sweep_variances(cells, parts, point, e, *effects)
         if np.abs(np.log(point.scalars / before.scalars)).max() < TOLERANCE:
             break
-    return point, (location, slope, noise)
+    return point, (location, slope, noise), GeneEstimate(*effects, e)
 
 
 def _first(cells: CellMatrices, parts: Parts) -> LineEstimate:

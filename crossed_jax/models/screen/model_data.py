@@ -17,12 +17,14 @@ import numpy as np
 
 from crossed_jax.models.distributions import inside_support
 from crossed_jax.models.screen import line_vectors
-from crossed_jax.models.screen.estimate import LineEstimate, cell_matrices, estimate
-from crossed_jax.models.screen.gram import gram_of
+from crossed_jax.models.screen.estimate import LineEstimate, Measured, cell_matrices, estimate
+from crossed_jax.models.screen.gram import Gram, gram_of
+from crossed_jax.models.screen.guides.density import GuideRules
+from crossed_jax.models.screen.guides.table import GuideStrata
 from crossed_jax.models.screen.line_vectors import Rotation
 from crossed_jax.models.screen.parameterization import OfSDs, Position, ScreenData, ScreenPriors
 from crossed_jax.models.screen.parts import Parts
-from crossed_jax.models.screen.quadrature import enough_nodes, gauss_hermite
+from crossed_jax.models.screen.quadrature import Rule, enough_nodes, gauss_hermite
 from crossed_jax.models.screen.spread import Spread, spread_of, spread_of_genes
 from crossed_jax.models.screen.strata import Strata, strata_of
 from crossed_jax.statistics.cells import Cells, squares_within
@@ -48,31 +50,94 @@ def screen_data(
     """
     within = squares_within(cells, data)
     matrices = cell_matrices(cells, within, parts.genes)
-    point, lines = estimate(matrices, parts)
-    point = _within(point, priors)
+    point, lines, _ = estimate(matrices, parts)
+    point = inside_supports(point, priors)
     num_genes = cells.num_levels[parts.genes]
     rows = cells.level_sums(parts.genes, cells.counts)
     enlarged = num_genes / len(matrices.rows)
+    strata = strata_of(cells, within, parts.genes, point.location)
+    sums = None if parts.gene_noise else gram_of(strata, num_genes)
+    rule = gauss_hermite(enough_nodes(point.gene_noise_sd, float(np.quantile(rows, FEW_ROWS))))
+    spreads = spreads_of(point, lines, enlarged, point.gene_sd, num_genes, parts, priors)
+    if parts.gene_noise:
+        spreads = spreads._replace(gene_noise=spread_of_genes(2.0 * rows, point.gene_noise_sd))
+    statistics = strata if sums is None else sums
+    mean_rows, unit = float(rows.mean()), float(np.std(cells.means))
+    return strata, about(
+        point, spreads, statistics, rule, parts, priors, num_genes, mean_rows, unit
+    )
+
+
+def spreads_of(
+    point: LineEstimate,
+    lines: tuple[Measured, Measured, Measured],
+    enlarged: float,
+    effect_sd: float,
+    num_genes: int,
+    parts: Parts,
+    priors: ScreenPriors,
+) -> OfSDs:
+    """Look at the SDs of the lines' vectors.
+
+    Parameters
+    ----------
+    point, lines
+        The estimate.
+    enlarged
+        How many times as many genes there are as it was made from.
+    effect_sd
+        Of gene effects.
+    num_genes
+        All of them.
+    parts, priors
+        Of the model.
+    """
     location, slope, noise = (
         measured._replace(precision=enlarged * measured.precision) for measured in lines
     )
-    slopes, of_mean = np.exp(point.log_slope), point.gene_sd / math.sqrt(num_genes)
-    sds = priors.sds
-    spreads = OfSDs(
-        spread_of(sds.line, *location, slopes - slopes.mean(), of_mean),
+    slopes, sds = np.exp(point.log_slope), priors.sds
+    shift = slopes - slopes.mean(), effect_sd / math.sqrt(num_genes)
+    return OfSDs(
+        spread_of(sds.line, *location, *shift),
         spread_of(sds.slope, *slope) if parts.slopes else None,
         spread_of(sds.line_noise, *noise) if parts.line_noise else None,
-        spread_of_genes(2.0 * rows, point.gene_noise_sd) if parts.gene_noise else None,
+        None,
     )
-    rotations = _rotations(point, spreads, num_genes, float(rows.mean()))
+
+
+def about(
+    point: LineEstimate,
+    spreads: OfSDs,
+    statistics: Strata | Gram | GuideStrata,
+    rule: Rule | GuideRules,
+    parts: Parts,
+    priors: ScreenPriors,
+    num_genes: int,
+    rows: float,
+    unit: float,
+) -> ScreenData:
+    """Make coordinates about an estimate.
+
+    Parameters
+    ----------
+    point, spreads
+        The estimate, and what the data say of the SDs.
+    statistics, rule
+        As the likelihood needs them.
+    parts, priors
+        Of the model.
+    num_genes, rows
+        Genes, and rows of a typical one.
+    unit
+        SD of the responses.
+    """
+    rotations = _rotations(point, spreads, num_genes, rows)
     log_slope = math.log(point.gene_sd) + (point.log_slope if parts.slopes else np.zeros(1))
     log_noise = math.log(point.sigma) + (point.log_noise if parts.line_noise else np.zeros(1))
-    strata = strata_of(cells, within, parts.genes, point.location)
-    sums = None if parts.gene_noise else gram_of(strata, num_genes)
-    return strata, ScreenData(
-        statistics=strata if sums is None else sums,
-        rule=gauss_hermite(enough_nodes(point.gene_noise_sd, float(np.quantile(rows, FEW_ROWS)))),
-        least_log_noise=np.log(LEAST_NOISE * np.std(cells.means)),
+    return ScreenData(
+        statistics=statistics,
+        rule=rule,
+        least_log_noise=np.log(LEAST_NOISE * unit),
         priors=priors,
         center=Position(
             line_vectors.position(point.location, rotations[0]),
@@ -87,7 +152,7 @@ def screen_data(
     )
 
 
-def _within(point: LineEstimate, priors: ScreenPriors) -> LineEstimate:
+def inside_supports(point: LineEstimate, priors: ScreenPriors) -> LineEstimate:
     """Move numbers from where the priors say they cannot be, as chains start about them."""
     given = {
         "gene_sd": priors.gene_sd,

@@ -23,6 +23,10 @@ from crossed_jax.models.parameterization import Parameterization, scatter
 from crossed_jax.models.screen import line_vectors
 from crossed_jax.models.screen.density import Lines, log_likelihood
 from crossed_jax.models.screen.gram import Gram, log_likelihood_of_gram
+from crossed_jax.models.screen.guides.density import GuideRules
+from crossed_jax.models.screen.guides.density import log_likelihood as log_likelihood_with_guides
+from crossed_jax.models.screen.guides.sums import GuideLines
+from crossed_jax.models.screen.guides.table import GuideStrata
 from crossed_jax.models.screen.line_vectors import Rotation
 from crossed_jax.models.screen.quadrature import Rule
 from crossed_jax.models.screen.strata import Strata
@@ -32,11 +36,11 @@ SHARE_SCALE = 0.05
 
 
 class OfSDs(NamedTuple):
-    """Something for the SD of each vector of the lines and of the genes' noise.
+    """Something for the SD of each vector of the lines, and of what genes and guides differ in.
 
     Attributes
     ----------
-    line, slope, line_noise, gene_noise
+    line, slope, line_noise, gene_noise, guide, gene_share
         None where the model has no such part.
     """
 
@@ -44,6 +48,8 @@ class OfSDs(NamedTuple):
     slope: Any
     line_noise: Any
     gene_noise: Any
+    guide: Any = None
+    gene_share: Any = None
 
 
 class ScreenPriors(NamedTuple):
@@ -57,8 +63,8 @@ class ScreenPriors(NamedTuple):
         Of positive numbers.
     sds
         Of positive numbers.
-    share
-        Of a number between 0 and 1, or None without interaction.
+    share, nested_share
+        Of numbers between 0 and 1, or None without interactions of genes and of guides.
     """
 
     mean: Normal
@@ -66,6 +72,7 @@ class ScreenPriors(NamedTuple):
     sigma: Any
     sds: OfSDs
     share: Any
+    nested_share: Any = None
 
 
 class Position(NamedTuple):
@@ -77,8 +84,8 @@ class Position(NamedTuple):
         Of the vectors, shape (lines,), or (1,) where lines do not differ.
     sds
         Of their SDs.
-    logit_share
-        None without interaction.
+    logit_share, logit_nested
+        None without interactions of genes and of guides.
     """
 
     location: Array
@@ -86,6 +93,7 @@ class Position(NamedTuple):
     noise: Array
     sds: OfSDs
     logit_share: Array | None
+    logit_nested: Array | None = None
 
 
 class ScreenData(NamedTuple):
@@ -96,7 +104,7 @@ class ScreenData(NamedTuple):
     statistics
         What the likelihood needs of the table: sums over the genes, where they suffice.
     rule
-        Nodes of the quadrature over genes' noise.
+        Nodes of the quadrature over what genes differ in.
     least_log_noise
         With less, a line's weight leaves no digits for the squares of the others.
     priors
@@ -109,8 +117,8 @@ class ScreenData(NamedTuple):
         Of the SDs' coordinates: see `sd_coordinate`; rough posterior SDs.
     """
 
-    statistics: Strata | Gram
-    rule: Rule
+    statistics: Strata | Gram | GuideStrata
+    rule: Rule | GuideRules
     least_log_noise: Array
     priors: ScreenPriors
     center: Position
@@ -124,6 +132,14 @@ class Draw(NamedTuple):
 
     lines: Lines
     sds: OfSDs
+    logit_nested: Array | None = None
+
+    @property
+    def with_guides(self) -> GuideLines:
+        """What genes with guides depend on."""
+        share_sd = self.sds.gene_share
+        log_share_sd = None if share_sd is None else jnp.log(share_sd)
+        return GuideLines(self.lines, jnp.log(self.sds.guide), self.logit_nested, log_share_sd)
 
 
 class _Vector(NamedTuple):
@@ -141,7 +157,11 @@ def log_density(position: Position, data: ScreenData) -> Array:
     vectors = _vectors(position, log_sds, data)
     log_prior = sum(_log_priors(vectors, log_sds, position, data.priors), start=log_jacobian)
     lines = _lines(vectors, log_sds, position)
-    if isinstance(data.statistics, Gram):
+    likelihood: Array
+    if isinstance(data.statistics, GuideStrata):
+        at = GuideLines(lines, log_sds.guide, position.logit_nested, log_sds.gene_share)
+        likelihood = log_likelihood_with_guides(at, data.statistics, data.rule)
+    elif isinstance(data.statistics, Gram):
         likelihood = log_likelihood_of_gram(lines, data.statistics)
     else:
         likelihood = log_likelihood(lines, data.statistics, data.rule)
@@ -181,8 +201,12 @@ def _log_priors(
     yield Normal(priors.mean.loc, jnp.sqrt(of_mean)).log_prob(location.mean)
     yield log_density_of_log(priors.gene_sd, slope.mean)
     yield log_density_of_log(priors.sigma, noise.mean)
-    if position.logit_share is not None:
-        yield log_density_of_logit(priors.share, position.logit_share)
+    for prior, logit in (
+        (priors.share, position.logit_share),
+        (priors.nested_share, position.logit_nested),
+    ):
+        if logit is not None:
+            yield log_density_of_logit(prior, logit)
 
 
 def _lines(vectors: list[_Vector], log_sds: OfSDs, position: Position) -> Lines:
@@ -199,21 +223,24 @@ def start(key: jax.Array, data: ScreenData) -> Position:
 def scale(data: ScreenData) -> Position:
     """Rough posterior SDs of the coordinates."""
     location, slope, noise = map(line_vectors.scale, data.rotations)
-    share = None if data.center.logit_share is None else jnp.asarray(SHARE_SCALE)
-    return Position(location, slope, noise, jax.tree.map(jnp.asarray, data.widths), share)
+    share, nested = (
+        None if center is None else jnp.asarray(SHARE_SCALE)
+        for center in (data.center.logit_share, data.center.logit_nested)
+    )
+    return Position(location, slope, noise, jax.tree.map(jnp.asarray, data.widths), share, nested)
 
 
 def quantities(position: Position, data: ScreenData) -> Draw:
     """What is kept of a position."""
     log_sds, _ = _log_sds(position, data)
     lines = _lines(_vectors(position, log_sds, data), log_sds, position)
-    return Draw(lines, jax.tree.map(jnp.exp, log_sds))
+    return Draw(lines, jax.tree.map(jnp.exp, log_sds), position.logit_nested)
 
 
 def shards(data: ScreenData) -> ScreenData:
     """Blocks of genes may be spread over devices, nothing else."""
     nothing = jax.tree.map(lambda _: False, data)
-    if isinstance(data.statistics, Gram):
+    if not isinstance(data.statistics, Strata):
         return nothing
     matrices = jax.tree.map(lambda _: True, data.statistics.matrices)
     return nothing._replace(statistics=nothing.statistics._replace(matrices=matrices))

@@ -16,6 +16,9 @@ class Parts(NamedTuple):
         Whether lines and genes differ in the SD of their noise.
     interaction
         Whether replicates of a cell share a part of what is not additive.
+    nested_interaction, gene_share
+        Of a table with guides: whether rows of a guide share a part of their own, and whether
+        genes differ in how much of their variance is interaction.
     """
 
     genes: int = 0
@@ -23,6 +26,8 @@ class Parts(NamedTuple):
     line_noise: bool = True
     gene_noise: bool = True
     interaction: bool = True
+    nested_interaction: bool = False
+    gene_share: bool = False
 
     def by_factor(self, of_genes: Any, of_lines: Any) -> tuple[Any, Any]:
         """Put what belongs to genes and to lines in the order of the factors."""

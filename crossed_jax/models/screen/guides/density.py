@@ -110,15 +110,26 @@ def log_marginals(at: GuideLines, strata: GuideStrata, rules: GuideRules) -> lis
     if at.log_share_sd is not None:
         prior = Normal(0.0, jnp.exp(at.log_share_sd)).log_prob(nodes)
         of_nodes = prior + rules.share.log_weights[:, None] + jnp.log(rules.width)
-    return [
-        jax.nn.logsumexp(_noise_integrated_out(sums, at, rules.noise) + weights, 0)
-        for sums, weights in zip(
-            sums_of_genes(at, strata, nodes),
-            (of_nodes[:, : strata.alone], of_nodes[:, strata.alone :]),
-            strict=True,
-        )
-        if sums.rows.shape[0]
-    ]
+    weights = of_nodes[:, : strata.alone], of_nodes[:, strata.alone :]
+    given = log_given_shares(at, strata, nodes, rules.noise)
+    return [jax.nn.logsumexp(x + y, 0) for x, y in zip(given, weights, strict=True) if x.shape[1]]
+
+
+def log_given_shares(
+    at: GuideLines, strata: GuideStrata, deviation: Array, rule: Rule
+) -> list[Array]:
+    """Log-likelihood of each gene at some shares, of genes with one set and with several.
+
+    Parameters
+    ----------
+    at, strata
+        What is not a gene's, and the table.
+    deviation
+        Of the logits of the genes' shares from the typical gene's, shape (shares, genes).
+    rule
+        Nodes over the genes' noise.
+    """
+    return [_noise_integrated_out(sums, at, rule) for sums in sums_of_genes(at, strata, deviation)]
 
 
 def _share_nodes(at: GuideLines, rules: GuideRules) -> Array:
@@ -166,7 +177,8 @@ def mode_and_width(sums: GeneSums, tau: Array) -> tuple[Array, Array]:
     """
     middle = sums.log_variance.shape[0] // 2
     of_middle = jax.tree.map(
-        lambda x: x[middle : middle + 1] if jnp.ndim(x) == 2 else x, sums  # noqa: PLR2004
+        lambda x: x[middle : middle + 1] if jnp.ndim(x) == 2 else x,
+        sums,
     )
     start = jnp.zeros_like(of_middle.log_variance)
     e = jax.lax.fori_loop(0, MIDDLE_STEPS, lambda _, e: _step(e, *_at(of_middle, e), tau), start)

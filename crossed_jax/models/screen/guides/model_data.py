@@ -1,0 +1,148 @@
+"""A table with guides, its priors and an estimate, as the log-density takes them."""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from crossed_jax.models.distributions import inside_support
+from crossed_jax.models.screen.density import Lines
+from crossed_jax.models.screen.estimate import (
+    GeneEstimate,
+    LineEstimate,
+    cell_matrices,
+    estimate,
+    evenly_spaced,
+)
+from crossed_jax.models.screen.guides.density import GuideRules, log_given_shares
+from crossed_jax.models.screen.guides.estimate import (
+    GRID,
+    GuideEstimate,
+    ShareEstimate,
+    of_guides,
+    of_shares,
+)
+from crossed_jax.models.screen.guides.sums import GuideLines
+from crossed_jax.models.screen.guides.table import GuideStrata, guide_strata
+from crossed_jax.models.screen.model_data import about, inside_supports, spreads_of
+from crossed_jax.models.screen.parameterization import ScreenData, ScreenPriors
+from crossed_jax.models.screen.parts import Parts
+from crossed_jax.models.screen.quadrature import gauss_hermite
+from crossed_jax.models.screen.spread import spread_of_genes
+from crossed_jax.statistics.cells import Cells, squares_within
+from crossed_jax.tables.crossed_data import CrossedData
+
+MOST_GENES = 1_000  # that an estimate is made from
+NOISE_NODES, SHARE_NODES = 3, 9
+WIDER = 1.1
+
+
+def guide_data(
+    data: CrossedData,
+    cells: Cells,
+    gene_of_guide: np.ndarray,
+    parts: Parts,
+    priors: ScreenPriors,
+) -> tuple[GuideStrata, ScreenData]:
+    """Lay a table out, and gather what the log-density is given.
+
+    Parameters
+    ----------
+    data, cells
+        A table of guides and lines, and its cells.
+    gene_of_guide
+        Shape (guides,).
+    parts
+        Those that the model has.
+    priors
+        Its priors.
+    """
+    num_genes = int(gene_of_guide.max()) + 1
+    within = squares_within(cells, data)
+    chosen = np.flatnonzero(np.isin(gene_of_guide, evenly_spaced(num_genes, MOST_GENES)))
+    matrices = cell_matrices(cells, within, 0, chosen)
+    of_units = parts._replace(interaction=within is not None)
+    point, lines, units = estimate(matrices, of_units)
+    _, gene = np.unique(gene_of_guide[chosen], return_inverse=True)
+    residual = _residuals(matrices.mean, matrices.rows > 0, point, units)
+    guides = of_guides(units.effect, units.variance, residual, matrices.rows > 0, point.share, gene)
+    of_genes = np.bincount(gene, units.log_noise) / np.bincount(gene)
+    gene_noise_sd = max(float(of_genes.std()), 0.5 * point.gene_noise_sd)
+    point = point._replace(gene_sd=guides.gene_sd, share=guides.share, gene_noise_sd=gene_noise_sd)
+    point = inside_supports(point, priors)
+    strata = guide_strata(cells, within, gene_of_guide, point.location)
+    shares = None
+    if parts.gene_share:
+        shares = of_shares(_log_likelihoods(strata, point, guides, parts))
+        shares = shares._replace(sd=inside_support(priors.sds.gene_share, shares.sd))
+        share = 1.0 / (1.0 + math.exp(-shares.logit))
+        point = point._replace(share=inside_support(priors.share, share))
+
+    # interactions of a gene are shared by its guides
+    number = np.bincount(gene_of_guide).mean()
+    rest = guides.nested_share * (1.0 - point.share)
+    known = (point.share + rest) / (number * point.share + rest)
+    enlarged = known * len(gene_of_guide) / len(chosen)
+    effect_sd = math.hypot(point.gene_sd, guides.guide_sd / math.sqrt(number))
+    spreads = spreads_of(point, lines, enlarged, effect_sd, num_genes, parts, priors)
+    rows = np.bincount(gene_of_guide, cells.level_sums(0, cells.counts))
+    spreads = spreads._replace(
+        gene_noise=spread_of_genes(2.0 * rows, point.gene_noise_sd) if parts.gene_noise else None,
+        guide=spread_of_genes(1.0 / units.variance, guides.guide_sd),
+        gene_share=None if shares is None else spread_of_genes(shares.width**-2, shares.sd),
+    )
+    rules = _rules(shares, num_genes)
+    unit = float(np.std(cells.means))
+    made = about(point, spreads, strata, rules, parts, priors, num_genes, float(rows.mean()), unit)
+    if parts.nested_interaction:
+        nested = inside_support(priors.nested_share, guides.nested_share)
+        made = made._replace(
+            center=made.center._replace(logit_nested=np.log(nested / (1.0 - nested)))
+        )
+    return strata, made
+
+
+def _residuals(
+    mean: np.ndarray, seen: np.ndarray, point: LineEstimate, units: GeneEstimate
+) -> np.ndarray:
+    """Guides' means in lines less their expectation, in SDs of a row."""
+    residual = mean - point.location - np.outer(units.effect, np.exp(point.log_slope))
+    residual *= np.exp(-units.log_noise)[:, None] * np.exp(-point.log_noise) / point.sigma
+    return np.where(seen, residual, 0.0)
+
+
+@partial(jax.jit)
+def _given_shares(at: GuideLines, strata: GuideStrata, deviation: jax.Array) -> jax.Array:
+    rule = gauss_hermite(1)
+    return jax.lax.map(
+        lambda one: jnp.concatenate(log_given_shares(at, strata, one[None], rule), 1)[0], deviation
+    )
+
+
+def _log_likelihoods(
+    strata: GuideStrata, point: LineEstimate, guides: GuideEstimate, parts: Parts
+) -> np.ndarray:
+    """Log-likelihood of each gene on the grid of logits of its share."""
+    log_slope = math.log(point.gene_sd) + (point.log_slope if parts.slopes else np.zeros(1))
+    log_noise = math.log(point.sigma) + (point.log_noise if parts.line_noise else np.zeros(1))
+    tau = np.log(point.gene_noise_sd) if parts.gene_noise else None
+    nested = guides.nested_share
+    at = GuideLines(
+        Lines(point.location, log_slope, log_noise, tau, np.zeros(())),
+        np.log(guides.guide_sd),
+        np.log(nested / (1.0 - nested)) if parts.nested_interaction else None,
+        None,
+    )
+    grid = np.broadcast_to(GRID[:, None], (len(GRID), len(strata.gene)))
+    return np.asarray(_given_shares(at, strata, grid))
+
+
+def _rules(shares: ShareEstimate | None, num_genes: int) -> GuideRules:
+    """Place the nodes of both integrals."""
+    if shares is None:
+        center, width = np.zeros(num_genes), np.ones(num_genes)
+    else:
+        center, width = shares.center, WIDER * shares.width
+    return GuideRules(gauss_hermite(NOISE_NODES), gauss_hermite(SHARE_NODES), center, width)
