@@ -93,9 +93,9 @@ def effects_given_lines(
     mean_e = None if tau is None else nodes.expected(nodes.e)
     variance_e = None if mean_e is None else nodes.expected((nodes.e - mean_e) ** 2)
     return Given(
-        _zero_sum(gene_sd * drawn, e, lines.location, slope),
-        _zero_sum(gene_sd * mean, mean_e, lines.location, slope),
-        _variance_of_zero_sum(gene_sd**2 * variance, variance_e, slope),
+        zero_sum(gene_sd * drawn, e, lines.location, slope),
+        zero_sum(gene_sd * mean, mean_e, lines.location, slope),
+        variance_of_zero_sum(gene_sd**2 * variance, variance_e, slope),
     )
 
 
@@ -105,13 +105,14 @@ def sums_of_genes(lines: Lines, strata: Strata, num_genes: int) -> GeneSums:
     return GeneSums(*(values.reshape(-1)[:num_genes] for values in sums))
 
 
-def _zero_sum(a: Array, e: Array | None, location: Array, slope: Array) -> Effects:
+def zero_sum(a: Array, e: Array | None, location: Array, slope: Array) -> Effects:
+    """Report effects that sum to zero."""
     line = jnp.asarray(location + slope * a.mean())
     return Effects(line.mean(), a - a.mean(), line - line.mean(), e)
 
 
-def _variance_of_zero_sum(of_a: Array, of_e: Array | None, slope: Array) -> Effects:
-    """Variances of what :func:`_zero_sum` gives of independent genes."""
+def variance_of_zero_sum(of_a: Array, of_e: Array | None, slope: Array) -> Effects:
+    """Variances of what :func:`zero_sum` gives of independent genes."""
     number = of_a.shape[0]
     of_mean = of_a.sum() / number**2
     return Effects(

@@ -60,8 +60,8 @@ class Interactions(NamedTuple):
     lfsr_error: Array
 
 
-class _Normals(NamedTuple):
-    """Posteriors given a draw of the lines, shape (nodes, genes, strata), and (nodes, genes, 1)."""
+class Normals(NamedTuple):
+    """Posteriors given a draw, shape (nodes, genes, strata), and (nodes, genes, 1)."""
 
     residual: Array
     mean: Array
@@ -90,10 +90,13 @@ def interactions(lines: Lines, strata: Strata, rule: Rule) -> Interactions:
 
 
 def _of_block(lines: Lines, strata: Strata, block: Matrices, rule: Rule) -> Interactions:
-    def given(one: Lines) -> _Normals:
-        return _given_lines(one, strata, block, rule)
+    return summed_up(lambda one: _given_lines(one, strata, block, rule), lines)
 
-    def moments(one: Lines) -> tuple[Array, ...]:
+
+def summed_up[Draws](given: Callable[[Draws], Normals], draws: Draws) -> Interactions:
+    """Average posteriors over draws, leading dimension (draws,)."""
+
+    def moments(one: Draws) -> tuple[Array, ...]:
         """What is averaged over draws."""
         normals = given(one)
         p = normals.probability
@@ -105,11 +108,11 @@ def _of_block(lines: Lines, strata: Strata, block: Matrices, rule: Rule) -> Inte
         below, above = ((p * jnp.where(side > 0, tail, 1.0 - tail)).sum(0) for side in (z, -z))
         return (p * normals.residual).sum(0), mean, second, below, above, mean**2, below**2
 
-    number = lines.location.shape[0]
-    residual, mean, second, below, above, mean_squares, below_squares = _average(moments, lines)
+    number = jax.tree.leaves(draws)[0].shape[0]
+    residual, mean, second, below, above, mean_squares, below_squares = _average(moments, draws)
     sd = jnp.sqrt(jnp.maximum(second - mean**2, 0.0))
     every = max(1, min(4, number // SHAPING_DRAWS))
-    lower, upper = _ends(given, jax.tree.map(lambda x: x[::every], lines))
+    lower, upper = _ends(given, jax.tree.map(lambda x: x[::every], draws))
     return Interactions(
         residual,
         mean,
@@ -122,23 +125,23 @@ def _of_block(lines: Lines, strata: Strata, block: Matrices, rule: Rule) -> Inte
     )
 
 
-def _ends(given: Callable[[Lines], _Normals], lines: Lines) -> Array:
+def _ends[Draws](given: Callable[[Draws], Normals], draws: Draws) -> Array:
     """Ends of the intervals in SDs from the mean, shape (2, genes, strata).
 
     The shape of a mixture needs fewer draws than its mean and SD.
     """
 
-    def moments(one: Lines) -> tuple[Array, Array]:
+    def moments(one: Draws) -> tuple[Array, Array]:
         normals = given(one)
         p = normals.probability
         second = normals.sd**2 + normals.mean**2
         return (p * normals.mean).sum(0), (p * second).sum(0)
 
-    mean, second = _average(moments, lines)
+    mean, second = _average(moments, draws)
     sd = jnp.sqrt(jnp.maximum(second - mean**2, jnp.finfo(float).tiny))
     scores = jnp.array([-SCORE, SCORE])[:, None, None]
 
-    def distribution(one: Lines, ends: Array) -> tuple[Array, Array]:
+    def distribution(one: Draws, ends: Array) -> tuple[Array, Array]:
         """Distribution function and density of the mixture at the ends."""
         normals = given(one)
         p = normals.probability
@@ -147,7 +150,7 @@ def _ends(given: Callable[[Lines], _Normals], lines: Lines) -> Array:
         return (p * _distribution(z)).sum(1), (p * density).sum(1)
 
     def step(_: int, ends: Array) -> Array:
-        reached, density = _average(lambda one: distribution(one, ends), lines)
+        reached, density = _average(lambda one: distribution(one, ends), draws)
         score = ndtri(jnp.clip(reached, 1e-12, 1.0 - 1e-12))
         step = (score - scores) * jnp.exp(-0.5 * score**2) / (sd * density)
         return ends - jnp.clip(step, -1.0, 1.0)
@@ -160,23 +163,23 @@ def _distribution(z: Array) -> Array:
     return 0.5 * erfc(-math.sqrt(0.5) * z.astype(jnp.float32)).astype(z.dtype)
 
 
-def _average(of_draw: Callable[[Lines], Any], lines: Lines) -> Any:
+def _average[Draws](of_draw: Callable[[Draws], Any], draws: Draws) -> Any:
     """Average over the draws, one in memory at a time."""
-    number = lines.location.shape[0]
-    shapes = jax.eval_shape(of_draw, jax.tree.map(lambda x: x[0], lines))
+    number = jax.tree.leaves(draws)[0].shape[0]
+    shapes = jax.eval_shape(of_draw, jax.tree.map(lambda x: x[0], draws))
     zero = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
 
-    def add(total: Any, one: Lines) -> tuple[Any, None]:
+    def add(total: Any, one: Draws) -> tuple[Any, None]:
         return jax.tree.map(jnp.add, total, of_draw(one)), None
 
-    return jax.tree.map(lambda total: total / number, jax.lax.scan(add, zero, lines)[0])
+    return jax.tree.map(lambda total: total / number, jax.lax.scan(add, zero, draws)[0])
 
 
 def _standard_error(mean: Array, mean_squares: Array, number: int) -> Array:
     return jnp.sqrt(jnp.maximum(mean_squares - mean**2, 0.0) / number)
 
 
-def _given_lines(lines: Lines, strata: Strata, block: Matrices, rule: Rule) -> _Normals:
+def _given_lines(lines: Lines, strata: Strata, block: Matrices, rule: Rule) -> Normals:
     """The interactions' posteriors given a draw of the lines, at each node of the genes' noise."""
     line, n = strata.line, strata.replicates
     num_lines = lines.location.shape[0]
@@ -192,4 +195,4 @@ def _given_lines(lines: Lines, strata: Strata, block: Matrices, rule: Rule) -> _
     noise = share * rest / (n * u) * noise * jnp.exp(2.0 * nodes.e)[..., None]
     residual = block.mean - (lines.location - strata.location)[line] - slope * effect
     sd = jnp.sqrt(noise + (share * slope / u) ** 2 * variance)
-    return _Normals(residual, share / u * residual, sd, nodes.probability[..., None])
+    return Normals(residual, share / u * residual, sd, nodes.probability[..., None])

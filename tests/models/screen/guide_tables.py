@@ -1,11 +1,12 @@
 """Small tables of guides, and their log-likelihood by dense normals."""
 
 from itertools import product
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from example_tables import table
-from scipy.special import expit, logsumexp
+from scipy.special import expit, logsumexp, softmax
 from scipy.stats import multivariate_normal
 
 from crossed_jax.models.screen.density import Lines
@@ -125,3 +126,66 @@ def dense(data: CrossedData, at: GuideLines, sizes: tuple[int, int] = (201, 201)
         ]
         total += float(logsumexp(values))
     return total
+
+
+class Posterior(NamedTuple):
+    """Of one gene on the grid: effect, guides' effects and interactions with the lines.
+
+    Attributes
+    ----------
+    e, h
+        Log noise factor and deviation of the share's logit at the points, shape (points,).
+    weight
+        Posterior probabilities of these.
+    mean, variance
+        Given them, shape (points, 1 + guides + lines).
+    """
+
+    e: np.ndarray
+    h: np.ndarray
+    weight: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Means and variances over the grid, e and h after the others."""
+        values = np.column_stack([self.mean, self.e, self.h])
+        mean = self.weight @ values
+        spread = (values - mean) ** 2
+        spread[:, :-2] += self.variance
+        return mean, self.weight @ spread
+
+
+def dense_posterior(
+    data: CrossedData, at: GuideLines, gene: int, e: np.ndarray, h: np.ndarray
+) -> Posterior:
+    """Posterior of everything of a gene by dense normals, on the grid of all pairs of e and h."""
+    guide, line = (factor.codes for factor in data.factors)
+    of_gene = GENE_OF_GUIDE[guide] == gene
+    guide, line = guide[of_gene], line[of_gene]
+    own = np.flatnonzero(GENE_OF_GUIDE == gene)
+    residual = data.response[of_gene] - np.asarray(at.lines.location)[line]
+    k = np.exp(np.broadcast_to(at.lines.log_slope, NUM_LINES))
+    gene_sd, guide_sd = np.exp(np.mean(at.lines.log_slope)), np.exp(float(at.log_guide_sd))
+    loads = np.column_stack(
+        [
+            k[line] / gene_sd,
+            (k / gene_sd)[line, None] * (guide[:, None] == own),
+            line[:, None] == np.arange(NUM_LINES),
+        ]
+    ).astype(float)
+    points = list(product(e, h))
+    found = []
+    for one_e, one_h in points:
+        share = expit(float(at.lines.logit_share) + one_h)
+        whole = covariance(at, guide, line, share, one_e)
+        noise = np.exp(2.0 * np.broadcast_to(at.lines.log_noise, NUM_LINES) + 2.0 * one_e)
+        prior = np.concatenate([[gene_sd**2], np.full(len(own), guide_sd**2), share * noise])
+        across = prior[:, None] * loads.T
+        solved = np.linalg.solve(whole, across.T)
+        log_weight = multivariate_normal.logpdf(residual, None, whole)
+        log_weight -= 0.5 * (one_e / np.exp(float(at.lines.log_gene_noise))) ** 2
+        log_weight -= 0.5 * (one_h / np.exp(float(at.log_share_sd))) ** 2
+        found.append((log_weight, residual @ solved, prior - np.einsum("ij,ji->i", across, solved)))
+    log_weight, mean, variance = (np.array(x) for x in zip(*found, strict=True))
+    return Posterior(*np.transpose(points), softmax(log_weight), mean, variance)

@@ -2,7 +2,6 @@
 
 from itertools import product
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from guide_tables import GENE_OF_GUIDE, dense, guides, laid_out, lines_with
@@ -18,9 +17,10 @@ PARTS = ("slopes", "line_noise", "gene_noise", "interaction", "nested")
 NUM_GENES = int(GENE_OF_GUIDE.max()) + 1
 
 
-def _rules(num_nodes: int, width: float = 0.8) -> GuideRules:
+def _rules(num_nodes: int, sd: float = 0.8) -> GuideRules:
     rule = gauss_hermite(num_nodes)
-    return GuideRules(rule, rule, jnp.zeros(NUM_GENES), jnp.full(NUM_GENES, width))
+    nodes, log_weights = (x[:, None] * np.ones(NUM_GENES) for x in rule)
+    return GuideRules(rule, sd * nodes, log_weights + np.log(sd))
 
 
 @pytest.mark.parametrize("parts", list(product((True, False), repeat=5)))

@@ -11,9 +11,9 @@ independent effects measured with precisions D that explain F of the squares,
 Effects that are not independent, of precision matrix G and product t, add
 :math:`\log|1 + v G| - v^2 t'(1 + v G)^{-1} t`.
 
-What is left are two numbers. The logit of the share is integrated over nodes about where the
-estimate of the lines has its posterior, which the gene's rows decide; and e, for each of them, by
-adaptive quadrature (:mod:`crossed_jax.models.screen.quadrature`).
+What is left are two numbers. The logit of the share is integrated by a rule of the gene's own, made
+for its posterior at the estimate (:mod:`crossed_jax.models.screen.guides.estimate`); and e, at each
+of its nodes, by adaptive quadrature (:mod:`crossed_jax.models.screen.quadrature`).
 """
 
 import math
@@ -47,16 +47,14 @@ class GuideRules(NamedTuple):
     ----------
     noise
         In posterior SDs from the mode of each gene's e.
-    share
-        Likewise of the logit's deviation from a typical gene's.
-    center, width
-        Of that deviation's posterior, shape (genes,), in the order of the table laid out.
+    share, share_log_weights
+        Deviations of the genes' logits from a typical gene's, and the logarithms of what values
+        there count, shape (nodes, genes), in the order of the table laid out.
     """
 
     noise: Rule
-    share: Rule
-    center: Array
-    width: Array
+    share: Array
+    share_log_weights: Array
 
 
 def log_given_noise(sums: GeneSums, e: Array) -> Array:
@@ -66,7 +64,7 @@ def log_given_noise(sums: GeneSums, e: Array) -> Array:
     for precision, explained, copies in sums.effects:
         x = v * precision
         total += copies * jnp.log1p(x) + v * explained / (1.0 + x)
-    if sums.gram:
+    if sums.gram[1:]:
         log_det, explained = _log_det_and_squares(sums.gram, sums.product, v)
         total += log_det - v**2 * explained
     return -0.5 * total
@@ -75,25 +73,32 @@ def log_given_noise(sums: GeneSums, e: Array) -> Array:
 def _log_det_and_squares(
     gram: list[list[Array]], product: list[Array], v: Array
 ) -> tuple[Array, Array]:
-    r""":math:`\log|1 + vG|` and :math:`t'(1 + vG)^{-1}t`, by a Cholesky factor written out.
+    r""":math:`\log|1 + vG|` and :math:`t'(1 + vG)^{-1}t`."""
+    factor, solved = solve_lower(gram, product, v)
+    zero = jnp.zeros(())
+    log_det = sum((2.0 * jnp.log(row[-1]) for row in factor), zero)
+    return log_det, sum((x**2 for x in solved), zero)
 
-    The matrices are small and many.
+
+def solve_lower(
+    gram: list[list[Array]], product: list[Array], v: Array
+) -> tuple[list[list[Array]], list[Array]]:
+    r"""The Cholesky factor of :math:`1 + vG`, and what it times a vector gives t, written out.
+
+    The matrices are small and many. The factor has its rows as far as the diagonal.
     """
-    size = len(product)
-    factor: list[list[Array]] = [[] for _ in range(size)]
+    factor: list[list[Array]] = []
     solved: list[Array] = []
-    log_det = squares = jnp.zeros(())
-    for i in range(size):
+    zero = jnp.zeros(())
+    for i in range(len(product)):
+        row: list[Array] = []
         for j in range(i):
-            inner = sum((factor[i][k] * factor[j][k] for k in range(j)), jnp.zeros(()))
-            factor[i].append((v * gram[i][j] - inner) / factor[j][j])
-        pivot = 1.0 + v * gram[i][i] - sum((x**2 for x in factor[i]), jnp.zeros(()))
-        inner = sum((factor[i][k] * solved[k] for k in range(i)), jnp.zeros(()))
-        factor[i].append(jnp.sqrt(pivot))
-        solved.append((product[i] - inner) / factor[i][i])
-        log_det = log_det + jnp.log(pivot)
-        squares = squares + solved[i] ** 2
-    return log_det, squares
+            inner = sum((row[k] * factor[j][k] for k in range(j)), zero)
+            row.append((v * gram[i][j] - inner) / factor[j][j])
+        row.append(jnp.sqrt(1.0 + v * gram[i][i] - sum((x**2 for x in row), zero)))
+        solved.append((product[i] - sum((row[k] * solved[k] for k in range(i)), zero)) / row[i])
+        factor.append(row)
+    return factor, solved
 
 
 def log_likelihood(at: GuideLines, strata: GuideStrata, rules: GuideRules) -> Array:
@@ -105,11 +110,7 @@ def log_likelihood(at: GuideLines, strata: GuideStrata, rules: GuideRules) -> Ar
 
 def log_marginals(at: GuideLines, strata: GuideStrata, rules: GuideRules) -> list[Array]:
     """Log-likelihood of each gene, of those with one set of guides and of those with several."""
-    nodes = _share_nodes(at, rules)
-    of_nodes = jnp.zeros_like(nodes)
-    if at.log_share_sd is not None:
-        prior = Normal(0.0, jnp.exp(at.log_share_sd)).log_prob(nodes)
-        of_nodes = prior + rules.share.log_weights[:, None] + jnp.log(rules.width)
+    nodes, of_nodes = share_nodes(at, rules)
     weights = of_nodes[:, : strata.alone], of_nodes[:, strata.alone :]
     given = log_given_shares(at, strata, nodes, rules.noise)
     return [jax.nn.logsumexp(x + y, 0) for x, y in zip(given, weights, strict=True) if x.shape[1]]
@@ -132,10 +133,12 @@ def log_given_shares(
     return [_noise_integrated_out(sums, at, rule) for sums in sums_of_genes(at, strata, deviation)]
 
 
-def _share_nodes(at: GuideLines, rules: GuideRules) -> Array:
+def share_nodes(at: GuideLines, rules: GuideRules) -> tuple[Array, Array]:
+    """Nodes of the genes' shares, and logarithms of what the likelihood counts there."""
     if at.log_share_sd is None:
-        return jnp.zeros((1, rules.center.shape[0]))
-    return rules.center + rules.width * rules.share.nodes[:, None]
+        return jnp.zeros((2, 1, rules.share.shape[1]))
+    prior = Normal(0.0, jnp.exp(at.log_share_sd)).log_prob(rules.share)
+    return rules.share, prior + rules.share_log_weights
 
 
 def sums_of_genes(at: GuideLines, strata: GuideStrata, deviation: Array) -> list[GeneSums]:
@@ -196,7 +199,7 @@ def _at(sums: GeneSums, e: Array) -> tuple[Array, Array]:
         inflation = 1.0 + v * precision
         squares = squares + explained / inflation**2
         freedom = freedom - copies * (1.0 - 1.0 / inflation)
-    if sums.gram:
+    if sums.gram[1:]:
         _, explained = _log_det_and_squares(sums.gram, sums.product, v)
         squares, freedom = squares - v * explained, freedom - (len(sums.product) - 1.0)
     return jnp.maximum(squares, 0.0), jnp.broadcast_to(freedom, squares.shape)

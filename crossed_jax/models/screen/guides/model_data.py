@@ -35,8 +35,7 @@ from crossed_jax.statistics.cells import Cells, squares_within
 from crossed_jax.tables.crossed_data import CrossedData
 
 MOST_GENES = 1_000  # that an estimate is made from
-NOISE_NODES, SHARE_NODES = 3, 9
-WIDER = 1.1
+NOISE_NODES = 3
 
 
 def guide_data(
@@ -91,7 +90,7 @@ def guide_data(
     spreads = spreads._replace(
         gene_noise=spread_of_genes(2.0 * rows, point.gene_noise_sd) if parts.gene_noise else None,
         guide=spread_of_genes(1.0 / units.variance, guides.guide_sd),
-        gene_share=None if shares is None else spread_of_genes(shares.width**-2, shares.sd),
+        gene_share=None if shares is None else spread_of_genes(np.ones(num_genes), shares.sd),
     )
     rules = _rules(shares, num_genes)
     unit = float(np.std(cells.means))
@@ -140,9 +139,8 @@ def _log_likelihoods(
 
 
 def _rules(shares: ShareEstimate | None, num_genes: int) -> GuideRules:
-    """Place the nodes of both integrals."""
+    """Gather the nodes of both integrals."""
+    noise = gauss_hermite(NOISE_NODES)
     if shares is None:
-        center, width = np.zeros(num_genes), np.ones(num_genes)
-    else:
-        center, width = shares.center, WIDER * shares.width
-    return GuideRules(gauss_hermite(NOISE_NODES), gauss_hermite(SHARE_NODES), center, width)
+        return GuideRules(noise, *np.zeros((2, 1, num_genes)))
+    return GuideRules(noise, shares.nodes, shares.log_weights)

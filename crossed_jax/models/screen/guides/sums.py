@@ -118,6 +118,9 @@ class GeneSums(NamedTuple):
         Weighted squares of the rows, less what independent effects explain.
     effects
         Those.
+    mean
+        Least-squares estimate of the first of them, that of the mean of a gene's guides, in SDs;
+        None where it is not independent.
     gram, product
         Of effects that are not measured independently: precision matrix and its product with the
         least-squares estimate, lists of lists and lists of arrays; empty if there are none.
@@ -127,6 +130,7 @@ class GeneSums(NamedTuple):
     log_variance: Array
     squares: Array
     effects: list[Effects]
+    mean: Array | None
     gram: list[list[Array]]
     product: list[Array]
 
@@ -160,7 +164,7 @@ def of_lines(at: GuideLines) -> tuple[Array, Array, Array]:
     """Logarithm of the noise SD, and slopes of gene and of guide effects, shape (lines,) each."""
     ones = jnp.ones_like(at.lines.location)
     log_slope = at.lines.log_slope * ones
-    return at.lines.log_noise * ones, jnp.exp(log_slope), jnp.exp(log_slope + _log_ratio(at))
+    return at.lines.log_noise * ones, jnp.exp(log_slope), jnp.exp(log_slope + log_ratio(at))
 
 
 def z_of(at: GuideLines, replicates: Array) -> Array:
@@ -240,8 +244,9 @@ def sums_with_one_set(
     z = z_of(at, strata.classes)
     u = shares.share[..., None] + shares.rest[..., None] * z / guides[:, None]
     squares, product, precision = ((x / u).sum(-1) for x in classes[:3])
-    inflation = 1.0 + jnp.exp(2.0 * _log_ratio(at)) / guides  # of a gene's effect by its guides'
-    explained = product**2 / jnp.where(precision > 0.0, precision, 1.0)
+    inflation = inflation_of(at, guides)
+    mean = product / jnp.where(precision > 0.0, precision, 1.0)
+    explained = product * mean
     log_variance = own.log_variance + own.freedom * shares.log_rest
     of_means = Effects(inflation * precision, explained, jnp.ones_like(guides))
     return GeneSums(
@@ -249,6 +254,7 @@ def sums_with_one_set(
         log_variance + (classes.cells * jnp.log(u)).sum(-1),
         own.squares / shares.rest + jnp.maximum(squares - explained, 0.0),
         [of_means, _at_shares(own.deviations, shares.rest)],
+        mean / jnp.sqrt(inflation),
         [],
         [],
     )
@@ -296,7 +302,7 @@ def sums_with_several_sets(
         ]
         for i in range(num_sets)
     ]
-    gram, product = _of_gene_and_sets(between, measured, _log_ratio(at), guides)
+    gram, product = _of_gene_and_sets(between, measured, log_ratio(at), guides)
     return GeneSums(
         strata.genes.rows[strata.alone :],
         log_variance + unlike.log_variance,
@@ -305,6 +311,7 @@ def sums_with_several_sets(
             _at_shares(jax.tree.map(lambda x, i=i: x[:, i], own.deviations), shares.rest)
             for i in range(num_sets)
         ],
+        None,
         gram,
         product,
     )
@@ -391,10 +398,10 @@ def _unlike(at: GuideLines, strata: GuideStrata, shares: Shares) -> _Unlike:
 
 
 def _of_gene_and_sets(
-    between: list[list[Array]], measured: list[Array], log_ratio: Array, guides: list[Array]
+    between: list[list[Array]], measured: list[Array], ratio: Array, guides: list[Array]
 ) -> tuple[list[list[Array]], list[Array]]:
     """Precisions of a gene's effect and its sets' in units of their SDs, from those of sums."""
-    size = [jnp.exp(log_ratio) * jnp.where(n > 0.0, n, 1.0) ** -0.5 for n in guides]
+    size = [jnp.exp(ratio) * jnp.where(n > 0.0, n, 1.0) ** -0.5 for n in guides]
     zero = jnp.zeros(())
     rows = [sum(row, zero) for row in between]
     of_gene = [x * row for x, row in zip(size, rows, strict=True)]
@@ -415,6 +422,11 @@ def _at_shares(effects: Effects, rest: Array) -> Effects:
     return Effects(precision, effects.explained / rest, effects.copies)
 
 
-def _log_ratio(at: GuideLines) -> Array:
+def inflation_of(at: GuideLines, guides: Array) -> Array:
+    """Variance of a gene's effect with the mean of its guides', in variances of gene effects."""
+    return 1.0 + jnp.exp(2.0 * log_ratio(at)) / guides
+
+
+def log_ratio(at: GuideLines) -> Array:
     """Logarithm of the SD of guide effects over that of gene effects."""
     return at.log_guide_sd - at.lines.log_slope.mean()

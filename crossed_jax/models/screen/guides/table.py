@@ -35,6 +35,8 @@ class Sets(NamedTuple):
         Of all guides from the means of their sets, shape (guides, strata).
     set_of_guide
         Shape (guides,).
+    gene
+        Place of each set's gene, shape (sets,).
     """
 
     seen: Array
@@ -44,6 +46,7 @@ class Sets(NamedTuple):
     number: Array
     deviations: Array
     set_of_guide: Array
+    gene: Array
 
 
 class Genes(NamedTuple):
@@ -66,7 +69,7 @@ class Genes(NamedTuple):
 class Ragged(NamedTuple):
     """Genes with several sets of guides, and the lines in which not all have equally many rows.
 
-    Filled up with sets and lines that there are not. A gene has as many groups of lines as it needs.
+    Filled up with sets and lines that there are not; a gene has as many groups of lines as need be.
 
     Attributes
     ----------
@@ -198,6 +201,7 @@ def guide_strata(
             number=number,
             deviations=by_stratum(rows, deviations),
             set_of_guide=set_of_guide,
+            gene=np.argsort(gene)[gene_of_set],
         ),
         ragged=_ragged(several, ~alike[-len(several) :], gene_of_set, number, set_rows, set_mean),
         gene=gene,
