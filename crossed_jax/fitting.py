@@ -11,6 +11,7 @@ from crossed_jax.arguments import path_of
 from crossed_jax.errors import InputError, told
 from crossed_jax.forms.collapsed import sample_collapsed
 from crossed_jax.forms.effects import sample_effects
+from crossed_jax.forms.guides import sample_guides
 from crossed_jax.forms.screen import sample_screen
 from crossed_jax.forms.table import prepared
 from crossed_jax.models.centering import checked_centering
@@ -182,7 +183,8 @@ def fit(
         with own_settings():
             if parts is not None:
                 draw = partial(draw, checkpoint=kept)
-                sampled = sample_screen(draw, settings, table, parts)
+                form_of = sample_screen if parts.nested is None else sample_guides
+                sampled = form_of(draw, settings, table, parts)
             elif collapsing:
                 sampled = sample_collapsed(draw, settings, table, kept, keep_effects, file)
             else:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from crossed_jax.forms.table import Sampled, Table
-from crossed_jax.models.model import SHARE
+from crossed_jax.models.model import NESTED_SHARE, SHARE
 from crossed_jax.models.priors import Priors
 from crossed_jax.models.screen.density import Lines, log_likelihood
 from crossed_jax.models.screen.genes import Effects, Given, effects_given_lines
@@ -49,10 +49,10 @@ def sample_screen(
 ) -> Sampled:
     """Sample the lines, then draw the genes given them and sum the interactions up."""
     clock = time.perf_counter()
-    priors = _priors(table.priors, parts, table.data.factor_names)
+    priors = screen_priors(table.priors, parts, table.data.factor_names)
     strata, model_data = screen_data(table.data, table.cells, parts, priors)
     seconds = {"estimate": time.perf_counter() - clock}
-    if _pays_side_by_side(settings, model_data):
+    if pays_side_by_side(settings, model_data):
         draw = partial(draw, chain_method="vectorized")
     run = draw(PARAMETERIZATION, model_data)
     clock = time.perf_counter()
@@ -70,18 +70,18 @@ def sample_screen(
             run.draws.lines, strata, table, parts.genes
         )
         seconds["interactions"] = time.perf_counter() - clock
-    named = _named(run.draws, drawn, parts)
+    by_name = named(run.draws, drawn, parts)
     in_order = list(parts.by_factor(*moments))
-    return Sampled(run, named, run.seconds | seconds, attributes, in_order, interactions=found)
+    return Sampled(run, by_name, run.seconds | seconds, attributes, in_order, interactions=found)
 
 
-def _pays_side_by_side(settings: RunSettings, data: ScreenData) -> bool:
+def pays_side_by_side(settings: RunSettings, data: ScreenData) -> bool:
     """Whether chains are to share each pass over the table, where that is left open."""
     alone = settings.chain_method == "auto" and len(available_devices()) == 1
     return alone and sum(np.size(x) for x in jax.tree.leaves(data.statistics)) > SMALL_TABLE
 
 
-def _priors(priors: Priors, parts: Parts, factor_names: tuple[str, ...]) -> ScreenPriors:
+def screen_priors(priors: Priors, parts: Parts, factor_names: tuple[str, ...]) -> ScreenPriors:
     """Take the priors apart as the parts need them."""
     gene, line = factor_names[parts.genes], factor_names[1 - parts.genes]
     others = priors.others.get
@@ -94,8 +94,11 @@ def _priors(priors: Priors, parts: Parts, factor_names: tuple[str, ...]) -> Scre
             slope=others(of_factor(line, "log_slope_sd")),
             line_noise=others(of_factor(line, "log_noise_sd_sd")),
             gene_noise=others(of_factor(gene, "log_noise_sd_sd")),
+            guide=None if parts.nested is None else others(of_factor(parts.nested, "sd")),
+            gene_share=others(of_factor(gene, "logit_share_sd")),
         ),
         share=others(SHARE),
+        nested_share=others(NESTED_SHARE),
     )
 
 
@@ -122,25 +125,35 @@ def _given_lines(
     return jax.lax.map(one, (chain, number, lines), batch_size=SIDE_BY_SIDE)
 
 
-def _given_all(
-    settings: RunSettings, lines: Lines, strata: Strata, rule: Rule, num_genes: int
-) -> Iterator[Given]:
-    """Draw the genes given all draws of the lines, some at a time."""
-    num_chains, num_draws = lines.location.shape[:2]
+def given_all(
+    settings: RunSettings, draws: Any, program: Any, static: dict[str, Any], rest: tuple, like: Any
+) -> Iterator[Any]:
+    """Draw what depends on the lines given all draws of these, some at a time.
+
+    Parameters
+    ----------
+    settings
+        Of the run.
+    draws
+        A pytree, leading dimensions (chains, draws).
+    program, static, rest
+        A compiled function of a key, chains and numbers of draws, these draws and the rest.
+    like
+        A pytree of what it returns.
+    """
+    num_chains, num_draws = jax.tree.leaves(draws)[0].shape[:2]
     total = num_chains * num_draws
-    flat = jax.tree.map(lambda x: np.asarray(x).reshape(total, *x.shape[2:]), lines)
+    flat = jax.tree.map(lambda x: np.asarray(x).reshape(total, *x.shape[2:]), draws)
     key = np.asarray(jax.random.key_data(jax.random.fold_in(key_of(settings.seed), OF_GENES)))
-    effects = Effects._make((0, 0, 0, None if lines.log_gene_noise is None else 0))
-    returned = jax.tree.structure(Given._make((effects, effects, effects)))
     for start in range(0, total, DRAWS_AT_ONCE):
         # the last draw again fills the last piece up
         rows = np.minimum(np.arange(start, start + DRAWS_AT_ONCE), total - 1)
         chain, number = (place.astype(np.uint32) for place in np.divmod(rows, num_draws))
         of_rows = jax.tree.map(lambda x, rows=rows: x[rows], flat)
-        arguments = (key, chain, number, of_rows, strata, rule)
-        program = kept_program(_given_lines, {"num_genes": num_genes}, arguments, returned)
+        arguments = (key, chain, number, of_rows, *rest)
+        found = kept_program(program, static, arguments, jax.tree.structure(like))(*arguments)
         fresh = min(DRAWS_AT_ONCE, total - start)
-        yield jax.tree.map(lambda x, fresh=fresh: np.asarray(x)[:fresh], program(*arguments))
+        yield jax.tree.map(lambda x, fresh=fresh: np.asarray(x)[:fresh], found)
 
 
 def _genes(
@@ -158,7 +171,10 @@ def _genes(
     sums = [np.zeros((3, size)) for size in (num_genes, num_lines)]
     start = 0
     with compilation_cache():
-        for given in _given_all(settings, lines, strata, rule, num_genes):
+        effects = Effects._make((0, 0, 0, None if drawn.gene_log_noise is None else 0))
+        like = Given._make((effects, effects, effects))
+        static, rest = {"num_genes": num_genes}, (strata, rule)
+        for given in given_all(settings, lines, _given_lines, static, rest, like):
             stop = start + len(given.draw.intercept)
             for whole, piece in zip(drawn, given.draw, strict=True):
                 if whole is not None:
@@ -168,11 +184,14 @@ def _genes(
             ):
                 total += [mean.sum(0), (mean**2).sum(0), variance.sum(0)]
             start = stop
-    moments = []
-    for total in sums:
-        mean, squares, variance = total / start
-        moments.append((mean, np.sqrt(np.maximum(squares - mean**2, 0.0) + variance)))
+    moments = [mean_and_sd(total / start) for total in sums]
     return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), drawn), moments
+
+
+def mean_and_sd(averages: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior means and SDs from averages of means given the lines, their squares and variances."""
+    mean, squares, variance = averages
+    return mean, np.sqrt(np.maximum(squares - mean**2, 0.0) + variance)
 
 
 @jax.jit
@@ -185,7 +204,7 @@ def _quadrature_error(lines: Lines, data: ScreenData, strata: Strata) -> float |
 
     None if that is no number.
     """
-    some = _spaced(lines, CHECKED_DRAWS)
+    some = spaced(lines, CHECKED_DRAWS)
     finer = gauss_hermite(2 * len(data.rule.nodes) + 1)
     found = []
     with compilation_cache():
@@ -198,10 +217,10 @@ def _quadrature_error(lines: Lines, data: ScreenData, strata: Strata) -> float |
     return largest if math.isfinite(largest) else None
 
 
-def _spaced(lines: Lines, number: int) -> Lines:
+def spaced[Draws](draws: Draws, number: int) -> Draws:
     """Take evenly spaced draws of all chains, leading dimension (draws,)."""
-    flat = jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), lines)
-    total = len(flat.location)
+    flat = jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), draws)
+    total = len(jax.tree.leaves(flat)[0])
     rows = np.linspace(0, total - 1, min(number, total)).round().astype(int)
     return jax.tree.map(lambda x: x[rows], flat)
 
@@ -215,13 +234,21 @@ def _interactions(
     """Sum the interactions up, shape (cells,) by name; and give the largest Monte Carlo errors."""
     cells = table.cells
     number = INTERACTIONS_AT_ONCE // (INTERACTION_NODES * len(cells.counts))
-    some = _spaced(lines, min(max(number, LEAST_INTERACTION_DRAWS), MOST_INTERACTION_DRAWS))
+    some = spaced(lines, min(max(number, LEAST_INTERACTION_DRAWS), MOST_INTERACTION_DRAWS))
     rule = gauss_hermite(1 if lines.log_gene_noise is None else INTERACTION_NODES)
     arguments = (some, strata, rule)
     returned = jax.tree.structure(Interactions._make(Interactions._fields))
     with compilation_cache():
         found = kept_program(_summed_up, {}, arguments, returned)(*arguments)
     by_cell = Interactions(*(in_order_of_cells(np.asarray(x), cells, genes) for x in found))
+    return named_interactions(by_cell, table)
+
+
+def named_interactions(
+    by_cell: Interactions, table: Table
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Name what is known of each cell, and give the largest Monte Carlo errors."""
+    cells = table.cells
     errors = {
         "mean": float((by_cell.mean_error / by_cell.sd).max()),
         "lfsr": float(by_cell.lfsr_error.max()),
@@ -237,16 +264,16 @@ def _interactions(
     return codes | {"n": cells.counts.astype(np.int64)} | posterior, errors
 
 
-def _named(draws: Draw, genes: Effects, parts: Parts) -> dict[str, Any]:
+def named(draws: Draw, genes: Effects, parts: Parts) -> dict[str, Any]:
     """Give what was drawn the names of the results."""
-    lines, sds = draws
+    lines, sds = draws[:2]
     gene_sd, sigma = (np.exp(np.mean(x, -1)) for x in (lines.log_slope, lines.log_noise))
     slope = log_noise = None
     if parts.slopes:
         slope = np.exp(lines.log_slope) / gene_sd[..., None]
     if parts.line_noise:
         log_noise = lines.log_noise - np.log(sigma)[..., None]
-    named: dict[str, Any] = {
+    by_name: dict[str, Any] = {
         "intercept": genes.intercept,
         "{factor}_effect": parts.by_factor(genes.gene, genes.line),
         "{factor}_slope": parts.by_factor(None, slope),
@@ -257,5 +284,10 @@ def _named(draws: Draw, genes: Effects, parts: Parts) -> dict[str, Any]:
         "sigma": sigma,
     }
     if lines.logit_share is not None:
-        named[SHARE] = 1.0 / (1.0 + np.exp(-lines.logit_share))
-    return named
+        by_name[SHARE] = sigmoid(lines.logit_share)
+    return by_name
+
+
+def sigmoid(logit: Array) -> np.ndarray:
+    """The number between 0 and 1 that has this logit."""
+    return 1.0 / (1.0 + np.exp(-np.asarray(logit)))

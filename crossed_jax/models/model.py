@@ -5,21 +5,22 @@ described in :mod:`crossed_jax.models.screen`; a part that is asked for by name 
 table can inform, and of all parts together those are left out that it cannot.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 from crossed_jax.errors import InputError, told
 from crossed_jax.models.distributions import Exponential, LogitNormal
 from crossed_jax.models.parts import Quantity
 from crossed_jax.models.screen.parts import Parts
 from crossed_jax.statistics.cells import has_replicates
-from crossed_jax.tables.crossed_data import CrossedData
+from crossed_jax.tables.crossed_data import CrossedData, Nested
 from crossed_jax.tables.names import of_factor
 from crossed_jax.types import ModelName
 
 FEWEST_LEVELS = 3
-SHARE = "interaction_share"
+SHARE, NESTED_SHARE = "interaction_share", "nested_share"
 OF_CELLS = ("n", "raw_residual", "mean", "sd", "lower", "upper", "lfsr")  # see results.interactions
 
 
@@ -37,12 +38,16 @@ class Model(NamedTuple):
         Whether replicates of a cell share a part of what is not additive.
     noise
         `student_t` goes with the additive model alone.
+    nested
+        The units that the table was read with, such as the guides of genes: they have effects of
+        their own, and what they do to a line is told from the gene's interaction.
     """
 
     slopes: str | None = None
     noise_by: str | tuple[str, ...] = ()
     interaction: bool = False
     noise: str = "normal"
+    nested: str | None = None
 
 
 def resolved(model: Any, data: CrossedData) -> tuple[Parts | None, tuple[str, ...]]:
@@ -77,7 +82,8 @@ def resolved(model: Any, data: CrossedData) -> tuple[Parts | None, tuple[str, ..
     genes = _integrated_out(data)
     lacking = _lacking(data, genes)
     notes = tuple(f"The screen model is fitted without {why}" for why in lacking.values())
-    return Parts(genes, **{part: part not in lacking for part in Parts._fields[1:5]}), notes
+    parts = Parts(genes, **{part: part not in lacking for part in Parts._fields[1:5]})
+    return (parts if data.nested is None else _with_guides(parts, data)), notes
 
 
 def _integrated_out(data: CrossedData) -> int:
@@ -95,6 +101,22 @@ def _integrated_out(data: CrossedData) -> int:
             )
     first, second = (len(factor.levels) for factor in data.factors)
     return 0 if first >= second else 1
+
+
+def _with_guides(parts: Parts, data: CrossedData) -> Parts:
+    """Add what guides bring, as far as the table can inform it."""
+    several = len(data.factors[parts.genes].levels) >= FEWEST_LEVELS
+    return parts._replace(
+        nested=cast("Nested", data.nested).units.name,
+        nested_interaction=has_replicates(units_by_lines(data, parts)),
+        gene_share=parts.interaction and several,
+    )
+
+
+def units_by_lines(data: CrossedData, parts: Parts) -> CrossedData:
+    """Give the table of nested units by lines."""
+    units = cast("Nested", data.nested).units
+    return dataclasses.replace(data, factors=(units, data.factors[1 - parts.genes]), nested=None)
 
 
 def _lacking(data: CrossedData, genes: int) -> dict[str, str]:
@@ -129,7 +151,12 @@ def _checked(model: Model, data: CrossedData) -> Parts | None:
             )
     if not isinstance(model.interaction, bool):
         raise InputError(f"interaction is {told(model.interaction)}: give True or False.")
-    if not named and not model.interaction:
+    if model.nested is not None and (data.nested is None or model.nested != data.nested.units.name):
+        raise InputError(
+            f"the model has {told(model.nested)} nested: read the table with "
+            f"nested={model.nested!r}."
+        )
+    if not named and not model.interaction and model.nested is None:
         return None
     if model.noise != "normal":
         raise InputError(
@@ -149,7 +176,7 @@ def _checked(model: Model, data: CrossedData) -> Parts | None:
     for part, why in _lacking(data, genes).items():
         if getattr(parts, part):
             raise InputError(f"the table cannot inform {why.rstrip('.')}; leave that part out.")
-    return parts
+    return parts if model.nested is None else _with_guides(parts, data)
 
 
 def require_normal(parts: Parts | None, noise: str) -> None:
@@ -169,6 +196,7 @@ def chosen(parts: Parts, factor_names: Sequence[str]) -> Model:
         line if parts.slopes else None,
         tuple(name for name, has in noise_by if has),
         parts.interaction,
+        nested=parts.nested,
     )
 
 
@@ -178,14 +206,20 @@ def quantities_of(parts: Parts | None, factor_names: Sequence[str]) -> tuple[Qua
         return ()
     gene, line = factor_names[parts.genes], factor_names[1 - parts.genes]
     one = Exponential(1.0)
+    share_sd = of_factor(gene, "logit_share_sd")
     line_noise, gene_noise = (of_factor(factor, "log_noise_sd_sd") for factor in (line, gene))
     every = (
         (parts.slopes, of_factor(line, "log_slope_sd"), f"SD of log slopes by {line}", one),
         (parts.line_noise, line_noise, f"SD of log noise SDs by {line}", one),
         (parts.gene_noise, gene_noise, f"SD of log noise SDs by {gene}", one),
         (parts.interaction, SHARE, "share of interaction", LogitNormal(0.0, 1.5)),
+        (parts.gene_share, share_sd, f"SD of logit shares by {gene}", one),
+        (parts.nested_interaction, NESTED_SHARE, f"share of {parts.nested}", LogitNormal(0.0, 1.5)),
     )
-    return tuple(Quantity(name, title, False, prior) for has, name, title, prior in every if has)
+    found = tuple(Quantity(name, title, False, prior) for has, name, title, prior in every if has)
+    if parts.nested is None:
+        return found
+    return (*found, Quantity(of_factor(parts.nested, "sd"), f"SD of {parts.nested}", True, one))
 
 
 def priors_of(parts: Parts | None, factor_names: Sequence[str]) -> dict[str, Any]:
@@ -197,7 +231,8 @@ def own_names(parts: Parts | None) -> tuple[str, ...]:
     """Names in the results that belong to no factor."""
     if parts is None or not parts.interaction:
         return ()
-    return (SHARE, "interaction", *OF_CELLS, "s_value")
+    nested = (NESTED_SHARE,) if parts.nested_interaction else ()
+    return (SHARE, *nested, "interaction", *OF_CELLS, "s_value")
 
 
 def describe_model(parts: Parts | None, factor_names: Sequence[str]) -> dict[str, Any]:
@@ -212,6 +247,9 @@ def describe_model(parts: Parts | None, factor_names: Sequence[str]) -> dict[str
             "slopes": model.slopes,
             "noise_by": list(model.noise_by),
             "interaction": model.interaction,
+            "nested": parts.nested or "",
+            "nested_interaction": parts.nested_interaction,
+            "gene_share": parts.gene_share,
         },
     }
 
@@ -234,5 +272,12 @@ def parts_of(attributes: Mapping[Any, Any], factor_names: Sequence[str]) -> Part
     gene, line = names[genes], names[1 - genes]
     noise_by = parts["noise_by"]
     return Parts(
-        genes, parts["slopes"] == line, line in noise_by, gene in noise_by, parts["interaction"]
+        genes,
+        parts["slopes"] == line,
+        line in noise_by,
+        gene in noise_by,
+        parts["interaction"],
+        parts.get("nested") or None,
+        parts.get("nested_interaction", False),
+        parts.get("gene_share", False),
     )

@@ -134,7 +134,12 @@ def resolve_priors(
     if isinstance(priors, str) and priors == "post":
         return post_priors(len(data.factors))._replace(others=dict(defaults))
     if isinstance(priors, str) and priors == "scaled":
-        return scaled_priors(data)._replace(others=dict(defaults))
+        scaled = scaled_priors(data)
+        in_unit = None if data.nested is None else of_factor(data.nested.units.name, "sd")
+        others = {
+            name: scaled.sigma if name == in_unit else prior for name, prior in defaults.items()
+        }
+        return scaled._replace(others=others)
     raise InputError(f"unknown priors {told(priors)}: choose 'post' or 'scaled', or give a Priors.")
 
 

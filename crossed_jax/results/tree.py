@@ -49,6 +49,7 @@ def to_datatree(
         What is known of each cell's interaction, shape (cells,) by name.
     """
     factors = () if data is None else data.factors
+    nested = () if data is None or data.nested is None else (data.nested.units,)
     root = xr.Dataset(
         attrs={k: v if isinstance(v, str) else json.dumps(v) for k, v in attributes.items()}
     )
@@ -61,7 +62,7 @@ def to_datatree(
         )
     groups |= {
         "/": root,
-        "posterior": name_quantities(draws, statistics.lp.shape, factors),
+        "posterior": name_quantities(draws, statistics.lp.shape, (*factors, *nested)),
         "sample_stats": xr.Dataset(
             {name: (("chain", "draw"), values) for name, values in statistics._asdict().items()},
             coords=_draw_coordinates(statistics.lp.shape),
@@ -88,7 +89,8 @@ def name_quantities(
     shape
         Their leading dimensions, (chains, draws).
     factors
-        Those that tuples have an entry for, None where the factor has not that quantity.
+        Those that tuples have an entry for, None where the factor has not that quantity; units
+        nested in a factor go last, and where tuples end before them they have it not.
     """
     coordinates = _draw_coordinates(shape)
     arrays = {
@@ -100,7 +102,7 @@ def name_quantities(
     for k, factor in enumerate(factors):
         for quantity in factor_quantities():
             each = draws.get(of_factor("{factor}", quantity))
-            if each is not None and each[k] is not None:
+            if each is not None and k < len(each) and each[k] is not None:
                 by_level = np.ndim(each[k]) > len(shape)
                 dimensions = ("chain", "draw", factor.name) if by_level else ("chain", "draw")
                 variables[of_factor(factor.name, quantity)] = (dimensions, each[k])

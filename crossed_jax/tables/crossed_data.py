@@ -40,6 +40,25 @@ class Factor:
         return np.array(self.levels, dtype=object)
 
 
+@dataclass(frozen=True, eq=False)
+class Nested:
+    """A grouping of the rows within the levels of a factor.
+
+    Attributes
+    ----------
+    units
+        The grouping; its labels tell the levels of the factor apart.
+    parent
+        Position of the factor.
+    parent_of_unit
+        int32, shape (units,): the level of the factor that each unit belongs to.
+    """
+
+    units: Factor
+    parent: int
+    parent_of_unit: np.ndarray
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class CrossedData:
     """A response and the factors it is crossed by, free of missing values.
@@ -60,6 +79,8 @@ class CrossedData:
         The path as given, or None for a data frame.
     sha256
         SHA-256 of the file's bytes in hexadecimal, or None for a data frame.
+    nested
+        Units within the levels of one of the factors, such as guides of genes; or None.
     """
 
     response: np.ndarray
@@ -69,6 +90,7 @@ class CrossedData:
     notes: tuple[str, ...]
     source: str | None = None
     sha256: str | None = None
+    nested: Nested | None = None
 
     @property
     def num_rows(self) -> int:
@@ -82,7 +104,7 @@ class CrossedData:
     def digest(self) -> str:
         """SHA-256 of what is fitted, in hexadecimal: response, codes and labels."""
         digest = hashlib.sha256(np.ascontiguousarray(self.response, "<f8").tobytes())
-        for factor in self.factors:
+        for factor in (*self.factors, *([] if self.nested is None else [self.nested.units])):
             digest.update(json.dumps([factor.name, *factor.levels]).encode())
             digest.update(np.ascontiguousarray(factor.codes, "<i8").tobytes())
         return digest.hexdigest()
@@ -93,7 +115,8 @@ class CrossedData:
 
     def __repr__(self) -> str:
         factors = ", ".join(f"{factor.name} ({len(factor.levels):,})" for factor in self.factors)
-        return f"CrossedData({self.num_rows:,} rows of {self.response_name} by {factors})"
+        nested = "" if self.nested is None else f", {self.nested.units.name} nested"
+        return f"CrossedData({self.num_rows:,} rows of {self.response_name} by {factors}{nested})"
 
 
 def require_table(data: object, taker: str) -> None:

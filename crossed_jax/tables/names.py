@@ -16,6 +16,8 @@ type FactorQuantity = Literal[
     "sd",
     "log_slope_sd",
     "log_noise_sd_sd",
+    "interaction_share",
+    "logit_share_sd",
     "mean",
     "intercept",
     "code",

@@ -21,20 +21,23 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from crossed_jax.errors import InputError, listed, shown
+from crossed_jax.errors import InputError, listed, shown, told
 from crossed_jax.tables.checks import check_columns, check_identifiable, reading, reason
 from crossed_jax.tables.columns import read_factor, read_response
 from crossed_jax.tables.crossed_data import CrossedData, Factor
 from crossed_jax.tables.delimited import DELIMITERS, read_delimited
 from crossed_jax.tables.frames import read_frame
 from crossed_jax.tables.names import check_names
+from crossed_jax.tables.nested import nested_in
 from crossed_jax.tables.remarks import remarks
 
 # What names a column: text, or what pandas may have in its place.
 _NAMES = (str, int, np.integer, tuple)
 
 
-def read_table(table: Any, *, response: Any, factors: Sequence[Any]) -> CrossedData:
+def read_table(
+    table: Any, *, response: Any, factors: Sequence[Any], nested: Any = None
+) -> CrossedData:
     """Read a response and its factors from a file or a data frame.
 
     Parameters
@@ -48,6 +51,10 @@ def read_table(table: Any, *, response: Any, factors: Sequence[Any]) -> CrossedD
         Names of two or more columns of labels: text, numbers, booleans, dates, periods, intervals
         or categories. A name of a data frame's column that is not text, such as pandas' 0, 1, 2,
         is taken for the text it is written as.
+    nested
+        Name of a column of units within the levels of one factor, the one of the most levels: such
+        as the guides of genes, which the screen model has effects for. Labels that start again
+        with each level are told apart by it.
 
     Returns
     -------
@@ -59,8 +66,8 @@ def read_table(table: Any, *, response: Any, factors: Sequence[Any]) -> CrossedD
     InputError
         For anything about the table or the names that the model cannot use.
     """
-    response, factors = _names_of(response, factors)
-    names = (response, *factors)
+    response, factors, inner = _names_of(response, factors, nested)
+    names = (response, *factors, *inner)
     source = sha256 = None
     if isinstance(table, str | Path):
         source = str(table)
@@ -75,7 +82,7 @@ def read_table(table: Any, *, response: Any, factors: Sequence[Any]) -> CrossedD
         if frame.select(pl.len()).collect().item() == 0:
             raise InputError(f"{where} has column names but no rows: add the measurements.")
         values = read_response(frame, response, where)
-        read = [read_factor(frame, name, where) for name in factors]
+        read = [read_factor(frame, name, where) for name in (*factors, *inner)]
 
     missing = np.isnan(values)
     num_missing = int(np.count_nonzero(missing))
@@ -93,12 +100,24 @@ def read_table(table: Any, *, response: Any, factors: Sequence[Any]) -> CrossedD
         values = values[~missing]
         read = [_leave_out(factor, missing, response, notes) for factor in read]
 
-    check_identifiable(values, response, read, where)
-    notes += remarks(read)
-    return CrossedData(values, response, tuple(read), num_missing, tuple(notes), source, sha256)
+    crossed = tuple(read[: len(factors)])
+    check_identifiable(values, response, crossed, where)
+    notes += remarks(crossed)
+    return CrossedData(
+        values,
+        response,
+        crossed,
+        num_missing,
+        tuple(notes),
+        source,
+        sha256,
+        nested_in(crossed, read[-1], where) if inner else None,
+    )
 
 
-def _names_of(response: Any, factors: Any) -> tuple[str, tuple[str, ...]]:
+def _names_of(
+    response: Any, factors: Any, nested: Any
+) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """Give the names of columns as text, and refuse those that cannot be used."""
     ordered = isinstance(factors, Iterable) and not isinstance(factors, str | bytes | Set)
     factors = tuple(factors) if ordered else ()
@@ -113,8 +132,13 @@ def _names_of(response: Any, factors: Any) -> tuple[str, tuple[str, ...]]:
             f"a crossed model needs at least two factors, got {len(factors)}: "
             "name two or more columns, such as gene and cell_line."
         )
-    check_names(response, factors)
-    return response, factors
+    if nested is None:
+        check_names(response, factors)
+        return response, factors, ()
+    if not isinstance(nested, _NAMES):
+        raise InputError(f"nested is {told(nested)}: give the name of a column, such as guide.")
+    check_names(response, (*factors, str(nested)))
+    return response, factors, (str(nested),)
 
 
 def _read_file(path: Path, names: Sequence[str], where: str) -> pl.LazyFrame:

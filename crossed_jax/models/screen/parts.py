@@ -16,9 +16,12 @@ class Parts(NamedTuple):
         Whether lines and genes differ in the SD of their noise.
     interaction
         Whether replicates of a cell share a part of what is not additive.
+    nested
+        What units within genes are called, such as guides, that have effects of their own; None if
+        there are none.
     nested_interaction, gene_share
-        Of a table with guides: whether rows of a guide share a part of their own, and whether
-        genes differ in how much of their variance is interaction.
+        With guides: whether rows of a guide in a line share a part of their own, and whether genes
+        differ in how much of their variance is interaction.
     """
 
     genes: int = 0
@@ -26,6 +29,7 @@ class Parts(NamedTuple):
     line_noise: bool = True
     gene_noise: bool = True
     interaction: bool = True
+    nested: str | None = None
     nested_interaction: bool = False
     gene_share: bool = False
 

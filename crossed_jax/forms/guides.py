@@ -1,0 +1,182 @@
+"""The screen model with guides: NUTS moves the lines, genes and guides are drawn given them."""
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from crossed_jax.forms.screen import (
+    CHECKED_DRAWS,
+    INTERACTIONS_AT_ONCE,
+    LEAST_INTERACTION_DRAWS,
+    MOST_INTERACTION_DRAWS,
+    SIDE_BY_SIDE,
+    given_all,
+    mean_and_sd,
+    named,
+    named_interactions,
+    pays_side_by_side,
+    screen_priors,
+    sigmoid,
+    spaced,
+)
+from crossed_jax.forms.table import Sampled, Table
+from crossed_jax.models.model import NESTED_SHARE, units_by_lines
+from crossed_jax.models.screen.genes import Effects, Given
+from crossed_jax.models.screen.guides.density import GuideRules, log_likelihood
+from crossed_jax.models.screen.guides.effects import Latent, WithGuides, effects_given_lines
+from crossed_jax.models.screen.guides.interactions import Drawn, interactions
+from crossed_jax.models.screen.guides.model_data import guide_data
+from crossed_jax.models.screen.guides.sums import GuideLines
+from crossed_jax.models.screen.guides.table import GuideStrata
+from crossed_jax.models.screen.interactions import Interactions
+from crossed_jax.models.screen.parameterization import PARAMETERIZATION, Draw
+from crossed_jax.models.screen.parts import Parts
+from crossed_jax.models.screen.quadrature import gauss_hermite
+from crossed_jax.sampling.chunks import Run
+from crossed_jax.sampling.kept_programs import compilation_cache, kept_program
+from crossed_jax.sampling.nuts import KEY_KIND
+from crossed_jax.sampling.settings import RunSettings
+from crossed_jax.statistics.cells import cells_of
+from crossed_jax.types import Array
+
+
+class _Kept(NamedTuple):
+    """What was drawn of genes and guides, leading dimension (draws,)."""
+
+    effects: Effects
+    guide: np.ndarray
+    latent: Latent
+
+
+def sample_guides(
+    draw: Callable[..., Run], settings: RunSettings, table: Table, parts: Parts
+) -> Sampled:
+    """Sample the lines, then draw genes and guides given them and sum the interactions up."""
+    clock = time.perf_counter()
+    nested = table.data.nested
+    assert nested is not None
+    units = units_by_lines(table.data, parts)
+    priors = screen_priors(table.priors, parts, table.data.factor_names)
+    strata, model_data = guide_data(units, cells_of(units), nested.parent_of_unit, parts, priors)
+    seconds = {"estimate": time.perf_counter() - clock}
+    if pays_side_by_side(settings, model_data):
+        draw = partial(draw, chain_method="vectorized")
+    run = draw(PARAMETERIZATION, model_data)
+    clock = time.perf_counter()
+    strata = jax.device_put(strata)
+    at = Draw(*run.draws).with_guides
+    kept, moments = _genes(settings, at, strata, model_data.rule)
+    seconds["effects"] = time.perf_counter() - clock
+    attributes: dict[str, Any] = {"effects_drawn_to": [settings.num_draws]}
+    attributes["quadrature_error"] = _quadrature_error(at, model_data.rule, strata)
+    found = None
+    if parts.interaction:
+        clock = time.perf_counter()
+        found, attributes["interaction_error"] = _interactions(
+            at, kept.latent, strata, table, parts
+        )
+        seconds["interactions"] = time.perf_counter() - clock
+    shape = at.lines.location.shape[:2]
+    effects, guide, latent = jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), kept)
+    by_name = named(run.draws, effects, parts)
+    sds = run.draws.sds
+    by_name["{factor}_effect"] += (guide,)
+    by_name["{factor}_sd"] += (np.asarray(sds.guide),)
+    if sds.gene_share is not None:
+        place = np.argsort(np.asarray(strata.gene))
+        logit = np.asarray(at.lines.logit_share)[..., None] + latent.share[..., place]
+        by_name["{factor}_interaction_share"] = parts.by_factor(sigmoid(logit), None)
+        by_name["{factor}_logit_share_sd"] = parts.by_factor(np.asarray(sds.gene_share), None)
+    if at.logit_nested is not None:
+        by_name[NESTED_SHARE] = sigmoid(at.logit_nested)
+    in_order = list(parts.by_factor(*moments))
+    return Sampled(run, by_name, run.seconds | seconds, attributes, in_order, interactions=found)
+
+
+@jax.jit
+def _given_lines(
+    key: jax.Array,
+    chain: jax.Array,
+    number: jax.Array,
+    at: GuideLines,
+    strata: GuideStrata,
+    rules: GuideRules,
+) -> WithGuides:
+    """Draw genes and guides given some draws of the lines, each with a key of its own."""
+    run_key = jax.random.wrap_key_data(key, impl=KEY_KIND)
+
+    def one(arguments: tuple[jax.Array, jax.Array, GuideLines]) -> WithGuides:
+        chain, number, at = arguments
+        of_draw = jax.random.fold_in(jax.random.fold_in(run_key, chain), number)
+        return effects_given_lines(of_draw, at, strata, rules)
+
+    return jax.lax.map(one, (chain, number, at), batch_size=SIDE_BY_SIDE)
+
+
+def _genes(
+    settings: RunSettings, at: GuideLines, strata: GuideStrata, rules: GuideRules
+) -> tuple[_Kept, list[tuple[np.ndarray, np.ndarray]]]:
+    """Draw genes and guides given the lines, and give the moments of gene and line effects."""
+    pieces = []
+    sums = [np.zeros((3, size)) for size in (len(strata.gene), len(strata.location))]
+    effects = Effects._make((0, 0, 0, None if at.lines.log_gene_noise is None else 0))
+    like = WithGuides(Given._make((effects, effects, effects)), 0, Latent(0, 0))  # type: ignore[arg-type]
+    with compilation_cache():
+        for given, guide, latent in given_all(
+            settings, at, _given_lines, {}, (strata, rules), like
+        ):
+            pieces.append(_Kept(given.draw, guide, latent))
+            for total, mean, variance in zip(
+                sums, given.mean[1:3], given.variance[1:3], strict=True
+            ):
+                total += [mean.sum(0), (mean**2).sum(0), variance.sum(0)]
+    kept = jax.tree.map(lambda *x: np.concatenate(x), *pieces)
+    return kept, [mean_and_sd(total / len(kept.guide)) for total in sums]
+
+
+@jax.jit
+def _log_likelihoods(at: GuideLines, strata: GuideStrata, rules: GuideRules) -> Array:
+    return jax.lax.map(lambda one: log_likelihood(one, strata, rules), at)
+
+
+def _quadrature_error(at: GuideLines, rules: GuideRules, strata: GuideStrata) -> float | None:
+    """By how much log-densities err relative to each other, at some draws, against more nodes.
+
+    None if that is no number.
+    """
+    some = spaced(at, CHECKED_DRAWS)
+    finer = rules._replace(noise=gauss_hermite(2 * len(rules.noise.nodes) + 1))
+    found = []
+    with compilation_cache():
+        for one in (rules, finer):
+            arguments = (some, strata, one)
+            program = kept_program(_log_likelihoods, {}, arguments, jax.tree.structure(0))
+            found.append(np.asarray(program(*arguments)))
+    error = found[0] - found[1]
+    largest = float(np.abs(error - error.mean()).max())
+    return largest if math.isfinite(largest) else None
+
+
+_summed_up = jax.jit(interactions)
+
+
+def _interactions(
+    at: GuideLines, latent: Latent, strata: GuideStrata, table: Table, parts: Parts
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Sum the interactions up, shape (cells,) by name; and give the largest Monte Carlo errors."""
+    cells = table.cells
+    shape = at.lines.location.shape[:2]
+    number = INTERACTIONS_AT_ONCE // len(cells.counts)
+    number = min(max(number, LEAST_INTERACTION_DRAWS), MOST_INTERACTION_DRAWS)
+    drawn = Drawn(at, jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), latent))
+    arguments = (spaced(drawn, number), strata)
+    returned = jax.tree.structure(Interactions._make(Interactions._fields))
+    with compilation_cache():
+        found = kept_program(_summed_up, {}, arguments, returned)(*arguments)
+    gene, line = cells.codes[:, parts.genes], cells.codes[:, 1 - parts.genes]
+    return named_interactions(Interactions(*(np.asarray(x)[gene, line] for x in found)), table)
