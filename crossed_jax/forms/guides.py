@@ -30,8 +30,8 @@ from crossed_jax.models.screen.genes import Effects, Given
 from crossed_jax.models.screen.guides.density import GuideRules, log_likelihood
 from crossed_jax.models.screen.guides.effects import Latent, WithGuides, effects_given_lines
 from crossed_jax.models.screen.guides.interactions import Drawn, interactions
+from crossed_jax.models.screen.guides.lines import GuideLines
 from crossed_jax.models.screen.guides.model_data import guide_data
-from crossed_jax.models.screen.guides.sums import GuideLines
 from crossed_jax.models.screen.guides.table import GuideStrata
 from crossed_jax.models.screen.interactions import Interactions
 from crossed_jax.models.screen.parameterization import PARAMETERIZATION, Draw

@@ -189,7 +189,7 @@ def _genes(
 
 
 def mean_and_sd(averages: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Posterior means and SDs from averages of means given the lines, their squares and variances."""
+    """Posterior means and SDs from averages of means given the lines, squares and variances."""
     mean, squares, variance = averages
     return mean, np.sqrt(np.maximum(squares - mean**2, 0.0) + variance)
 

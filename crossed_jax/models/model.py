@@ -82,7 +82,8 @@ def resolved(model: Any, data: CrossedData) -> tuple[Parts | None, tuple[str, ..
     genes = _integrated_out(data)
     lacking = _lacking(data, genes)
     notes = tuple(f"The screen model is fitted without {why}" for why in lacking.values())
-    parts = Parts(genes, **{part: part not in lacking for part in Parts._fields[1:5]})
+    has: dict[str, Any] = {part: part not in lacking for part in Parts._fields[1:5]}
+    parts = Parts(genes, **has)
     return (parts if data.nested is None else _with_guides(parts, data)), notes
 
 

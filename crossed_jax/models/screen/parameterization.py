@@ -25,10 +25,8 @@ from crossed_jax.models.screen.density import Lines, log_likelihood
 from crossed_jax.models.screen.gram import Gram, log_likelihood_of_gram
 from crossed_jax.models.screen.guides.density import GuideRules
 from crossed_jax.models.screen.guides.density import log_likelihood as log_likelihood_with_guides
-from crossed_jax.models.screen.guides.sums import GuideLines
-from crossed_jax.models.screen.guides.table import GuideStrata
+from crossed_jax.models.screen.guides.lines import GuideLines
 from crossed_jax.models.screen.line_vectors import Rotation
-from crossed_jax.models.screen.quadrature import Rule
 from crossed_jax.models.screen.strata import Strata
 from crossed_jax.types import Array
 
@@ -102,9 +100,10 @@ class ScreenData(NamedTuple):
     Attributes
     ----------
     statistics
-        What the likelihood needs of the table: sums over the genes, where they suffice.
+        What the likelihood needs of the table, `Strata`, `Gram` where sums over the genes suffice,
+        or `GuideStrata`.
     rule
-        Nodes of the quadrature over what genes differ in.
+        Nodes of the quadrature over what genes differ in, a `Rule` or `GuideRules`.
     least_log_noise
         With less, a line's weight leaves no digits for the squares of the others.
     priors
@@ -117,8 +116,8 @@ class ScreenData(NamedTuple):
         Of the SDs' coordinates: see `sd_coordinate`; rough posterior SDs.
     """
 
-    statistics: Strata | Gram | GuideStrata
-    rule: Rule | GuideRules
+    statistics: Any
+    rule: Any
     least_log_noise: Array
     priors: ScreenPriors
     center: Position
@@ -157,16 +156,18 @@ def log_density(position: Position, data: ScreenData) -> Array:
     vectors = _vectors(position, log_sds, data)
     log_prior = sum(_log_priors(vectors, log_sds, position, data.priors), start=log_jacobian)
     lines = _lines(vectors, log_sds, position)
-    likelihood: Array
-    if isinstance(data.statistics, GuideStrata):
-        at = GuideLines(lines, log_sds.guide, position.logit_nested, log_sds.gene_share)
-        likelihood = log_likelihood_with_guides(at, data.statistics, data.rule)
-    elif isinstance(data.statistics, Gram):
-        likelihood = log_likelihood_of_gram(lines, data.statistics)
-    else:
-        likelihood = log_likelihood(lines, data.statistics, data.rule)
+    likelihood = _log_likelihood(lines, log_sds, position, data)
     enough = jnp.min(lines.log_noise) > data.least_log_noise
     return jnp.where(enough, log_prior + likelihood, -jnp.inf)
+
+
+def _log_likelihood(lines: Lines, log_sds: OfSDs, position: Position, data: ScreenData) -> Array:
+    if isinstance(data.rule, GuideRules):
+        at = GuideLines(lines, log_sds.guide, position.logit_nested, log_sds.gene_share)
+        return log_likelihood_with_guides(at, data.statistics, data.rule)
+    if isinstance(data.statistics, Gram):
+        return log_likelihood_of_gram(lines, data.statistics)
+    return log_likelihood(lines, data.statistics, data.rule)
 
 
 def _log_sds(position: Position, data: ScreenData) -> tuple[OfSDs, Array]:

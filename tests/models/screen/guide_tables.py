@@ -10,7 +10,7 @@ from scipy.special import expit, logsumexp, softmax
 from scipy.stats import multivariate_normal
 
 from crossed_jax.models.screen.density import Lines
-from crossed_jax.models.screen.guides.sums import GuideLines
+from crossed_jax.models.screen.guides.lines import GuideLines
 from crossed_jax.models.screen.guides.table import GuideStrata, guide_strata
 from crossed_jax.statistics.cells import cells_of, squares_within
 from crossed_jax.tables.crossed_data import CrossedData
@@ -163,7 +163,7 @@ def dense_posterior(
     guide, line = (factor.codes for factor in data.factors)
     of_gene = GENE_OF_GUIDE[guide] == gene
     guide, line = guide[of_gene], line[of_gene]
-    own = np.flatnonzero(GENE_OF_GUIDE == gene)
+    own = np.flatnonzero(gene == GENE_OF_GUIDE)
     residual = data.response[of_gene] - np.asarray(at.lines.location)[line]
     k = np.exp(np.broadcast_to(at.lines.log_slope, NUM_LINES))
     gene_sd, guide_sd = np.exp(np.mean(at.lines.log_slope)), np.exp(float(at.log_guide_sd))

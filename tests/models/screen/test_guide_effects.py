@@ -75,7 +75,7 @@ def test_draws_are_of_the_posterior() -> None:
     drawn, wanted = [], []
     for gene, posterior in enumerate(_dense()):
         place = int(np.flatnonzero(order == gene)[0])
-        own = np.flatnonzero(GENE_OF_GUIDE == gene)
+        own = np.flatnonzero(gene == GENE_OF_GUIDE)
         drawn.append(
             np.column_stack(
                 [found.guide[:, own], found.latent.noise[:, place], found.latent.share[:, place]]
@@ -99,7 +99,7 @@ def test_draws_of_genes_and_guides_go_together() -> None:
     dense = _dense()
     mean = np.array([p.moments()[0][0] for p in dense])
     of_guides = np.concatenate(
-        [p.moments()[0][1 : 1 + (GENE_OF_GUIDE == g).sum()] for g, p in enumerate(dense)]
+        [p.moments()[0][1 : 1 + (g == GENE_OF_GUIDE).sum()] for g, p in enumerate(dense)]
     )
     del at
     gene = found.given.draw.gene

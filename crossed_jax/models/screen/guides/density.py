@@ -17,18 +17,18 @@ of its nodes, by adaptive quadrature (:mod:`crossed_jax.models.screen.quadrature
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from crossed_jax.models.distributions import Normal
+from crossed_jax.models.screen.guides.lines import GuideLines, shares_of
+from crossed_jax.models.screen.guides.sets import set_sums
 from crossed_jax.models.screen.guides.sums import (
     GeneSums,
-    GuideLines,
     class_sums,
-    set_sums,
-    shares_of,
     sums_with_one_set,
     sums_with_several_sets,
 )
@@ -81,7 +81,7 @@ def _log_det_and_squares(
 
 
 def solve_lower(
-    gram: list[list[Array]], product: list[Array], v: Array
+    gram: Sequence[Sequence[Array]], product: Sequence[Array], v: Array
 ) -> tuple[list[list[Array]], list[Array]]:
     r"""The Cholesky factor of :math:`1 + vG`, and what it times a vector gives t, written out.
 
@@ -136,7 +136,8 @@ def log_given_shares(
 def share_nodes(at: GuideLines, rules: GuideRules) -> tuple[Array, Array]:
     """Nodes of the genes' shares, and logarithms of what the likelihood counts there."""
     if at.log_share_sd is None:
-        return jnp.zeros((2, 1, rules.share.shape[1]))
+        none = jnp.zeros((1, rules.share.shape[1]))
+        return none, none
     prior = Normal(0.0, jnp.exp(at.log_share_sd)).log_prob(rules.share)
     return rules.share, prior + rules.share_log_weights
 

@@ -30,15 +30,15 @@ from crossed_jax.models.screen.guides.density import (
     solve_lower,
     sums_of_genes,
 )
-from crossed_jax.models.screen.guides.sums import (
-    GeneSums,
+from crossed_jax.models.screen.guides.lines import (
     GuideLines,
     inflation_of,
     of_lines,
-    set_sums,
     shares_of,
     z_of,
 )
+from crossed_jax.models.screen.guides.sets import set_sums
+from crossed_jax.models.screen.guides.sums import GeneSums
 from crossed_jax.models.screen.guides.table import GuideStrata
 from crossed_jax.types import Array
 
@@ -206,22 +206,23 @@ def _draw_latent(
     center, width = (jnp.concatenate(x) for x in zip(*(rest for _, *rest in starts), strict=True))
     tau = None if at.lines.log_gene_noise is None else jnp.exp(at.lines.log_gene_noise)
 
-    def log_weight(share: Array, z: Array | None, noise: Array | None) -> tuple[Array, Array]:
-        """Log-density over that of the proposals, and the noise that `z` or its inverse stand for.
+    def log_weight(share: Array, noise: Array, *, in_widths: bool) -> tuple[Array, Array]:
+        """Log-density over that of the proposals, and the noise: as given, or as proposed.
 
         Proposals are Student-t with two degrees of freedom: of the share about its mean, and of
-        the noise about its mode given that.
+        the noise, in widths, about its mode given that.
         """
-        found = []
+        found: list[tuple[Array, Array]] = []
         begin = 0
         for sums in sums_of_genes(at, strata, share[None]):
             some = slice(begin, begin + sums.rows.shape[0])
             begin = some.stop
             if tau is None:
-                found.append((log_given_noise(sums, jnp.zeros(()))[0], jnp.zeros_like(share[some])))
+                none = jnp.zeros_like(share[some])
+                found.append((log_given_noise(sums, jnp.zeros(()))[0], none))
                 continue
             mode, spread = (x[0] for x in mode_and_width(sums, tau))
-            e = mode + spread * z[some] if noise is None else noise[some]
+            e = mode + spread * noise[some] if in_widths else noise[some]
             of_noise = 1.5 * jnp.log1p(0.5 * ((e - mode) / spread) ** 2) + jnp.log(spread)
             found.append((log_joint(sums, tau, e[None])[0] + of_noise, e))
         density, e = (jnp.concatenate(x) for x in zip(*found, strict=True))
@@ -236,12 +237,13 @@ def _draw_latent(
         share = latent.share
         if at.log_share_sd is not None:
             share = center + width * _student_t(of_share, share.shape)
-        proposed, e = log_weight(share, _student_t(of_noise, share.shape), None)
+        z = _student_t(of_noise, share.shape)
+        proposed, e = log_weight(share, z, in_widths=True)
         accept = jnp.log(jax.random.uniform(of_choice, share.shape)) < proposed - weight
         moved = (Latent(share, e), proposed), (latent, weight)
         return jax.tree.map(lambda new, old: jnp.where(accept, new, old), *moved), None
 
-    first = log_weight(latent.share, None, latent.noise)[0]
+    first = log_weight(latent.share, latent.noise, in_widths=False)[0]
     moved, _ = jax.lax.scan(move, (latent, first), jax.random.split(of_moves, MOVES))
     return moved[0]
 
@@ -278,7 +280,7 @@ def _draw_effects(
     guides, _ = _guides(strata)
     inflation = inflation_of(at, guides)
     x = v[: strata.alone] * one.effects[0].precision[0]
-    drawn = x / (1.0 + x) * one.mean[0]
+    drawn = x / (1.0 + x) * jnp.asarray(one.mean)[0]
     drawn += jax.random.normal(of_means, x.shape) / jnp.sqrt(1.0 + x)
     both = jnp.sqrt(inflation) * drawn
     gene = both / inflation

@@ -14,7 +14,8 @@ integrated out, says what the typical share is and how genes differ in it (an EM
 posterior :math:`p_g` of each gene's there has a Gauss quadrature rule of its own,
 
 .. math::
-    \int f(h)\,dh = \int \frac{f(h)}{p_g(h)}\,p_g(h)\,dh \approx \sum_i \frac{w_i}{p_g(h_i)} f(h_i) ,
+    \int f(h)\,dh = \int \frac{f(h)}{p_g(h)}\,p_g(h)\,dh
+        \approx \sum_i \frac{w_i}{p_g(h_i)} f(h_i) ,
 
 which is exact where f is :math:`p_g` times a polynomial of degree 2 n - 1. The nodes are the
 eigenvalues of the Jacobi matrix (Golub and Welsch, 1969, *Mathematics of Computation* 23:221).

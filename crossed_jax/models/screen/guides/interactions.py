@@ -18,8 +18,7 @@ import jax.numpy as jnp
 
 from crossed_jax.models.screen.guides.density import solve_lower, sums_of_genes
 from crossed_jax.models.screen.guides.effects import Latent
-from crossed_jax.models.screen.guides.sums import (
-    GeneSums,
+from crossed_jax.models.screen.guides.lines import (
     GuideLines,
     inflation_of,
     log_ratio,
@@ -27,6 +26,7 @@ from crossed_jax.models.screen.guides.sums import (
     shares_of,
     z_of,
 )
+from crossed_jax.models.screen.guides.sums import GeneSums
 from crossed_jax.models.screen.guides.table import GuideStrata
 from crossed_jax.models.screen.interactions import Interactions, Normals, summed_up
 from crossed_jax.types import Array
@@ -85,8 +85,8 @@ def interactions(drawn: Drawn, strata: GuideStrata) -> Interactions:
             found.append(
                 _with_several(at, strata, several, sums[1], v[alone:], share.share[alone:])
             )
-        together = (jnp.concatenate(x)[place][None] for x in zip(*found, strict=True))
-        return Normals(*together, probability=jnp.ones((1, len(place), 1)))
+        residual, mean, sd = (jnp.concatenate(x)[place][None] for x in zip(*found, strict=True))
+        return Normals(residual, mean, sd, jnp.ones((1, len(place), 1)))
 
     place = jnp.argsort(strata.gene)
     return summed_up(given, drawn)
@@ -99,10 +99,10 @@ def _means(strata: GuideStrata) -> tuple[_Means, _Means]:
     rows, mean = sets.seen @ (strata.replicates[:, None] * to_line), sets.mean @ to_line
     of_genes, guides = strata.ragged.set, strata.ragged.guides
     there = (guides > 0.0)[:, None, :]
-    several = (jnp.where(there, jnp.swapaxes(x[of_genes], 1, 2), 0.0) for x in (rows, mean))
+    several = [jnp.where(there, jnp.swapaxes(x[of_genes], 1, 2), 0.0) for x in (rows, mean)]
     return (
         _Means(rows[:alone, :, None], mean[:alone, :, None], sets.number[:alone, None]),
-        _Means(*several, guides),
+        _Means(several[0], several[1], guides),
     )
 
 

@@ -24,7 +24,7 @@ from crossed_jax.models.screen.guides.estimate import (
     of_guides,
     of_shares,
 )
-from crossed_jax.models.screen.guides.sums import GuideLines
+from crossed_jax.models.screen.guides.lines import GuideLines
 from crossed_jax.models.screen.guides.table import GuideStrata, guide_strata
 from crossed_jax.models.screen.model_data import about, inside_supports, spreads_of
 from crossed_jax.models.screen.parameterization import ScreenData, ScreenPriors

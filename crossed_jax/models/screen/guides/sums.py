@@ -21,69 +21,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from crossed_jax.models.screen.density import Lines
+from crossed_jax.models.screen.guides.lines import (
+    GuideLines,
+    Shares,
+    inflation_of,
+    log_ratio,
+    of_lines,
+    z_of,
+)
+from crossed_jax.models.screen.guides.sets import Effects, SetSums, sums_of_means
 from crossed_jax.models.screen.guides.table import GuideStrata
 from crossed_jax.types import Array
-
-
-class GuideLines(NamedTuple):
-    """What the likelihood depends on.
-
-    Attributes
-    ----------
-    lines
-        As without guides; the logit of the share is that of a typical gene.
-    log_guide_sd
-        :math:`\\log\\sigma_o`.
-    logit_nested
-        Of :math:`\\pi`; None without guide by line effects.
-    log_share_sd
-        :math:`\\log\\sigma_s`; None where all genes have the same share.
-    """
-
-    lines: Lines
-    log_guide_sd: Array
-    logit_nested: Array | None
-    log_share_sd: Array | None
-
-
-class Effects(NamedTuple):
-    """Effects that rows measure independently of each other, as arrays that broadcast.
-
-    Attributes
-    ----------
-    precision
-        With which they are measured, in units of their SD and at a noise factor of one.
-    explained
-        That, times the squares of their least-squares estimates.
-    copies
-        How many effects of this precision there are.
-    """
-
-    precision: Array
-    explained: Array
-    copies: Array
-
-
-class SetSums(NamedTuple):
-    """Of each set of guides, what does not depend on the share, shape (sets,) each.
-
-    Attributes
-    ----------
-    deviations
-        Effects of the guides less their mean, were the share zero.
-    squares
-        Of deviations about these, and within cells, were the share zero.
-    log_variance
-        Sum of the logarithms of the rows' variances less those of the set's means, likewise.
-    freedom
-        Rows less cells of sets: how often :math:`\\log(1 - s)` counts in it.
-    """
-
-    deviations: Effects
-    squares: Array
-    log_variance: Array
-    freedom: Array
 
 
 class ClassSums(NamedTuple):
@@ -133,83 +81,6 @@ class GeneSums(NamedTuple):
     mean: Array | None
     gram: list[list[Array]]
     product: list[Array]
-
-
-class Shares(NamedTuple):
-    """Of interaction in the variance, for each gene, shape (shares, genes).
-
-    Attributes
-    ----------
-    share, rest
-        It, and what is left.
-    log_rest
-        The logarithm of that.
-    """
-
-    share: Array
-    rest: Array
-    log_rest: Array
-
-
-def shares_of(at: GuideLines, deviation: Array) -> Shares:
-    """Shares of genes whose logits deviate so much from a typical gene's."""
-    if at.lines.logit_share is None:
-        none = jnp.zeros_like(deviation)
-        return Shares(none, none + 1.0, none)
-    logit = at.lines.logit_share + deviation
-    return Shares(jax.nn.sigmoid(logit), jax.nn.sigmoid(-logit), jax.nn.log_sigmoid(-logit))
-
-
-def of_lines(at: GuideLines) -> tuple[Array, Array, Array]:
-    """Logarithm of the noise SD, and slopes of gene and of guide effects, shape (lines,) each."""
-    ones = jnp.ones_like(at.lines.location)
-    log_slope = at.lines.log_slope * ones
-    return at.lines.log_noise * ones, jnp.exp(log_slope), jnp.exp(log_slope + log_ratio(at))
-
-
-def z_of(at: GuideLines, replicates: Array) -> Array:
-    """Variance of a guide's mean in a line, as a share of what interaction leaves."""
-    if at.logit_nested is None:
-        return 1.0 / replicates
-    return jax.nn.sigmoid(at.logit_nested) + jax.nn.sigmoid(-at.logit_nested) / replicates
-
-
-def set_sums(at: GuideLines, strata: GuideStrata) -> SetSums:
-    """Sum over the cells of each set what does not depend on its gene's share."""
-    sets, n = strata.sets, strata.replicates
-    log_noise, _, slope = (x[strata.line] for x in of_lines(at))
-    weight, z = jnp.exp(-2.0 * log_noise), z_of(at, n)
-    log_unshared = 0.0 if at.logit_nested is None else jax.nn.log_sigmoid(-at.logit_nested)
-    precision, cells, log_n, log_nz, of_rows, within_freedom = jnp.moveaxis(
-        sets.seen
-        @ jnp.stack(
-            [
-                weight * slope**2 / z,
-                jnp.ones_like(z),
-                jnp.log(n),
-                jnp.log(n * z),
-                2.0 * n * log_noise,
-                n - 1.0,
-            ],
-            -1,
-        ),
-        -1,
-        0,
-    )
-    measured = (sets.deviations @ (weight * slope / z)) ** 2
-    measured = jax.ops.segment_sum(measured, sets.set_of_guide, sets.number.shape[0])
-    explained = measured / jnp.where(precision > 0.0, precision, 1.0)
-    squares = sets.spread @ (weight / z) + sets.within @ (weight / jnp.exp(log_unshared))
-    others = sets.number - 1.0
-    freedom = others * cells + sets.number * within_freedom
-    log_variance = log_n + cells * jnp.log(sets.number) + others * log_nz
-    log_variance += sets.number * (of_rows + within_freedom * log_unshared)
-    return SetSums(
-        Effects(precision, explained, others),
-        jnp.maximum(squares - explained, 0.0),
-        log_variance,
-        freedom,
-    )
 
 
 def class_sums(at: GuideLines, strata: GuideStrata) -> ClassSums:
@@ -272,7 +143,7 @@ def sums_with_several_sets(
     num_sets = ragged.guides.shape[1]
     there = ragged.guides > 0.0
     own, of_means = jax.tree.map(
-        lambda x: jnp.where(there, x[ragged.set], 0.0), (sets, _sums_of_means(at, strata))
+        lambda x: jnp.where(there, x[ragged.set], 0.0), (sets, sums_of_means(at, strata))
     )
     share, rest = shares.share[..., None], shares.rest[..., None]  # (shares, genes, classes)
     whole = strata.genes.guides[strata.alone :, None]
@@ -314,36 +185,6 @@ def sums_with_several_sets(
         None,
         gram,
         product,
-    )
-
-
-class _SumsOfMeans(NamedTuple):
-    """What means of sets weigh, were there no interaction and the share zero, shape (sets,)."""
-
-    squares: Array
-    product: Array
-    precision: Array
-    log_variance: Array
-    cells: Array
-
-
-def _sums_of_means(at: GuideLines, strata: GuideStrata) -> _SumsOfMeans:
-    log_noise, slope, _ = (x[strata.line] for x in of_lines(at))
-    z = z_of(at, strata.replicates)
-    weight = jnp.exp(-2.0 * log_noise) / z
-    shift = (at.lines.location - strata.location)[strata.line]
-    seen, mean, number = strata.sets.seen, strata.sets.mean, strata.sets.number
-    columns = [weight * shift**2, -weight * slope * shift, weight * slope**2, jnp.log(z)]
-    squares, product, precision, log_z = jnp.moveaxis(seen @ jnp.stack(columns, -1), -1, 0)
-    squares += mean @ (-2.0 * weight * shift) + mean**2 @ weight
-    product += mean @ (weight * slope)
-    cells = seen.sum(-1)
-    return _SumsOfMeans(
-        number * squares,
-        number * product,
-        number * precision,
-        log_z - cells * jnp.log(number),
-        cells,
     )
 
 
@@ -403,16 +244,14 @@ def _of_gene_and_sets(
     """Precisions of a gene's effect and its sets' in units of their SDs, from those of sums."""
     size = [jnp.exp(ratio) * jnp.where(n > 0.0, n, 1.0) ** -0.5 for n in guides]
     zero = jnp.zeros(())
-    rows = [sum(row, zero) for row in between]
+    rows: list[Array] = [sum(row, zero) for row in between]
     of_gene = [x * row for x, row in zip(size, rows, strict=True)]
     of_sets = [
         [x * y * entry for y, entry in zip(size, row, strict=True)]
         for x, row in zip(size, between, strict=True)
     ]
-    gram = [
-        [sum(rows, zero), *of_gene],
-        *([one, *row] for one, row in zip(of_gene, of_sets, strict=True)),
-    ]
+    gram: list[list[Array]] = [[sum(rows, zero), *of_gene]]
+    gram += [[one, *row] for one, row in zip(of_gene, of_sets, strict=True)]
     return gram, [sum(measured, zero), *(x * y for x, y in zip(size, measured, strict=True))]
 
 
@@ -420,13 +259,3 @@ def _at_shares(effects: Effects, rest: Array) -> Effects:
     """Deviations of guides where interaction leaves so much of the variance."""
     precision = effects.precision / rest
     return Effects(precision, effects.explained / rest, effects.copies)
-
-
-def inflation_of(at: GuideLines, guides: Array) -> Array:
-    """Variance of a gene's effect with the mean of its guides', in variances of gene effects."""
-    return 1.0 + jnp.exp(2.0 * log_ratio(at)) / guides
-
-
-def log_ratio(at: GuideLines) -> Array:
-    """Logarithm of the SD of guide effects over that of gene effects."""
-    return at.log_guide_sd - at.lines.log_slope.mean()

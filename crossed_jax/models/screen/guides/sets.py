@@ -1,0 +1,118 @@
+"""Sums over the cells of each set of guides, which do not depend on its gene's share."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from crossed_jax.models.screen.guides.lines import GuideLines, of_lines, z_of
+from crossed_jax.models.screen.guides.table import GuideStrata
+from crossed_jax.types import Array
+
+
+class Effects(NamedTuple):
+    """Effects that rows measure independently of each other, as arrays that broadcast.
+
+    Attributes
+    ----------
+    precision
+        With which they are measured, in units of their SD and at a noise factor of one.
+    explained
+        That, times the squares of their least-squares estimates.
+    copies
+        How many effects of this precision there are.
+    """
+
+    precision: Array
+    explained: Array
+    copies: Array
+
+
+class SetSums(NamedTuple):
+    """Of each set of guides, what does not depend on the share, shape (sets,) each.
+
+    Attributes
+    ----------
+    deviations
+        Effects of the guides less their mean, were the share zero.
+    squares
+        Of deviations about these, and within cells, were the share zero.
+    log_variance
+        Sum of the logarithms of the rows' variances less those of the set's means, likewise.
+    freedom
+        Rows less cells of sets: how often :math:`\\log(1 - s)` counts in it.
+    """
+
+    deviations: Effects
+    squares: Array
+    log_variance: Array
+    freedom: Array
+
+
+def set_sums(at: GuideLines, strata: GuideStrata) -> SetSums:
+    """Sum over the cells of each set what does not depend on its gene's share."""
+    sets, n = strata.sets, strata.replicates
+    log_noise, _, slope = (x[strata.line] for x in of_lines(at))
+    weight, z = jnp.exp(-2.0 * log_noise), z_of(at, n)
+    log_unshared = 0.0 if at.logit_nested is None else jax.nn.log_sigmoid(-at.logit_nested)
+    precision, cells, log_n, log_nz, of_rows, within_freedom = jnp.moveaxis(
+        sets.seen
+        @ jnp.stack(
+            [
+                weight * slope**2 / z,
+                jnp.ones_like(z),
+                jnp.log(n),
+                jnp.log(n * z),
+                2.0 * n * log_noise,
+                n - 1.0,
+            ],
+            -1,
+        ),
+        -1,
+        0,
+    )
+    measured = (sets.deviations @ (weight * slope / z)) ** 2
+    measured = jax.ops.segment_sum(measured, sets.set_of_guide, sets.number.shape[0])
+    explained = measured / jnp.where(precision > 0.0, precision, 1.0)
+    squares = sets.spread @ (weight / z) + sets.within @ (weight / jnp.exp(log_unshared))
+    others = sets.number - 1.0
+    freedom = others * cells + sets.number * within_freedom
+    log_variance = log_n + cells * jnp.log(sets.number) + others * log_nz
+    log_variance += sets.number * (of_rows + within_freedom * log_unshared)
+    return SetSums(
+        Effects(precision, explained, others),
+        jnp.maximum(squares - explained, 0.0),
+        log_variance,
+        freedom,
+    )
+
+
+class SumsOfMeans(NamedTuple):
+    """What means of sets weigh, were there no interaction and the share zero, shape (sets,)."""
+
+    squares: Array
+    product: Array
+    precision: Array
+    log_variance: Array
+    cells: Array
+
+
+def sums_of_means(at: GuideLines, strata: GuideStrata) -> SumsOfMeans:
+    """Sum over the cells of each set what its mean weighs."""
+    log_noise, slope, _ = (x[strata.line] for x in of_lines(at))
+    z = z_of(at, strata.replicates)
+    weight = jnp.exp(-2.0 * log_noise) / z
+    shift = (at.lines.location - strata.location)[strata.line]
+    seen, mean, number = strata.sets.seen, strata.sets.mean, strata.sets.number
+    columns = [weight * shift**2, -weight * slope * shift, weight * slope**2, jnp.log(z)]
+    squares, product, precision, log_z = jnp.moveaxis(seen @ jnp.stack(columns, -1), -1, 0)
+    squares += mean @ (-2.0 * weight * shift) + mean**2 @ weight
+    product += mean @ (weight * slope)
+    cells = seen.sum(-1)
+    return SumsOfMeans(
+        number * squares,
+        number * product,
+        number * precision,
+        log_z - cells * jnp.log(number),
+        cells,
+    )
