@@ -24,7 +24,7 @@ OF_CELLS = ("n", "raw_residual", "mean", "sd", "lower", "upper", "lfsr")  # see 
 
 
 class Model(NamedTuple):
-    """A model, by the parts that it has beside the additive one's.
+    """A model, by the parts that it has beside the additive one's; with none it is that.
 
     Attributes
     ----------
@@ -37,12 +37,15 @@ class Model(NamedTuple):
         Whether replicates of a cell share a part of what is not additive.
     noise
         `student_t` goes with the additive model alone.
+    notes
+        What a reader of the verdict should know of the choice.
     """
 
     slopes: str | None = None
     noise_by: str | tuple[str, ...] = ()
     interaction: bool = False
     noise: str = "normal"
+    notes: tuple[str, ...] = ()
 
 
 def resolved(model: Any, data: CrossedData) -> tuple[Parts | None, tuple[str, ...]]:
@@ -60,7 +63,7 @@ def resolved(model: Any, data: CrossedData) -> tuple[Parts | None, tuple[str, ..
     parts
         Those that the model has.
     notes
-        Why some are left out.
+        Why some are left out, or the model's own.
 
     Raises
     ------
@@ -68,7 +71,7 @@ def resolved(model: Any, data: CrossedData) -> tuple[Parts | None, tuple[str, ..
         If the model is unknown, the table has not two factors, or cannot inform a part asked for.
     """
     if isinstance(model, Model):
-        return _checked(model, data), ()
+        return _checked(model, data), tuple(model.notes)
     if not isinstance(model, str) or model not in get_args(ModelName):
         known = " or ".join(map(repr, get_args(ModelName)))
         raise InputError(f"unknown model {told(model)}: choose {known}, or give a Model.")
