@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from screen_tables import simulated
 from screens import NO_PARTS, priors_of, screen_of
 
+import crossed_jax as cj
 from crossed_jax.models import sd_coordinate
 from crossed_jax.models.collapsed.collapse import collapse
 from crossed_jax.models.collapsed.parameterization import SDPosition
@@ -27,6 +28,8 @@ from crossed_jax.models.screen.parameterization import (
 from crossed_jax.models.screen.parts import Parts
 from crossed_jax.models.zero_sum import contrasts
 from crossed_jax.statistics.cells import cells_of
+
+FEW_DRAWS = {"num_chains": 2, "num_warmup": 300, "num_draws": 300}
 
 pytestmark = pytest.mark.usefixtures("hardly_optimized")
 
@@ -115,3 +118,20 @@ def test_it_is_prior_times_likelihood(parts: tuple[bool, ...]) -> None:
     ]
     scale = abs(float(log_density(positions[0], data)))
     assert max(abs(a - b) for a, b in pairwise(differences)) < 1e-10 * scale
+
+
+@pytest.mark.parametrize("line_sd", [0.05, 0.5])
+def test_two_lines_do_not_diverge(line_sd):
+    """Their SD is hardly known: near zero, or far beyond their difference."""
+    simulation = cj.simulate_screen(
+        num_genes=300,
+        num_cell_lines=2,
+        num_replicates=2,
+        noise_sd=0.4,
+        cell_line_sd=line_sd,
+        interaction_share=0.4,
+        seed=4,
+    )
+    tree = cj.fit(simulation.data, model=cj.Model(interaction=True), **FEW_DRAWS)
+    assert not tree["sample_stats"]["diverging"].any()
+    assert tree["sample_stats"]["n_steps"].mean() < 15
