@@ -242,6 +242,18 @@ def test_a_model_may_name_the_noise_of_the_additive_one():
     assert "nu" in tree["posterior"]
 
 
+@pytest.mark.usefixtures("_not_sampled")
+def test_the_additive_models_estimate_is_not_made_for_a_screen_model(monkeypatch):
+    def estimate(*_):
+        raise AssertionError("estimated")
+
+    monkeypatch.setattr("crossed_jax.forms.table.estimate", estimate)
+    fit(model="screen", num_draws=4)
+    for form in ("collapsed", "sum_to_zero"):
+        with pytest.raises(AssertionError, match="estimated"):
+            fit(parameterization=form)
+
+
 def test_noise_by_is_one_name_or_both_in_either_order():
     for given in (("gene", "line"), ("line", "gene"), ["gene", "line"]):
         assert resolved(cj.Model(noise_by=given), SCREEN)[0] == Parts(0, False, True, True, False)
