@@ -203,7 +203,7 @@ def test_time_to_enough_draws_scales_sampling_alone():
 def test_readme_places_must_name_tables_that_there_are():
     with pytest.raises(ValueError, match="which there is not"):
         render.render("<!-- table: demo -->\n<!-- end -->\n<!-- table: nonsense -->\n<!-- end -->")
-    with pytest.raises(ValueError, match="no place for the table 'demo'"):
+    with pytest.raises(ValueError, match="no place for a table"):
         render.render("nothing")
     with pytest.raises(ValueError, match="several places"):
         render.render("<!-- table: demo -->\n<!-- end -->\n" * 2)

@@ -9,7 +9,7 @@ import xarray as xr
 from scipy import stats
 
 import crossed_jax as cj
-from benchmarks.screen import agreement, cross_library, prediction
+from benchmarks.screen import agreement, cross_library, nutpie_rows, prediction, recovery
 from benchmarks.screen.held_out import score, split_cells, split_samples
 
 PARTS = {
@@ -304,3 +304,29 @@ def test_residuals_about_slopes_are_the_noise():
     noise = cells["lfc"].to_numpy() - expected
     assert np.corrcoef(found["rest"], noise)[0, 1] > 0.9
     assert found["rest"].std() < noise.std()
+
+
+def test_intervals_cover_draws_of_their_own_distribution():
+    rng = np.random.default_rng(6)
+    draws, truth = rng.normal(size=(2, 400, 5000)), rng.normal(size=5000)
+    np.testing.assert_allclose(recovery.covered(draws, truth), recovery.INTERVALS, atol=0.03)
+    assert recovery.covered(draws + 9.0, truth) == [0.0, 0.0, 0.0]
+    assert recovery.covered(rng.normal(size=(2, 400)), 0.0) == [1.0, 1.0, 1.0]
+
+
+def test_a_sampler_that_has_not_converged_is_told():
+    rng = np.random.default_rng(7)
+    how = {"compile_seconds": np.array(3.0), "seconds": np.array(50.0)}
+    how |= {"num_steps": np.full((2, 500), 7), "diverging": np.zeros((2, 500), bool)}
+    level = {"gene_effect": rng.normal(size=(2, 500, 3))}
+    settings = {"chains": 2, "draws": 1000}
+    right = nutpie_rows.score(how | level | {"sigma": rng.normal(size=(2, 500))}, settings)
+    assert right["converged"]
+    assert right["draws"] == 500
+    assert 700 < right["min_ess_bulk"] < 1300
+    assert right["min_ess_per_second"] == right["min_ess_bulk"] / 50.0
+    wrong = nutpie_rows.score(
+        how | level | {"sigma": rng.normal([[0.0], [1.0]], size=(2, 500))}, settings
+    )
+    assert not wrong["converged"]
+    assert wrong["min_ess_bulk_at"] == "sigma"

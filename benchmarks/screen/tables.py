@@ -64,12 +64,13 @@ def agreement_table() -> str:
 
 
 def avana_table() -> str:
-    """What a fit of Avana takes, and NumPyro with every latent variable a parameter."""
-    found = _read("avana")
+    """What a fit of Avana takes, and others' NUTS with every latent variable a parameter."""
+    found = _read("avana") | {"nutpie": _read("nutpie")["nutpie"]}
     rows = []
     for sampler, algorithm in (
         ("crossed_jax", "genes integrated out"),
         ("numpyro", "NUTS on all"),
+        ("nutpie", "NUTS on all"),
     ):
         each = found[sampler]
         rows.append(
@@ -86,6 +87,15 @@ def avana_table() -> str:
     return _table([*header, "min ESS", "ESS/s"], "l l r r r r", rows)
 
 
+def recovery_table() -> str:
+    """What intervals of simulated screens cover."""
+    rows = []
+    for name, found in _read("recovery")["quantities"].items():
+        both = zip(found["coverage"], found["standard_error"], strict=True)
+        rows.append([name, *(f"{covers:.3f} ± {error:.3f}" for covers, error in both)])
+    return _table(["quantity", "50%", "90%", "95%"], "l r r r", rows)
+
+
 def _read(name: str) -> dict[str, Any]:
     return json.loads((RESULTS / f"screen_{name}.json").read_text())
 
@@ -99,6 +109,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "screen-agreement": agreement_table,
     "screen-avana": avana_table,
     "screen-cross-library": cross_library_table,
+    "screen-recovery": recovery_table,
     **{
         f"screen-held-out-{name}": partial(held_out_table, name)
         for name in ("avana", "ky", "depmap")
