@@ -9,7 +9,7 @@ import xarray as xr
 from scipy import stats
 
 import crossed_jax as cj
-from benchmarks.screen import agreement, cross_library, prediction
+from benchmarks.screen import agreement, cross_library, genome, prediction
 from benchmarks.screen.held_out import score, split_cells, split_samples
 
 PARTS = {
@@ -304,3 +304,23 @@ def test_residuals_about_slopes_are_the_noise():
     noise = cells["lfc"].to_numpy() - expected
     assert np.corrcoef(found["rest"], noise)[0, 1] > 0.9
     assert found["rest"].std() < noise.std()
+
+
+def test_costs_are_measured_of_each_size_and_drawn(monkeypatch, tmp_path):
+    monkeypatch.setattr(genome, "SIZES", ((40, 5), (60, 6)))
+    monkeypatch.setattr(genome, "REPEATS", 1)
+    monkeypatch.setattr(genome, "MOST_FITTED", 0)
+    monkeypatch.setattr(genome, "FIGURE", tmp_path / "figure.png")
+    sizes = genome.genome()["sizes"]
+    assert [each["rows"] for each in sizes] == [genome.simulated(*s).num_rows for s in genome.SIZES]
+    assert all(each["one_chain"] > 0.0 for each in sizes)
+    assert genome.FIGURE.exists()
+
+
+def test_a_run_tells_what_it_did(monkeypatch):
+    monkeypatch.setattr(genome, "SIZES", ((40, 5),))
+    monkeypatch.setattr(genome, "RUN_WARMUP", 20)
+    monkeypatch.setattr(genome, "RUN_DRAWS", 10)
+    found = genome.genome_run()
+    assert found["leapfrog_steps_per_draw"] >= 1.0
+    assert found["peak_gb"]["simulate"] <= found["peak_gb"]["sample"]

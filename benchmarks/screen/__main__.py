@@ -5,6 +5,8 @@
     python -m benchmarks.screen held_out         prediction of values that were held out
     python -m benchmarks.screen cross_library    interactions from Avana against KY
     python -m benchmarks.screen avana            how long Avana takes, and NumPyro
+    python -m benchmarks.screen genome           what a gradient costs as the table grows
+    python -m benchmarks.screen genome_run       some draws of 18,000 genes x 1,100 lines
 
 Each writes results/screen_*.json.
 """
@@ -20,6 +22,8 @@ COMMANDS = {  # name: module
     "held_out": "held_out",
     "cross_library": "cross_library",
     "avana": "avana",
+    "genome": "genome",
+    "genome_run": "genome",
 }
 
 
