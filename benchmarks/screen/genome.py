@@ -218,7 +218,7 @@ def draw(sizes: list[dict[str, Any]]) -> None:
     for each in sizes:
         title = f"{each['genes']:,} x {each['lines']:,}"
         at = (each["mb"], 1e3 * each["pass"])
-        ax.annotate(title, at, (0, -14), textcoords="offset points", ha="center", fontsize=8)
+        ax.annotate(title, at, (7, -8), textcoords="offset points", fontsize=8)
     ax.set(
         xscale="log",
         yscale="log",
@@ -226,7 +226,7 @@ def draw(sizes: list[dict[str, Any]]) -> None:
         ylabel="milliseconds",
         title="Screen model: a gradient of the lines' log-density",
     )
-    ax.margins(x=0.12, y=0.12)
+    ax.margins(x=0.2, y=0.12)
     ax.grid(alpha=0.3)
     ax.legend()
     figure.savefig(FIGURE, dpi=150)
