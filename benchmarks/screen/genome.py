@@ -226,7 +226,7 @@ def draw(sizes: list[dict[str, Any]]) -> None:
         ylabel="milliseconds",
         title="Screen model: a gradient of the lines' log-density",
     )
-    ax.margins(x=0.2, y=0.12)
+    ax.margins(x=0.27, y=0.12)
     ax.grid(alpha=0.3)
     ax.legend()
     figure.savefig(FIGURE, dpi=150)
