@@ -9,7 +9,14 @@ import xarray as xr
 from scipy import stats
 
 import crossed_jax as cj
-from benchmarks.screen import agreement, cross_library, nutpie_rows, prediction, recovery
+from benchmarks.screen import (
+    agreement,
+    cross_library,
+    genome,
+    nutpie_rows,
+    prediction,
+    recovery,
+)
 from benchmarks.screen.held_out import score, split_cells, split_samples
 
 PARTS = {
@@ -330,3 +337,23 @@ def test_a_sampler_that_has_not_converged_is_told():
     )
     assert not wrong["converged"]
     assert wrong["min_ess_bulk_at"] == "sigma"
+
+
+def test_costs_are_measured_of_each_size_and_drawn(monkeypatch, tmp_path):
+    monkeypatch.setattr(genome, "SIZES", ((40, 5), (60, 6)))
+    monkeypatch.setattr(genome, "REPEATS", 1)
+    monkeypatch.setattr(genome, "MOST_FITTED", 0)
+    monkeypatch.setattr(genome, "FIGURE", tmp_path / "figure.png")
+    sizes = genome.genome()["sizes"]
+    assert [each["rows"] for each in sizes] == [genome.simulated(*s).num_rows for s in genome.SIZES]
+    assert all(each["one_chain"] > 0.0 for each in sizes)
+    assert genome.FIGURE.exists()
+
+
+def test_a_run_tells_what_it_did(monkeypatch):
+    monkeypatch.setattr(genome, "SIZES", ((40, 5),))
+    monkeypatch.setattr(genome, "RUN_WARMUP", 20)
+    monkeypatch.setattr(genome, "RUN_DRAWS", 10)
+    found = genome.genome_run()
+    assert found["leapfrog_steps_per_draw"] >= 1.0
+    assert found["peak_gb"]["simulate"] <= found["peak_gb"]["sample"]
