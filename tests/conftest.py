@@ -1,7 +1,8 @@
 """Every test computes in float64, as the library does inside a fit.
 
 Compiled programs, and Python's bytecode where the caller wants none beside the source, are kept in
-a directory of the session's, which all its processes share.
+a directory of the session's, which all its processes share. XLA leaves LLVM's optimizations out,
+which compiles in two thirds of the time.
 """
 
 import atexit
@@ -15,6 +16,7 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     session = tempfile.mkdtemp(prefix="crossed-jax-tests-")
     atexit.register(shutil.rmtree, session, ignore_errors=True)
     os.environ["CROSSED_JAX_CACHE"] = f"{session}/programs"
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the workers have all cores at work
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):  # each process would compile all it imports
         os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = f"{session}/bytecode"
@@ -36,15 +38,11 @@ def _float64() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def hardly_optimized() -> Iterator[None]:
-    """Compile in two thirds of the time, for what is neither of speed nor of the last digits.
-
-    XLA leaves its own optimizations on, and those of LLVM out.
-    """
+def optimized() -> Iterator[None]:
+    """Compile as users do, for fits so large or long that it pays."""
     name = "jax_disable_most_optimizations"
-    before = jax.config.values[name]
-    jax.config.update(name, True)
+    jax.config.update(name, False)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv(name.upper(), "1")  # of the processes that these tests start
+        patched.setenv(name.upper(), "0")  # of the processes that these tests start
         yield
-    jax.config.update(name, before)
+    jax.config.update(name, True)

@@ -27,8 +27,6 @@ from crossed_jax.models.screen.parameterization import (
 from crossed_jax.models.screen.parts import Parts
 from crossed_jax.statistics.cells import cells_of
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 EVERY = cj.Model(slopes="line", noise_by=("gene", "line"), interaction=True)
 
 

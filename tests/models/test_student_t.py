@@ -25,8 +25,6 @@ from crossed_jax.models.terms import TERMS
 from crossed_jax.statistics.rows import rows_of
 from crossed_jax.tables.names import check_names
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 
 def with_response(data, change):
     return dataclasses.replace(data, response=change(data.response))

@@ -20,8 +20,6 @@ from crossed_jax.results.output import write_tree
 from crossed_jax.statistics.cells import cells_of
 from crossed_jax.tables.crossed_data import CrossedData, Factor
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 CELLS = cells_of(SCREEN)
 GENE, LINE = (factor.codes for factor in SCREEN.factors)
 

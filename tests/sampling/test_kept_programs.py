@@ -13,8 +13,6 @@ import crossed_jax as cj
 from crossed_jax.sampling import kept_programs as programs
 from crossed_jax.sampling import nuts
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 DATA = balanced((3, 4), 2, sds=(1, 1), sigma=0.5)
 
 

@@ -6,9 +6,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
-
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
 
 FIT = """
 import sys
