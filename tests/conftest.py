@@ -24,6 +24,10 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 
 import jax
 import pytest
+from screen_tables import SCREEN, SETTINGS
+from xarray import DataTree
+
+import crossed_jax as cj
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,3 +50,9 @@ def optimized() -> Iterator[None]:
         patched.setenv(name.upper(), "0")  # of the processes that these tests start
         yield
     jax.config.update(name, True)
+
+
+@pytest.fixture(scope="session")
+def screen_fit() -> DataTree:
+    """A fit of a small screen with all parts, to be looked at and not changed."""
+    return cj.fit(SCREEN, model="screen", **SETTINGS)

@@ -1,8 +1,11 @@
 """A small table from the screen model and its settings: who uses both shares compiled programs."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from example_tables import table
 
 from crossed_jax.sampling.chunks import Run
@@ -29,6 +32,14 @@ def simulated(
 
 
 SCREEN = simulated(1, 30, 6, 2)
+
+
+def in_other_order(data: CrossedData) -> CrossedData:
+    return dataclasses.replace(data, factors=data.factors[::-1])
+
+
+def posterior_of(tree: xr.DataTree) -> xr.Dataset:
+    return tree["posterior"].to_dataset()
 
 
 def starts_as_draws(key, parameterization, model_data, *, num_chains, num_draws, **_) -> Run:

@@ -1,6 +1,5 @@
 """Which model is asked for: what a table can inform, what is refused, what parts are drawn."""
 
-import dataclasses
 import json
 from itertools import product
 
@@ -11,7 +10,7 @@ import numpyro.distributions as dist
 import pytest
 import xarray as xr
 from example_tables import balanced, table
-from screen_tables import SCREEN, SETTINGS, simulated, starts_as_draws
+from screen_tables import SCREEN, SETTINGS, in_other_order, simulated, starts_as_draws
 
 import crossed_jax as cj
 from crossed_jax.errors import InputError
@@ -34,10 +33,6 @@ def without_replicates(data: cj.CrossedData) -> cj.CrossedData:
     gene, line = (factor.codes for factor in data.factors)
     _, first = np.unique(np.stack([gene, line]), axis=1, return_index=True)
     return table(data.response[first], gene[first], line[first], names=data.factor_names)
-
-
-def in_other_order(data: cj.CrossedData) -> cj.CrossedData:
-    return dataclasses.replace(data, factors=data.factors[::-1])
 
 
 TABLES = {
