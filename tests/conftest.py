@@ -29,10 +29,17 @@ from xarray import DataTree
 
 import crossed_jax as cj
 
+LONGEST = (
+    *("real_tables", "readme", "sharing", "devices", "exactness", "screen_checkpoint"),
+    *("benchmarks", "calibration", "kept_programs", "screen_command", "parameterization"),
+    *("density", "modes", "student_t", "draws_file", "model", "fitting", "models", "checkpoint"),
+)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put first what takes longest, whole fits above the folders, lest a worker end with it."""
-    items.sort(key=lambda item: len(item.path.parts))
+    """Put first the files that take longest, lest a worker end with one."""
+    rank = {f"test_{name}": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 @pytest.fixture(autouse=True)

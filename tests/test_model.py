@@ -1,6 +1,7 @@
 """Which model is asked for: what a table can inform, what is refused, what parts are drawn."""
 
 import json
+from functools import partial
 from itertools import product
 
 import jax
@@ -265,7 +266,7 @@ OWN = {
 @pytest.mark.parametrize("left_out", [(), ("slopes", "gene_noise"), ("line_noise", "interaction")])
 def test_results_have_the_names_of_the_parts(left_out):
     parts = Parts(**dict.fromkeys(left_out, False))
-    tree = fit(model=chosen(parts, SCREEN.factor_names), num_draws=4)
+    tree = fit(model=chosen(parts, SCREEN.factor_names))
     expected = COMMON.union(*(OWN[part] for part in OWN if part not in left_out))
     posterior = tree["posterior"].to_dataset()
     assert set(posterior.data_vars) == expected
@@ -302,8 +303,8 @@ def test_chains_start_within_the_supports_of_priors(high):
     share = dist.Uniform(0.9, 0.95) if high else dist.Uniform(0.05, 0.1)
     priors = ScreenPriors(Normal(0.0, 5.0), sd, sd, OfSDs(sd, sd, sd, sd), share)
     _, data = screen_data(SCREEN, cells_of(SCREEN), Parts(), priors)
-    assert np.isfinite(log_density(data.center, data))
-    drawn = PARAMETERIZATION.quantities(data.center, data)
+    assert np.isfinite(jax.jit(log_density)(data.center, data))
+    drawn = jax.jit(PARAMETERIZATION.quantities)(data.center, data)
     center = [*drawn.sds, *(jnp.exp(v.mean()) for v in drawn.lines[1:3])]
     assert all(sd.support(value) for value in center)
     assert share.support(jax.nn.sigmoid(drawn.lines.logit_share))
@@ -336,9 +337,9 @@ def test_a_prior_of_a_part_that_is_left_out_is_told():
 
 def test_a_density_of_a_share_ends_where_its_support_does():
     logits = jnp.array([-3.0, 0.0, 3.0])
-    found = jax.vmap(lambda x: log_density_of_logit(dist.Uniform(0.2, 0.8), x))(logits)
+    found = jax.jit(jax.vmap(partial(log_density_of_logit, dist.Uniform(0.2, 0.8))))(logits)
     np.testing.assert_allclose(found, [-np.inf, np.log(0.25 / 0.6), -np.inf])
     value = jax.nn.sigmoid(logits)
     expected = dist.Beta(2.0, 3.0).log_prob(value) + jnp.log(value * (1.0 - value))
-    found = jax.vmap(lambda x: log_density_of_logit(dist.Beta(2.0, 3.0), x))(logits)
+    found = jax.jit(jax.vmap(partial(log_density_of_logit, dist.Beta(2.0, 3.0))))(logits)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
