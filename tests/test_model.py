@@ -290,7 +290,7 @@ OF_SDS = cj.Priors((Normal(0.0, 5.0),) * 2, (Exponential(1.0),) * 2, Exponential
 
 @pytest.mark.usefixtures("_not_sampled")
 def test_parts_that_are_given_no_priors_have_those_of_the_model():
-    default, given = (fit(model="screen", priors=p, num_draws=4) for p in ("post", OF_SDS))
+    default, given = (fit(model="screen", priors=p) for p in ("post", OF_SDS))
     xr.testing.assert_identical(default["posterior"].to_dataset(), given["posterior"].to_dataset())
     told = [json.loads(tree.attrs["priors"]) | {"name": ""} for tree in (default, given)]
     assert told[0] == told[1]
