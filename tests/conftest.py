@@ -11,6 +11,10 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xarray import DataTree
 
 if "PYTEST_XDIST_WORKER" not in os.environ:
     session = tempfile.mkdtemp(prefix="crossed-jax-tests-")
@@ -22,14 +26,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
         os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = f"{session}/bytecode"
         sys.dont_write_bytecode = False
 
-import jax
 import pytest
-from screen_tables import SCREEN, SETTINGS
-from xarray import DataTree
 
-import crossed_jax as cj
-
-LONGEST = (
+LONGEST = (  # files by seconds
     *("real_tables", "readme", "sharing", "devices", "exactness", "screen_checkpoint"),
     *("benchmarks", "calibration", "kept_programs", "screen_command", "parameterization"),
     *("density", "modes", "student_t", "draws_file", "model", "fitting", "models", "checkpoint"),
@@ -44,6 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _float64() -> Iterator[None]:
+    import jax  # late: the process that hands out the tests runs none
+
     with jax.enable_x64(True):
         yield
 
@@ -51,6 +52,8 @@ def _float64() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def optimized() -> Iterator[None]:
     """Compile as users do, for fits so large or long that it pays."""
+    import jax
+
     name = "jax_disable_most_optimizations"
     jax.config.update(name, False)
     with pytest.MonkeyPatch.context() as patched:
@@ -60,6 +63,10 @@ def optimized() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def screen_fit() -> DataTree:
+def screen_fit() -> "DataTree":
     """A fit of a small screen with all parts, to be looked at and not changed."""
+    from screen_tables import SCREEN, SETTINGS
+
+    import crossed_jax as cj
+
     return cj.fit(SCREEN, model="screen", **SETTINGS)
