@@ -1,7 +1,7 @@
 """Runs of the post's data in checkpoints, and runs that are stopped."""
 
-import numpy as np
 import pytest
+import xarray as xr
 
 import crossed_jax as cj
 
@@ -15,9 +15,7 @@ def fit(checkpoint=None, **settings):
 
 def assert_same(tree, expected, groups=("posterior", "sample_stats")):
     for group in groups:
-        assert set(tree[group].data_vars) == set(expected[group].data_vars)
-        for name, values in expected[group].data_vars.items():
-            np.testing.assert_array_equal(tree[group][name], values)
+        xr.testing.assert_identical(tree[group].to_dataset(), expected[group].to_dataset())
 
 
 def segments(folder):
