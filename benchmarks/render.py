@@ -1,4 +1,4 @@
-"""Write the README's tables and the figures from the committed results.
+"""Write the READMEs' tables and the figures from the committed results.
 
 ``python -m benchmarks render``. A table stands between two comments that name it, ``<!-- table:
 demo -->`` and ``<!-- end -->``; ``--list`` prints the names, ``--show NAME`` a table.
@@ -11,7 +11,8 @@ from pathlib import Path
 from benchmarks.figures import draw_all
 from benchmarks.tables import RESULTS, TABLES
 
-README = Path(__file__).parents[1] / "README.md"
+HERE = Path(__file__).parent
+READMES = (HERE.parent / "README.md", HERE / "README.md")
 PLACE = re.compile(r"(<!-- table: ([\w-]+) -->\n)(.*?)(<!-- end -->)", flags=re.DOTALL)
 
 
@@ -23,8 +24,8 @@ def render(text: str) -> str:
             raise ValueError(f"the README has a place for the table {name!r}, which there is not")
         if named.count(name) > 1:
             raise ValueError(f"the README has several places for the table {name!r}")
-    if "demo" not in named:
-        raise ValueError("the README has no place for the table 'demo'")
+    if not named:
+        raise ValueError("the README has no place for a table")
     return PLACE.sub(lambda match: f"{match[1]}{TABLES[match[2]]()}\n{match[4]}", text)
 
 
@@ -41,7 +42,8 @@ def main(arguments: argparse.Namespace) -> None:
     elif arguments.show:
         print(TABLES[arguments.show]())
     else:
-        README.write_text(render(README.read_text()))
+        for readme in READMES:
+            readme.write_text(render(readme.read_text()))
         for path in draw_all(RESULTS):
             print(path.name)
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from crossed_jax.models.model import Model
     from crossed_jax.models.parameterization import Parameterization
     from crossed_jax.models.priors import Priors
+    from crossed_jax.results.interaction_draws import interaction_draws
     from crossed_jax.results.interactions import interactions
     from crossed_jax.results.original_coordinates import original_coordinates
     from crossed_jax.results.predict import posterior_predictive, prior_predictive
@@ -29,6 +30,7 @@ __all__ = [
     "diagnose",
     "effects",
     "fit",
+    "interaction_draws",
     "interactions",
     "original_coordinates",
     "parameters",
@@ -50,6 +52,7 @@ _HOMES = {
     "diagnose": "results.verdict",
     "effects": "results.summaries",
     "fit": "fitting",
+    "interaction_draws": "results.interaction_draws",
     "interactions": "results.interactions",
     "original_coordinates": "results.original_coordinates",
     "parameters": "results.summaries",

@@ -1,8 +1,11 @@
 """A small table from the screen model and its settings: who uses both shares compiled programs."""
 
+import dataclasses
+from functools import partial
+
 import jax
-import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from example_tables import table
 
 from crossed_jax.sampling.chunks import Run
@@ -31,14 +34,25 @@ def simulated(
 SCREEN = simulated(1, 30, 6, 2)
 
 
+def in_other_order(data: CrossedData) -> CrossedData:
+    return dataclasses.replace(data, factors=data.factors[::-1])
+
+
+def posterior_of(tree: xr.DataTree) -> xr.Dataset:
+    return tree["posterior"].to_dataset()
+
+
+@partial(jax.jit, static_argnums=0)
+def _quantities_at_starts(parameterization, keys, model_data):
+    starts = jax.vmap(parameterization.start, (0, None))(keys, model_data)
+    return jax.vmap(parameterization.quantities, (0, None))(starts, model_data)
+
+
 def starts_as_draws(key, parameterization, model_data, *, num_chains, num_draws, **_) -> Run:
-    """Stand in for `sample`, with where chains would start as draws: nothing is compiled."""
-    keys = jax.random.split(key, num_chains * num_draws)
-    found = [
-        parameterization.quantities(parameterization.start(key, model_data), model_data)
-        for key in keys
-    ]
+    """Stand in for `sample`, with where chains would start as draws: NUTS is not compiled."""
     shape = (num_chains, num_draws)
-    draws = jax.tree.map(lambda *x: np.asarray(jnp.stack(x)).reshape(*shape, *x[0].shape), *found)
+    keys = jax.random.split(key, num_chains * num_draws)
+    draws = _quantities_at_starts(parameterization, keys, model_data)
+    draws = jax.tree.map(lambda x: np.asarray(x).reshape(*shape, *x.shape[1:]), draws)
     statistics = Statistics(*(np.zeros(shape, kind) for kind in STATISTICS_KINDS))
     return Run(draws, statistics, {})

@@ -203,7 +203,7 @@ def test_time_to_enough_draws_scales_sampling_alone():
 def test_readme_places_must_name_tables_that_there_are():
     with pytest.raises(ValueError, match="which there is not"):
         render.render("<!-- table: demo -->\n<!-- end -->\n<!-- table: nonsense -->\n<!-- end -->")
-    with pytest.raises(ValueError, match="no place for the table 'demo'"):
+    with pytest.raises(ValueError, match="no place for a table"):
         render.render("nothing")
     with pytest.raises(ValueError, match="several places"):
         render.render("<!-- table: demo -->\n<!-- end -->\n" * 2)
@@ -237,7 +237,7 @@ def test_every_peer_is_a_script_that_is_there_and_says_what_it_needs():
 
 
 def test_the_ladder_of_chains_climbs_on_the_cpu(tmp_path, capsys):
-    small = ("--genome-genes", 20, "--genome-lines", 3, "--warmup", 50, "--draws", 20)
+    small = ("--genome-genes", 20, "--genome-lines", 3, "--warmup", 600, "--draws", 20)
     arguments = parsed(
         gpu,
         *("--table", "post", "genome", "--form", "collapsed", "--chains", 4, 8),

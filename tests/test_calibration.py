@@ -22,6 +22,8 @@ from crossed_jax.sampling import nuts
 from crossed_jax.sampling.warmup import schedule
 from crossed_jax.statistics.cells import cells_of
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 NUM_TABLES = 300
 NUM_WARMUP, NUM_DRAWS, THIN = 500, 990, 10
 LEVELS = (4, 6)

@@ -21,6 +21,6 @@ def test_fit_starts_no_thread_that_it_does_not_wait_for(monkeypatch):
 
     jax.devices()  # JAX starts one of its own
     monkeypatch.setattr(threading.Thread, "start", record)
-    cj.fit(cj.simulate_screen(seed=0).data, num_warmup=20, num_draws=20)
+    cj.fit(cj.simulate_screen(seed=0).data, num_warmup=600, num_draws=20)
     # pools, whose work is waited for, are all that there is
     assert {thread.name.split("-")[0] for thread in started} <= {"ThreadPoolExecutor"}

@@ -1,4 +1,4 @@
-"""Whole fits: real tables against quadrature and reference estimates, the post's data, errors."""
+"""Whole fits of small tables, and what `fit` and its kin refuse."""
 
 import json
 
@@ -6,67 +6,13 @@ import numpy as np
 import numpyro.distributions as dist
 import polars as pl
 import pytest
-from arviz_stats.base import array_stats
-from example_tables import SHARED, balanced, table
-from scipy.interpolate import CubicSpline
-from truth import log_sd_grid, posterior_by_quadrature, standardized_errors
+from example_tables import balanced, table
 
 import crossed_jax as cj
-from crossed_jax.demo import identified
 from crossed_jax.models.distributions import Exponential, Normal
-from crossed_jax.models.priors import Priors, post_priors, scaled_priors
-from crossed_jax.results.convergence import convergence
+from crossed_jax.models.priors import Priors
 
 HALF = dist.HalfNormal(1.0)
-needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="../shared is not beside the clone")
-
-
-def reference(dataset, response):
-    """REML estimates of the additive model by lme4, by parameter."""
-    frame = pl.read_csv(SHARED / "reference_estimates_lme4.csv", null_values="NA")
-    frame = frame.filter((pl.col("dataset") == dataset) & (pl.col("method") == "REML"))
-    additive = frame.filter(
-        pl.col("formula").str.starts_with(f"{response} ~ 1 + (1"),
-        pl.col("formula").str.count_matches(r"\|") == 2,
-    )
-    return dict(additive.select("parameter", "estimate").iter_rows())
-
-
-@pytest.fixture(scope="module")
-def penicillin():
-    return cj.penicillin()
-
-
-@pytest.fixture(scope="module")
-def penicillin_fit(penicillin):
-    return cj.fit(penicillin, priors="scaled", num_draws=2500, seed=1)
-
-
-def test_penicillin_agrees_with_quadrature(penicillin, penicillin_fit):
-    diagnosis = cj.diagnose(penicillin_fit)
-    assert diagnosis.converged, diagnosis
-    truth = posterior_by_quadrature(
-        penicillin,
-        scaled_priors(penicillin),
-        [np.arange(-1.1, 1.1, 0.1), np.arange(-0.5, 3.0, 0.15), np.arange(-0.95, -0.2, 0.05)],
-    )
-    errors = standardized_errors(cj.original_coordinates(penicillin_fit, seed=2), truth)
-    # 2 x 64 moments: the largest of that many Monte Carlo errors is near 3 of their SEs
-    assert max(errors.values()) < 4.5, errors
-
-
-def test_a_bounded_prior_of_an_sd_agrees_with_quadrature():
-    data = balanced((12, 10), 2, sds=(0.5, 0.5), sigma=0.3, seed=1)
-    priors = Priors((Normal(0.0, 5.0),) * 2, (dist.Uniform(0.0, 2.0), Exponential(1.0)), HALF)
-    tree = cj.fit(data, priors=priors, seed=1)
-    assert cj.diagnose(tree).converged
-    truth = posterior_by_quadrature(
-        data,
-        priors,
-        [np.arange(-1.6, np.log(2.0), 0.1), np.arange(-2, 1.2, 0.15), np.arange(-1.5, -0.8, 0.05)],
-    )
-    errors = standardized_errors(cj.original_coordinates(tree, seed=2), truth)
-    assert max(errors.values()) < 4.5, errors
 
 
 def test_chains_start_and_stay_within_a_support():
@@ -78,178 +24,9 @@ def test_chains_start_and_stay_within_a_support():
     assert float(tree["posterior"]["a_sd"].max()) <= 0.6
 
 
-@needs_shared
-def test_penicillin_is_near_reml(penicillin_fit):
-    """Posterior means of well-informed quantities; the SD of 6 samples differs by its prior."""
-    reml = reference("Penicillin", "diameter")
-    posterior = penicillin_fit["posterior"]
-    assert float(posterior["intercept"].mean()) == pytest.approx(reml["fixef_(Intercept)"], abs=0.1)
-    assert float(posterior["sigma"].mean()) == pytest.approx(reml["sd_Residual"], rel=0.03)
-    assert float(posterior["plate_sd"].mean()) == pytest.approx(reml["sd_plate"], rel=0.08)
-    assert float(posterior["sample_sd"].median()) == pytest.approx(reml["sd_sample"], rel=0.15)
-
-
-@pytest.fixture(scope="module")
-def avana():
-    frame = pl.read_csv(SHARED / "avana_ky_screens" / "lfc_gene_by_replicate.csv.gz")
-    frame = frame.filter((pl.col("library") == "Avana") & pl.col("passes_qc"))
-    return cj.read_table(frame, response="lfc", factors=("gene", "cell_line"))
-
-
-@pytest.fixture(scope="module")
-def avana_sum_to_zero(avana):
-    return cj.fit(avana, parameterization="sum_to_zero", seed=1)
-
-
-@needs_shared
-def test_avana_screen(avana, avana_sum_to_zero):
-    assert (avana.num_rows, *(len(f.levels) for f in avana.factors)) == (75_938, 883, 41)
-    assert cj.diagnose(avana_sum_to_zero).converged
-    reml = reference("QCpass_chronos_Avana_gene_by_replicate", "lfc")
-    posterior = avana_sum_to_zero["posterior"]
-    for name in ("gene", "cell_line"):
-        levels = posterior.sizes[name]
-        found = float(posterior[f"{name}_sd"].mean())
-        # the posterior's own width, (2 levels)^-1/2: a posterior mean is not REML's mode
-        assert found == pytest.approx(reml[f"sd_{name}"], rel=1 / np.sqrt(2 * levels))
-    assert float(posterior["sigma"].mean()) == pytest.approx(reml["sd_Residual"], rel=0.005)
-
-
-@needs_shared
-def test_depmap_with_a_line_sd_near_zero():
-    wide = pl.read_csv(
-        SHARED / "depmap_24q4_subset" / "CRISPRGeneEffect.csv.gz", infer_schema_length=None
-    )
-    frame = wide.unpivot(index="V1", variable_name="gene", value_name="effect")
-    data = cj.read_table(frame, response="effect", factors=("V1", "gene"))
-    assert data.num_missing == 1_543
-    tree = cj.fit(data, parameterization="sum_to_zero", seed=1)
-    assert json.loads(tree.attrs["centered"]) == {"V1": False, "gene": True}
-    diagnosis = cj.diagnose(tree)
-    assert diagnosis.divergences == int(tree["sample_stats"]["diverging"].sum())
-    assert diagnosis.converged, diagnosis
-    reml = reference("depmap_24Q4_subset", "gene_effect")
-    posterior = tree["posterior"]
-    line_sd = posterior["V1_sd"]
-    assert abs(float(line_sd.mean()) - reml["sd_cell_line"]) < 2 * float(line_sd.std())
-    assert float(posterior["gene_sd"].mean()) == pytest.approx(reml["sd_gene"], rel=0.06)
-    assert float(posterior["sigma"].mean()) == pytest.approx(reml["sd_Residual"], rel=0.005)
-
-
 @pytest.fixture(scope="module")
 def post():
     return cj.simulate_screen(seed=0).data
-
-
-def test_the_posts_data_without_the_ridge(post):
-    tree = cj.fit(
-        post, parameterization="sum_to_zero", num_chains=2, num_warmup=1000, num_draws=4000
-    )
-    diagnosis = cj.diagnose(tree)
-    assert diagnosis.converged
-    assert diagnosis.divergences <= 8
-    assert diagnosis.max_tree_depth_hits == 0
-    statistics = convergence(tree, identified(tree))
-    assert min(float(x.min()) for x in statistics.ess_bulk.data_vars.values()) > 5000
-
-
-def test_the_posts_data_on_the_ridge(post):
-    tree = cj.fit(post, parameterization="original", num_chains=2, num_warmup=600, num_draws=500)
-    diagnosis = cj.diagnose(tree)
-    assert not diagnosis.converged
-    assert diagnosis.ridge is not None
-    assert diagnosis.max_tree_depth_hits > 100
-    assert any("sum_to_zero" in reason for reason in diagnosis.reasons)
-
-
-def disagreement(first, second):
-    """Largest difference of the means of identified quantities, in Monte Carlo standard errors."""
-    worst = 0.0
-    for name in identified(first):
-        means, squares = [], []
-        for tree in (first, second):
-            draws = tree["posterior"][name].transpose("chain", "draw", ...).to_numpy()
-            means.append(draws.mean((0, 1)))
-            squares.append(array_stats.mcse(draws, chain_axis=0, draw_axis=1) ** 2)
-        error = np.sqrt(squares[0] + squares[1])
-        worst = max(worst, float(np.max(np.abs(means[0] - means[1]) / error)))
-    return worst
-
-
-LONG = {"num_chains": 2, "num_draws": 4000, "seed": 1}
-
-
-@pytest.fixture(scope="module")
-def post_collapsed(post):
-    return cj.fit(post, **LONG)
-
-
-@pytest.mark.parametrize("form", ["sum_to_zero", "original"])
-def test_forms_agree_on_the_posts_data(post, post_collapsed, form):
-    assert post_collapsed.attrs["parameterization"] == "collapsed"
-    assert disagreement(post_collapsed, cj.fit(post, parameterization=form, **LONG)) < 4.5
-
-
-@pytest.mark.parametrize("form", ["sum_to_zero", "original"])
-def test_forms_agree_on_penicillin(penicillin, penicillin_fit, form):
-    other = cj.fit(penicillin, parameterization=form, priors="scaled", **LONG)
-    assert disagreement(penicillin_fit, other) < 4.5
-
-
-@needs_shared
-def test_forms_agree_on_avana(avana, avana_sum_to_zero):
-    collapsed = cj.fit(avana, seed=1)
-    assert cj.diagnose(collapsed).converged
-    assert max(json.loads(collapsed.attrs["interpolation_error"]).values()) < 1e-3
-    # 927 quantities
-    assert disagreement(collapsed, avana_sum_to_zero) < 5.0
-
-
-@needs_shared
-def test_insteval():
-    path = SHARED / "insteval" / "InstEval.csv.gz"
-    data = cj.read_table(path, response="y", factors=("s", "d"))
-    tree = cj.fit(data, seed=0)
-    diagnosis = cj.diagnose(tree)
-    assert diagnosis.converged, diagnosis
-    assert max(json.loads(tree.attrs["interpolation_error"]).values()) < 1e-3
-    reml = reference("InstEval", "y")
-    for name, parameter in (("s_sd", "sd_s"), ("d_sd", "sd_d"), ("sigma", "sd_Residual")):
-        draws = tree["posterior"][name]
-        assert abs(float(draws.mean()) - reml[parameter]) < float(draws.std())
-
-
-def test_a_summary_of_the_effects_is_exact_and_small(post):
-    tree = cj.fit(post, keep_effects="summary", seed=1)
-    assert "gene_effect" not in tree["posterior"]
-    drawn = cj.effects(cj.fit(post, seed=1))
-    summary = cj.effects(tree)
-    np.testing.assert_allclose(summary["mean"], drawn["mean"], atol=1e-12)
-    np.testing.assert_allclose(summary["sd"], drawn["sd"], rtol=1e-9)
-    assert summary["ess_bulk"].null_count() == len(summary)
-    for needs_draws in (cj.original_coordinates, lambda t: cj.posterior_predictive(t, post)):
-        with pytest.raises(cj.InputError, match="kept a summary"):
-            needs_draws(tree)
-
-
-def test_the_same_seed_gives_the_same_draws(post):
-    first, again = (
-        cj.fit(post, parameterization="sum_to_zero", num_chains=2, num_draws=50, seed=3)
-        for _ in range(2)
-    )
-    assert first["posterior"].identical(again["posterior"])
-
-
-def test_scaled_priors_do_not_mind_the_unit(post):
-    """An affine change of the response changes the draws by the same, but for rounding."""
-    settings = {"parameterization": "sum_to_zero", "priors": "scaled", "num_chains": 2}
-    moved = table(3e4 + 1e3 * post.response, *(f.codes for f in post.factors))
-    here = cj.fit(post, **settings, num_draws=1000)["posterior"]
-    there = cj.fit(moved, **settings, num_draws=1000)["posterior"]
-    for name, other in (("gene_effect", "a_effect"), ("sigma", "sigma")):
-        ours, theirs = here[name].to_numpy(), there[other].to_numpy() / 1e3
-        error = 5 * ours.std((0, 1)) * np.sqrt(2 / 1000)
-        assert np.all(np.abs(ours.mean((0, 1)) - theirs.mean((0, 1))) < error)
 
 
 def test_three_factors_fit():
@@ -382,35 +159,3 @@ def test_as_many_effects_as_rows_are_fitted_and_told():
     data = table(np.random.default_rng(0).normal(size=5), a, b)
     tree = cj.fit(data, num_warmup=600, num_draws=200)
     assert "as many effects as rows" in cj.diagnose(tree).warnings[-1]
-
-
-BLOCKS = np.repeat(np.arange(2), 12)
-WITHIN = np.tile(np.arange(12) // 3, 2)
-TWICE = np.repeat(np.arange(6), 4)
-MAY_BE_ZERO = {
-    "two levels": lambda rng: crossed(rng, *np.indices((2, 8, 2)).reshape(3, -1)[:2], (0.2, 0.5)),
-    "two blocks": lambda rng: crossed(rng, BLOCKS, 4 * BLOCKS + WITHIN, (0.5, 0.5)),
-    "one factor twice": lambda rng: crossed(rng, TWICE, TWICE, (0.5, 0.5)),
-}
-
-
-def crossed(rng, a, b, sds):
-    effects = [sd * rng.normal(size=code.max() + 1)[code] for sd, code in zip(sds, (a, b))]  # noqa: B905
-    return table(sum(effects) + 0.3 * rng.normal(size=len(a)), a, b)
-
-
-@pytest.mark.parametrize("design", MAY_BE_ZERO)
-def test_sum_to_zero_draws_reach_down_to_an_sd_of_zero(design):
-    """Centred, as their levels' reliability has it, the lower tail was half missing."""
-    data = MAY_BE_ZERO[design](np.random.default_rng(6))
-    grids = [np.arange(-12.0, 4.2, 0.25)] * 2 + [np.arange(-3.5, 1.2, 0.1)]
-    mass = log_sd_grid(data, post_priors(2), grids)
-    tree = cj.fit(data, parameterization="sum_to_zero", num_draws=4000, target_accept=0.95, seed=1)
-    for axis, name in enumerate(("a_sd", "b_sd")):
-        density = mass.sum(tuple({0, 1, 2} - {axis})) / 0.25
-        # it may rise steeply between two nodes, where sums of rectangles err by a tenth
-        below = CubicSpline(grids[axis], density).antiderivative()
-        tenth = grids[axis][np.searchsorted(below(grids[axis]), 0.1)]
-        low = np.log(tree["posterior"][name].to_numpy()) < tenth
-        error = array_stats.mcse(low.astype(float), chain_axis=0, draw_axis=1, method="mean")
-        assert abs(low.mean() - below(tenth)) < 4 * error, name

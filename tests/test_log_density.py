@@ -9,8 +9,6 @@ import pytest
 
 import crossed_jax as cj
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 DATA = {"precision": np.array([[2.0, 0.9], [0.9, 1.0]]), "loc": np.array([3.0, -1.0])}
 SHORT = {"num_warmup": 600, "num_draws": 20}
 

@@ -1,7 +1,7 @@
 """Which model is asked for: what a table can inform, what is refused, what parts are drawn."""
 
-import dataclasses
 import json
+from functools import partial
 from itertools import product
 
 import jax
@@ -11,7 +11,7 @@ import numpyro.distributions as dist
 import pytest
 import xarray as xr
 from example_tables import balanced, table
-from screen_tables import SCREEN, SETTINGS, simulated, starts_as_draws
+from screen_tables import SCREEN, SETTINGS, in_other_order, simulated, starts_as_draws
 
 import crossed_jax as cj
 from crossed_jax.errors import InputError
@@ -27,8 +27,6 @@ from crossed_jax.models.screen.parameterization import (
 from crossed_jax.models.screen.parts import Parts
 from crossed_jax.statistics.cells import cells_of
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 EVERY = cj.Model(slopes="line", noise_by=("gene", "line"), interaction=True)
 
 
@@ -36,10 +34,6 @@ def without_replicates(data: cj.CrossedData) -> cj.CrossedData:
     gene, line = (factor.codes for factor in data.factors)
     _, first = np.unique(np.stack([gene, line]), axis=1, return_index=True)
     return table(data.response[first], gene[first], line[first], names=data.factor_names)
-
-
-def in_other_order(data: cj.CrossedData) -> cj.CrossedData:
-    return dataclasses.replace(data, factors=data.factors[::-1])
 
 
 TABLES = {
@@ -242,6 +236,18 @@ def test_a_model_may_name_the_noise_of_the_additive_one():
     assert "nu" in tree["posterior"]
 
 
+@pytest.mark.usefixtures("_not_sampled")
+def test_the_additive_models_estimate_is_not_made_for_a_screen_model(monkeypatch):
+    def estimate(*_):
+        raise AssertionError("estimated")
+
+    monkeypatch.setattr("crossed_jax.forms.table.estimate", estimate)
+    fit(model="screen", num_draws=4)
+    for form in ("collapsed", "sum_to_zero"):
+        with pytest.raises(AssertionError, match="estimated"):
+            fit(parameterization=form)
+
+
 def test_noise_by_is_one_name_or_both_in_either_order():
     for given in (("gene", "line"), ("line", "gene"), ["gene", "line"]):
         assert resolved(cj.Model(noise_by=given), SCREEN)[0] == Parts(0, False, True, True, False)
@@ -272,7 +278,7 @@ OWN = {
 @pytest.mark.parametrize("left_out", [(), ("slopes", "gene_noise"), ("line_noise", "interaction")])
 def test_results_have_the_names_of_the_parts(left_out):
     parts = Parts(**dict.fromkeys(left_out, False))
-    tree = fit(model=chosen(parts, SCREEN.factor_names), num_draws=4)
+    tree = fit(model=chosen(parts, SCREEN.factor_names))
     expected = COMMON.union(*(OWN[part] for part in OWN if part not in left_out))
     posterior = tree["posterior"].to_dataset()
     assert set(posterior.data_vars) == expected
@@ -296,7 +302,7 @@ OF_SDS = cj.Priors((Normal(0.0, 5.0),) * 2, (Exponential(1.0),) * 2, Exponential
 
 @pytest.mark.usefixtures("_not_sampled")
 def test_parts_that_are_given_no_priors_have_those_of_the_model():
-    default, given = (fit(model="screen", priors=p, num_draws=4) for p in ("post", OF_SDS))
+    default, given = (fit(model="screen", priors=p) for p in ("post", OF_SDS))
     xr.testing.assert_identical(default["posterior"].to_dataset(), given["posterior"].to_dataset())
     told = [json.loads(tree.attrs["priors"]) | {"name": ""} for tree in (default, given)]
     assert told[0] == told[1]
@@ -309,8 +315,8 @@ def test_chains_start_within_the_supports_of_priors(high):
     share = dist.Uniform(0.9, 0.95) if high else dist.Uniform(0.05, 0.1)
     priors = ScreenPriors(Normal(0.0, 5.0), sd, sd, OfSDs(sd, sd, sd, sd), share)
     _, data = screen_data(SCREEN, cells_of(SCREEN), Parts(), priors)
-    assert np.isfinite(log_density(data.center, data))
-    drawn = PARAMETERIZATION.quantities(data.center, data)
+    assert np.isfinite(jax.jit(log_density)(data.center, data))
+    drawn = jax.jit(PARAMETERIZATION.quantities)(data.center, data)
     center = [*drawn.sds, *(jnp.exp(v.mean()) for v in drawn.lines[1:3])]
     assert all(sd.support(value) for value in center)
     assert share.support(jax.nn.sigmoid(drawn.lines.logit_share))
@@ -343,9 +349,9 @@ def test_a_prior_of_a_part_that_is_left_out_is_told():
 
 def test_a_density_of_a_share_ends_where_its_support_does():
     logits = jnp.array([-3.0, 0.0, 3.0])
-    found = jax.vmap(lambda x: log_density_of_logit(dist.Uniform(0.2, 0.8), x))(logits)
+    found = jax.jit(jax.vmap(partial(log_density_of_logit, dist.Uniform(0.2, 0.8))))(logits)
     np.testing.assert_allclose(found, [-np.inf, np.log(0.25 / 0.6), -np.inf])
     value = jax.nn.sigmoid(logits)
     expected = dist.Beta(2.0, 3.0).log_prob(value) + jnp.log(value * (1.0 - value))
-    found = jax.vmap(lambda x: log_density_of_logit(dist.Beta(2.0, 3.0), x))(logits)
+    found = jax.jit(jax.vmap(partial(log_density_of_logit, dist.Beta(2.0, 3.0))))(logits)
     np.testing.assert_allclose(found, expected, rtol=1e-12)

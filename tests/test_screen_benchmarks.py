@@ -9,7 +9,14 @@ import xarray as xr
 from scipy import stats
 
 import crossed_jax as cj
-from benchmarks.screen import agreement, cross_library, prediction
+from benchmarks.screen import (
+    agreement,
+    cross_library,
+    genome,
+    nutpie_rows,
+    prediction,
+    recovery,
+)
 from benchmarks.screen.held_out import score, split_cells, split_samples
 
 PARTS = {
@@ -192,6 +199,10 @@ def test_numpyro_samples_the_screen_model():
         values = rng.normal(size=size)
         return values - values.mean()
 
+    @jax.jit
+    def density(at):
+        return log_density(numpyro_rows.model, (jax.tree.map(jnp.asarray, table), 5, 4), {}, at)[0]
+
     gaps = []
     for _ in range(4):
         names = ("gene_sd", "cell_line_sd", "sigma", "cell_line_log_slope_sd")
@@ -201,13 +212,7 @@ def test_numpyro_samples_the_screen_model():
         at |= {"gene_effect": zero_sum(5), "a_mean": rng.normal(), "intercept": rng.normal()}
         at |= {"e_standard": rng.normal(size=5), "z": rng.normal(size=len(cells))}
         at["logit_share"] = rng.normal()
-        with jax.enable_x64(True):
-            theirs, _ = log_density(
-                numpyro_rows.model,
-                (jax.tree.map(jnp.asarray, table), 5, 4),
-                {},
-                jax.tree.map(jnp.asarray, at),
-            )
+        theirs = density(at)
         gaps.append(float(theirs) - as_written(at, data.response, gene, line, cells, cell))
     np.testing.assert_allclose(gaps, gaps[0], rtol=1e-9)
 
@@ -304,3 +309,49 @@ def test_residuals_about_slopes_are_the_noise():
     noise = cells["lfc"].to_numpy() - expected
     assert np.corrcoef(found["rest"], noise)[0, 1] > 0.9
     assert found["rest"].std() < noise.std()
+
+
+def test_intervals_cover_draws_of_their_own_distribution():
+    rng = np.random.default_rng(6)
+    draws, truth = rng.normal(size=(2, 400, 5000)), rng.normal(size=5000)
+    np.testing.assert_allclose(recovery.covered(draws, truth), recovery.INTERVALS, atol=0.03)
+    assert recovery.covered(draws + 9.0, truth) == [0.0, 0.0, 0.0]
+    assert recovery.covered(rng.normal(size=(2, 400)), 0.0) == [1.0, 1.0, 1.0]
+
+
+def test_a_sampler_that_has_not_converged_is_told():
+    rng = np.random.default_rng(7)
+    how = {"compile_seconds": np.array(3.0), "seconds": np.array(50.0)}
+    how |= {"num_steps": np.full((2, 500), 7), "diverging": np.zeros((2, 500), bool)}
+    level = {"gene_effect": rng.normal(size=(2, 500, 3))}
+    settings = {"chains": 2, "draws": 1000}
+    right = nutpie_rows.score(how | level | {"sigma": rng.normal(size=(2, 500))}, settings)
+    assert right["converged"]
+    assert right["draws"] == 500
+    assert 700 < right["min_ess_bulk"] < 1300
+    assert right["min_ess_per_second"] == right["min_ess_bulk"] / 50.0
+    wrong = nutpie_rows.score(
+        how | level | {"sigma": rng.normal([[0.0], [1.0]], size=(2, 500))}, settings
+    )
+    assert not wrong["converged"]
+    assert wrong["min_ess_bulk_at"] == "sigma"
+
+
+def test_costs_are_measured_of_each_size_and_drawn(monkeypatch, tmp_path):
+    monkeypatch.setattr(genome, "SIZES", ((40, 5), (60, 6)))
+    monkeypatch.setattr(genome, "REPEATS", 1)
+    monkeypatch.setattr(genome, "MOST_FITTED", 0)
+    monkeypatch.setattr(genome, "FIGURE", tmp_path / "figure.png")
+    sizes = genome.genome()["sizes"]
+    assert [each["rows"] for each in sizes] == [genome.simulated(*s).num_rows for s in genome.SIZES]
+    assert all(each["one_chain"] > 0.0 for each in sizes)
+    assert genome.FIGURE.exists()
+
+
+def test_a_run_tells_what_it_did(monkeypatch):
+    monkeypatch.setattr(genome, "SIZES", ((40, 5),))
+    monkeypatch.setattr(genome, "RUN_WARMUP", 20)
+    monkeypatch.setattr(genome, "RUN_DRAWS", 10)
+    found = genome.genome_run()
+    assert found["leapfrog_steps_per_draw"] >= 1.0
+    assert found["peak_gb"]["simulate"] <= found["peak_gb"]["sample"]

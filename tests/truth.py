@@ -12,6 +12,7 @@ import numpy as np
 from arviz_stats.base import array_stats
 from scipy.special import logsumexp
 
+from crossed_jax.demo import identified
 from crossed_jax.models.priors import Priors
 from crossed_jax.tables.crossed_data import CrossedData
 from crossed_jax.types import Array
@@ -179,3 +180,17 @@ def standardized_errors(tree, truth: Truth) -> dict[str, float]:
             error = array_stats.mcse(values, chain_axis=0, draw_axis=1, method=moment)
             errors[f"{name} {moment}"] = float(np.max(np.abs(found - expected) / error))
     return errors
+
+
+def disagreement(first, second) -> float:
+    """Largest difference of the means of identified quantities, in Monte Carlo standard errors."""
+    worst = 0.0
+    for name in identified(first):
+        means, squares = [], []
+        for tree in (first, second):
+            draws = tree["posterior"][name].transpose("chain", "draw", ...).to_numpy()
+            means.append(draws.mean((0, 1)))
+            squares.append(array_stats.mcse(draws, chain_axis=0, draw_axis=1) ** 2)
+        error = np.sqrt(squares[0] + squares[1])
+        worst = max(worst, float(np.max(np.abs(means[0] - means[1]) / error)))
+    return worst

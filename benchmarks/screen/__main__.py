@@ -5,6 +5,10 @@
     python -m benchmarks.screen held_out         prediction of values that were held out
     python -m benchmarks.screen cross_library    interactions from Avana against KY
     python -m benchmarks.screen avana            how long Avana takes, and NumPyro
+    python -m benchmarks.screen nutpie           the same by nutpie, for ten minutes
+    python -m benchmarks.screen recovery         what intervals cover of simulated screens
+    python -m benchmarks.screen genome           what a gradient costs as the table grows
+    python -m benchmarks.screen genome_run       some draws of 18,000 genes x 1,100 lines
 
 Each writes results/screen_*.json.
 """
@@ -20,6 +24,10 @@ COMMANDS = {  # name: module
     "held_out": "held_out",
     "cross_library": "cross_library",
     "avana": "avana",
+    "nutpie": "nutpie_rows",
+    "recovery": "recovery",
+    "genome": "genome",
+    "genome_run": "genome",
 }
 
 

@@ -64,12 +64,13 @@ def agreement_table() -> str:
 
 
 def avana_table() -> str:
-    """What a fit of Avana takes, and NumPyro with every latent variable a parameter."""
-    found = _read("avana")
+    """What a fit of Avana takes, and others' NUTS with every latent variable a parameter."""
+    found = _read("avana") | {"nutpie": _read("nutpie")["nutpie"]}
     rows = []
     for sampler, algorithm in (
         ("crossed_jax", "genes integrated out"),
         ("numpyro", "NUTS on all"),
+        ("nutpie", "NUTS on all"),
     ):
         each = found[sampler]
         rows.append(
@@ -86,6 +87,51 @@ def avana_table() -> str:
     return _table([*header, "min ESS", "ESS/s"], "l l r r r r", rows)
 
 
+def recovery_table() -> str:
+    """What intervals of simulated screens cover."""
+    rows = []
+    for name, found in _read("recovery")["quantities"].items():
+        both = zip(found["coverage"], found["standard_error"], strict=True)
+        rows.append([name, *(f"{covers:.3f} ± {error:.3f}" for covers, error in both)])
+    return _table(["quantity", "50%", "90%", "95%"], "l r r r", rows)
+
+
+def genome_table() -> str:
+    """What a gradient costs as the table grows."""
+    rows = []
+    for each in _read("genome")["sizes"]:
+        milliseconds = (1e3 * each[part] for part in ("pass", "one_chain", "chains_together"))
+        fit = f"{each['fit']['seconds_beside_compiling']:.0f}" if "fit" in each else ""
+        rows.append(
+            [
+                f"{each['genes']:,} x {each['lines']:,}",
+                f"{each['rows']:,}",
+                f"{each['mb']:,.0f}",
+                *(f"{value:.3g}" for value in milliseconds),
+                fit,
+            ]
+        )
+    header = ["genes x lines", "rows", "MB", "sum over the table, ms", "gradient, one chain, ms"]
+    header += ["4 chains together, ms", "fit, s beside compiling"]
+    return _table(header, "l r r r r r r", rows)
+
+
+def genome_run_table() -> str:
+    """Some draws at the size of a genome."""
+    found = _read("genome_run")
+    seconds = found["seconds"]
+    row = [
+        f"{found['genes']:,} x {found['lines']:,}",
+        f"{found['chains']} x ({found['warmup']} + {found['draws']})",
+        f"{seconds['warmup']:.0f} + {seconds['sample']:.0f}",
+        f"{found['leapfrog_steps_per_draw']:.0f}",
+        f"{found['max_r_hat']:.2f}",
+        f"{found['peak_gb']['sample']:.1f}",
+    ]
+    header = ["genes x lines", "chains", "s of warm-up + sampling", "leapfrog steps a draw"]
+    return _table([*header, "largest R-hat", "peak memory, GB"], "l l r r r r", [row])
+
+
 def _read(name: str) -> dict[str, Any]:
     return json.loads((RESULTS / f"screen_{name}.json").read_text())
 
@@ -99,6 +145,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "screen-agreement": agreement_table,
     "screen-avana": avana_table,
     "screen-cross-library": cross_library_table,
+    "screen-recovery": recovery_table,
+    "screen-genome": genome_table,
+    "screen-genome-run": genome_run_table,
     **{
         f"screen-held-out-{name}": partial(held_out_table, name)
         for name in ("avana", "ky", "depmap")

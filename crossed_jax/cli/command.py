@@ -62,10 +62,11 @@ class Command(NamedTuple):
         if self.model == "additive":
             return named
         resolved(named, data)  # refuses what cannot be had
-        parts, _ = resolved("screen", data)
+        parts, notes = resolved("screen", data)
         if parts is None or self.interaction != "no":
             return "screen"
-        return chosen(parts._replace(interaction=False), data.factor_names)
+        without = chosen(parts._replace(interaction=False), data.factor_names)
+        return without._replace(notes=notes)
 
 
 def load_command(checkpoint: Path) -> Command:

@@ -101,6 +101,12 @@ def fit(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only problems.")] = False,
 ) -> int:
     """Fit a table and write posterior, tables, diagnostics and figures to a directory."""
+    if interaction is False and model == "additive" and not (slopes or noise_by):
+        raise InputError(
+            "--no-interaction leaves a part of the screen model out, and no other part is asked "
+            "for: add --model screen, or choose parts with --slopes and --noise-by; the additive "
+            "model has no interaction to leave out."
+        )
     command = Command(
         table=os.path.abspath(table) if checkpoint else str(table),
         response=response,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crossed_jax.errors import InputError
-from crossed_jax.forms.table import Sampled, Table
+from crossed_jax.forms.table import Sampled, Table, estimated
 from crossed_jax.models.collapsed.collapse import OutsideBoxError, collapse
 from crossed_jax.models.collapsed.effect_draws import draw_effects, split
 from crossed_jax.models.collapsed.modes import describe, find_modes, start_in
@@ -35,8 +35,9 @@ def sample_collapsed(
     file: "DrawsFile | None",
 ) -> Sampled:
     """Sample the SDs, then draw the effects given them."""
-    data, cells, priors, point, _ = table
+    data, cells, priors = table.data, table.cells, table.priors
     clock = time.perf_counter()
+    point = estimated(table)
     collapsed = collapse(cells, priors, point)
     seconds = {"collapse": time.perf_counter() - clock}
     kept = checkpoint

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from crossed_jax.forms.table import Sampled, Table
+from crossed_jax.forms.table import Sampled, Table, estimated
 from crossed_jax.models.centering import describe_centering
 from crossed_jax.models.parts import Noise, model_data_of, parameterization_of
 from crossed_jax.models.terms import TERMS
@@ -19,8 +19,8 @@ def sample_effects(
 ) -> Sampled:
     """Sample the effects along with all else."""
     clock = time.perf_counter()
-    data, cells, priors, point, _ = table
-    model_data = model_data_of(data, cells, priors, point, noise, centering)
+    data, point = table.data, estimated(table)
+    model_data = model_data_of(data, table.cells, table.priors, point, noise, centering)
     seconds = {"estimate": time.perf_counter() - clock}
     run = draw(parameterization_of(TERMS[form], noise), model_data)
     evidence, names = model_data.estimate.evidence, data.factor_names

@@ -8,21 +8,32 @@ from crossed_jax.models.distributions import inside_support
 from crossed_jax.models.offset import subtract_offset
 from crossed_jax.models.priors import Priors
 from crossed_jax.sampling.chunks import Run
-from crossed_jax.statistics.cells import Cells, blocks, cells_of, pair_counts
+from crossed_jax.statistics.cells import Cells, PairCounts, blocks, cells_of, pair_counts
 from crossed_jax.statistics.design import describe_design, require_noise
-from crossed_jax.statistics.least_squares import decompose
+from crossed_jax.statistics.least_squares import Decomposition, decompose
 from crossed_jax.statistics.point_estimate import Estimate, estimate
 from crossed_jax.tables.crossed_data import CrossedData
 
 
 class Table(NamedTuple):
-    """A table made ready: measured from an offset, with its cells, priors and an estimate."""
+    """A table made ready: measured from an offset, with its cells and priors.
+
+    Attributes
+    ----------
+    data, offset
+        The table, its response less the offset; and that.
+    cells, pairs, decomposition
+        Of it: its cells, counts of pairs of levels, and sums of squares.
+    priors
+        Measured from the offset, too.
+    """
 
     data: CrossedData
-    cells: Cells
-    priors: Priors
-    point: Estimate
     offset: float
+    cells: Cells
+    pairs: PairCounts
+    decomposition: Decomposition
+    priors: Priors
 
 
 class Sampled(NamedTuple):
@@ -38,7 +49,7 @@ class Sampled(NamedTuple):
 
 
 def prepared(data: CrossedData, priors: Priors, offset: float) -> tuple[Table, tuple[str, ...]]:
-    """Reduce a table to cells, estimate where chains start, and note what a reader should know."""
+    """Reduce a table to cells and sums of squares, and note what a reader should know."""
     measured, priors = subtract_offset(data, priors, offset)
     cells = cells_of(measured)
     unconnected = blocks(cells)
@@ -46,12 +57,15 @@ def prepared(data: CrossedData, priors: Priors, offset: float) -> tuple[Table, t
     decomposition = decompose(cells, pairs, len(unconnected))
     require_noise(decomposition)
     notes = describe_design(unconnected, decomposition, data.factor_names)
-    point = _inside(estimate(cells, pairs, decomposition), priors)
-    return Table(measured, cells, priors, point, offset), notes
+    return Table(measured, offset, cells, pairs, decomposition, priors), notes
 
 
-def _inside(point: Estimate, priors: Priors) -> Estimate:
-    """Move SDs from where the priors say they cannot be, as chains start about them."""
+def estimated(table: Table) -> Estimate:
+    """Estimate where chains of the additive model start.
+
+    SDs are moved from where the priors say they cannot be, as chains start about them.
+    """
+    point, priors = estimate(table.cells, table.pairs, table.decomposition), table.priors
     sds = [inside_support(p, sd) for p, sd in zip(priors.factor_sds, point.factor_sds, strict=True)]
     sigma = inside_support(priors.sigma, float(point.sigma))
     return point._replace(factor_sds=np.array(sds), sigma=np.asarray(sigma))

@@ -25,7 +25,7 @@ OF_CELLS = ("n", "raw_residual", "mean", "sd", "lower", "upper", "lfsr")  # see 
 
 
 class Model(NamedTuple):
-    """A model, by the parts that it has beside the additive one's.
+    """A model, by the parts that it has beside the additive one's; with none it is that.
 
     Attributes
     ----------
@@ -41,6 +41,8 @@ class Model(NamedTuple):
     nested
         The units that the table was read with, such as the guides of genes: they have effects of
         their own, and what they do to a line is told from the gene's interaction.
+    notes
+        What a reader of the verdict should know of the choice.
     """
 
     slopes: str | None = None
@@ -48,6 +50,7 @@ class Model(NamedTuple):
     interaction: bool = False
     noise: str = "normal"
     nested: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def resolved(model: Any, data: CrossedData) -> tuple[Parts | None, tuple[str, ...]]:
@@ -65,7 +68,7 @@ def resolved(model: Any, data: CrossedData) -> tuple[Parts | None, tuple[str, ..
     parts
         Those that the model has.
     notes
-        Why some are left out.
+        Why some are left out, or the model's own.
 
     Raises
     ------
@@ -73,7 +76,7 @@ def resolved(model: Any, data: CrossedData) -> tuple[Parts | None, tuple[str, ..
         If the model is unknown, the table has not two factors, or cannot inform a part asked for.
     """
     if isinstance(model, Model):
-        return _checked(model, data), ()
+        return _checked(model, data), tuple(model.notes)
     if not isinstance(model, str) or model not in get_args(ModelName):
         known = " or ".join(map(repr, get_args(ModelName)))
         raise InputError(f"unknown model {told(model)}: choose {known}, or give a Model.")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crossed_jax.errors import InputError
-from crossed_jax.models.model import OF_CELLS
+from crossed_jax.models.model import OF_CELLS, Parts, parts_of
 from crossed_jax.results.tree import factor_names, require_fit
 from crossed_jax.tables.names import of_factor
 
@@ -47,12 +47,7 @@ def interactions(tree: xr.DataTree) -> pl.DataFrame:
     """
     import polars as pl
 
-    require_fit(tree, "interactions")
-    if "interactions" not in tree.children:
-        raise InputError(
-            "this fit has no interactions: fit a table with replicates with model='screen', or "
-            "with a Model that has interaction=True."
-        )
+    require_interactions(tree, "interactions")
     group = tree["interactions"].to_dataset()
     constant = tree["constant_data"].to_dataset()
     levels = {
@@ -63,6 +58,18 @@ def interactions(tree: xr.DataTree) -> pl.DataFrame:
     }
     values = {name: group[name].values for name in OF_CELLS}
     return pl.DataFrame(levels | values | {"s_value": _s_values(values["lfsr"])})
+
+
+def require_interactions(tree: xr.DataTree, taker: str) -> Parts:
+    """Refuse what is not the tree of a fit that has interactions; give the parts of its model."""
+    require_fit(tree, taker)
+    parts = parts_of(tree.attrs, factor_names(tree))
+    if parts is None or "interactions" not in tree.children:
+        raise InputError(
+            "this fit has no interactions: fit a table with replicates with model='screen', or "
+            "with a Model that has interaction=True."
+        )
+    return parts
 
 
 def hits(cells: pl.DataFrame) -> pl.DataFrame:

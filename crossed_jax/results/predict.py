@@ -33,6 +33,7 @@ from crossed_jax.results.tree import (
     require_effect_draws,
     require_fit,
     row_groups,
+    thinned,
     with_groups,
 )
 from crossed_jax.tables.crossed_data import CrossedData, Factor, require_table
@@ -73,14 +74,9 @@ def posterior_predictive(
     require_fit(tree, "posterior_predictive")
     require_table(data, "posterior_predictive")
     seed = seed_number(seed)
-    if num_draws is not None:
-        num_draws = whole_number("number of draws", num_draws, at_least=1)
     _require_factors(tree, data)
     require_effect_draws(tree)
-    posterior = tree["posterior"].to_dataset()
-    if num_draws is not None and num_draws < posterior.sizes["draw"]:
-        every = np.linspace(0, posterior.sizes["draw"] - 1, num_draws).round().astype(int)
-        posterior = posterior.isel(draw=every)
+    posterior = thinned(tree["posterior"].to_dataset(), num_draws)
     rows = []
     for factor in data.factors:
         fitted = posterior.indexes[factor.name]

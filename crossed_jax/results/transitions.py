@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 BFMI_LIMIT = 0.3
 DIVERGENT_SHARE = 0.001
 MAX_DEPTH_SHARE = 0.01
+SHORT_STEPS = 0.95  # acceptance rate from which still shorter ones seldom help
 
 
 class Transitions(NamedTuple):
@@ -45,7 +46,7 @@ def transitions(tree: xr.DataTree, num_draws: int) -> Transitions:
     if divergences:
         sentence = (
             f"{divergences:,} of {num_draws:,} draws diverged ({divergences / num_draws:.2%}): a "
-            "part of the posterior may be cut off. Raise target_accept."
+            f"part of the posterior may be cut off. {_advice(tree)}"
         )
         funnels = json.loads(tree.attrs.get("funnels", "[]"))
         if funnels:
@@ -74,6 +75,16 @@ def transitions(tree: xr.DataTree, num_draws: int) -> Transitions:
             )
         )
     return Transitions(divergences, depth_hits, bfmi, findings)
+
+
+def _advice(tree: xr.DataTree) -> str:
+    rate = float(tree.attrs.get("target_accept", 0.0))
+    if rate < SHORT_STEPS:
+        return "Raise target_accept."
+    return (
+        f"Steps are short already, as target_accept is {rate:g}: warm up for longer with "
+        "num_warmup, or leave out of the model what few levels inform."
+    )
 
 
 def _counts(tree: xr.DataTree) -> tuple[int, int, float]:

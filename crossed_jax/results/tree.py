@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from crossed_jax.arguments import whole_number
 from crossed_jax.errors import InputError
 from crossed_jax.models.collapsed.quantiles import PROBABILITIES
 from crossed_jax.models.offset import offset_of
@@ -159,6 +160,15 @@ def with_groups(tree: xr.DataTree, **groups: xr.Dataset) -> xr.DataTree:
     for name, group in groups.items():
         extended[name] = xr.DataTree(group)
     return extended
+
+
+def thinned(posterior: xr.Dataset, num_draws: int | None) -> xr.Dataset:
+    """Take so many draws of each chain, evenly spaced; all if None, or if there are no more."""
+    if num_draws is None or whole_number("number of draws", num_draws, at_least=1) >= (
+        most := posterior.sizes["draw"]
+    ):
+        return posterior
+    return posterior.isel(draw=np.linspace(0, most - 1, num_draws).round().astype(int))
 
 
 def require_fit(tree: object, taker: str, *, of_factors: bool = True) -> None:

@@ -2,9 +2,10 @@
 
 The checks it puts together each say their limits and where those come from: convergence
 (:mod:`~crossed_jax.results.convergence`), how NUTS moved (:mod:`~crossed_jax.results.transitions`),
-the error of an interpolated or integrated log-density, the ridge
-(:mod:`~crossed_jax.results.ridge`), separate modes (:mod:`~crossed_jax.results.missed_modes`), and
-data that quarrel with the priors (:mod:`~crossed_jax.results.prior_conflicts`).
+the error of an interpolated or integrated log-density, that of the interactions' summaries, the
+ridge (:mod:`~crossed_jax.results.ridge`), separate modes
+(:mod:`~crossed_jax.results.missed_modes`), and data that quarrel with the priors
+(:mod:`~crossed_jax.results.prior_conflicts`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 INTERPOLATION_LIMIT = 0.01
+INTERACTION_MEAN_LIMIT = 0.05  # posterior SDs, as 400 effective draws leave
+LFSR_LIMIT = 0.0125  # a rate of 0.05 is four errors from none
 
 
 class Diagnosis(NamedTuple):
@@ -120,6 +123,7 @@ def diagnose(tree: xr.DataTree, statistics: Convergence | None = None) -> Diagno
         *moved.findings,
         *_interpolation(tree),
         *_quadrature(tree),
+        *_interactions(tree),
         *([] if ridge is None else [ridge.finding]),
         *missed_modes(tree),
         *([] if broken else prior_conflicts(tree)),  # broken draws say nothing about the data
@@ -183,6 +187,22 @@ def _quadrature(tree: xr.DataTree) -> list[Finding]:
             f"the log-density {told}, as levels of few rows leave their noise too "
             "uncertain for the quadrature over it: fit a model without noise by that factor.",
             "reason",
+        )
+    ]
+
+
+def _interactions(tree: xr.DataTree) -> list[Finding]:
+    """Hold the Monte Carlo error of interactions against what is told of them."""
+    errors = json.loads(tree.attrs.get("interaction_error", "{}"))
+    mean, lfsr = errors.get("mean", 0.0), errors.get("lfsr", 0.0)
+    if mean < INTERACTION_MEAN_LIMIT and lfsr < LFSR_LIMIT:
+        return []
+    return [
+        Finding(
+            f"the draws are too few for the interactions: their means err by up to {mean:.2g} "
+            f"posterior SDs and their local false sign rates by up to {lfsr:.2g}, so which are "
+            "hits is a matter of chance at the margin. Ask for more draws with num_draws=.",
+            "warning",
         )
     ]
 

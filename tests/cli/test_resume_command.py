@@ -1,6 +1,7 @@
 """``crossed-jax resume``: fits that are interrupted, extended or damaged."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,32 +15,47 @@ import crossed_jax as cj
 from crossed_jax.files.whole import locked
 
 
-@pytest.fixture
-def checkpointed(tmp_path):
-    crossed_jax("simulate", "--out", tmp_path / "screen.csv")
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    """A table, its fit and its checkpoint, moved out of the way; and where they were."""
+    place = tmp_path_factory.mktemp("fit")
+    crossed_jax("simulate", "--out", place / "screen.csv")
     options = ("--warmup", 600, "--draws", 100, "--no-figures", "--quiet")
-    checkpoint = tmp_path / "run"
-    fit(tmp_path / "screen.csv", tmp_path / "out", *options, "--checkpoint", checkpoint)
-    return checkpoint
+    fit(place / "screen.csv", place / "out", *options, "--checkpoint", place / "run")
+    return shutil.move(place, tmp_path_factory.mktemp("kept")), place
 
 
-def test_resume_extends_a_finished_fit_and_keeps_its_draws(tmp_path, checkpointed):
-    shorter = draws_in(tmp_path / "out")
+@pytest.fixture
+def place(fitted):
+    """A table, its fit and its checkpoint as the fit left them, to be changed."""
+    kept, place = fitted
+    shutil.copytree(kept, place)
+    yield place
+    shutil.rmtree(place)
+
+
+@pytest.fixture
+def checkpointed(place):
+    return place / "run"
+
+
+def test_resume_extends_a_finished_fit_and_keeps_its_draws(place, checkpointed):
+    shorter = draws_in(place / "out")
     assert crossed_jax("resume", checkpointed, "--extend", 50, "--quiet").code in (0, 3)
-    longer = draws_in(tmp_path / "out")
+    longer = draws_in(place / "out")
     assert longer.sizes["draw"] == 150
     assert longer.isel(draw=slice(100)).equals(shorter)
-    assert json.loads((tmp_path / "out" / "run.json").read_text())["effects_drawn_to"] == [100, 150]
+    assert json.loads((place / "out" / "run.json").read_text())["effects_drawn_to"] == [100, 150]
     assert crossed_jax("resume", checkpointed, "--quiet").code in (0, 3)
-    xr.testing.assert_equal(draws_in(tmp_path / "out"), longer)
+    xr.testing.assert_equal(draws_in(place / "out"), longer)
 
 
-def test_an_extension_counts_once_it_is_accepted(tmp_path, checkpointed):
+def test_an_extension_counts_once_it_is_accepted(place, checkpointed):
     command = (checkpointed / "command.json").read_bytes()
-    table = (tmp_path / "screen.csv").read_bytes()
-    crossed_jax("simulate", "--seed", 5, "--out", tmp_path / "screen.csv")
+    table = (place / "screen.csv").read_bytes()
+    crossed_jax("simulate", "--seed", 5, "--out", place / "screen.csv")
     assert crossed_jax("resume", checkpointed, "--extend", 50).code == 2
-    (tmp_path / "screen.csv").write_bytes(table)
+    (place / "screen.csv").write_bytes(table)
     with locked(checkpointed):
         outcome = crossed_jax("resume", checkpointed, "--extend", 50)
     assert outcome.code == 2
@@ -48,16 +64,16 @@ def test_an_extension_counts_once_it_is_accepted(tmp_path, checkpointed):
 
 
 @pytest.mark.parametrize("how", ["on the command line", "in Python"])
-def test_a_longer_fit_is_the_one_that_is_resumed(tmp_path, checkpointed, how):
+def test_a_longer_fit_is_the_one_that_is_resumed(place, checkpointed, how):
     settings = {"response": "logfc", "factors": ("gene", "cell_line")}
-    out = tmp_path / "out"
+    out = place / "out"
     if how == "in Python":
-        data = cj.read_table(tmp_path / "screen.csv", **settings)
+        data = cj.read_table(place / "screen.csv", **settings)
         cj.fit(data, num_warmup=600, num_draws=150, checkpoint=checkpointed)
     else:
-        out = tmp_path / "longer"
+        out = place / "longer"
         options = ("--warmup", 600, "--draws", 150, "--no-figures", "--quiet")
-        fit(tmp_path / "screen.csv", out, *options, "--checkpoint", checkpointed)
+        fit(place / "screen.csv", out, *options, "--checkpoint", checkpointed)
     assert crossed_jax("resume", checkpointed, "--quiet").code in (0, 3)
     assert draws_in(out).sizes["draw"] == 150
 
@@ -83,13 +99,13 @@ def test_resume_names_a_damaged_command(checkpointed, change):
     assert "damaged" in outcome.err
 
 
-def test_resume_refuses_a_table_that_was_changed(tmp_path, checkpointed):
-    crossed_jax("simulate", "--seed", 5, "--out", tmp_path / "screen.csv")
-    before = contents(tmp_path / "out")
+def test_resume_refuses_a_table_that_was_changed(place, checkpointed):
+    crossed_jax("simulate", "--seed", 5, "--out", place / "screen.csv")
+    before = contents(place / "out")
     outcome = crossed_jax("resume", checkpointed)
     assert outcome.code == 2
     assert "of another run: its table is" in outcome.err
-    assert contents(tmp_path / "out") == before
+    assert contents(place / "out") == before
 
 
 def test_an_interrupted_fit_with_a_checkpoint_says_how_to_go_on(screen, tmp_path):

@@ -15,7 +15,7 @@ from command_line import (
     paths,
     strict_json,
 )
-from screen_tables import SCREEN, SETTINGS, starts_as_draws
+from screen_tables import SCREEN, SETTINGS, simulated, starts_as_draws
 
 import crossed_jax as cj
 
@@ -136,9 +136,6 @@ def test_without_interaction_no_files_of_interactions_are_written(screen, tmp_pa
     fit_screen(screen, out, "--slopes", "line", "--no-interaction", "--draws", 4, "--no-figures")
     expected = {name for name in FILES if not name.startswith("figures")}
     assert paths(out) == expected | {"parameters.csv"}
-    fit_screen(screen, out, "--no-interaction", "--draws", 4, "--no-figures")
-    assert paths(out) == expected
-    assert strict_json(out / "run.json")["model"] == "additive"
 
 
 def test_resume_extends_a_screen_and_keeps_its_draws(screen, tmp_path):
@@ -176,6 +173,10 @@ def test_resume_goes_by_the_parts_that_were_named(screen, tmp_path, monkeypatch)
 
 
 REFUSED = {
+    "no interaction of no screen model": (
+        ("--no-interaction",),
+        ["--no-interaction leaves a part of the screen model out", "add --model screen"],
+    ),
     "slopes of genes": (("--slopes", "gene"), ["choose --slopes line, in which gene effects"]),
     "slopes of an unknown factor": (("--slopes", "plate"), ["'plate'", "factors are gene, line"]),
     "noise by an unknown factor": (("--noise-by", "gene,plate"), ["a part by 'plate'"]),
@@ -240,3 +241,13 @@ def test_parts_that_a_table_cannot_inform_are_told(tmp_path, monkeypatch):
     options = ("--model", "screen", "--draws", 4, "--no-figures")
     outcome = fit_screen(path, tmp_path / "whole", *options)
     assert f"The screen model is fitted without {why}" in " ".join(outcome.err.split())
+
+
+def test_without_interaction_it_is_told_what_else_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("crossed_jax.fitting.sample", starts_as_draws)
+    few = write(simulated(2, 12, 2, 2), tmp_path / "few.csv")
+    options = ("--model", "screen", "--no-interaction", "--draws", 4, "--no-figures")
+    outcome = fit_screen(few, tmp_path / "out", *options)
+    told = " ".join(outcome.err.split())
+    for part in ("slopes", "noise"):
+        assert f"The screen model is fitted without {part} by line" in told

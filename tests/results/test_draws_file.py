@@ -18,8 +18,6 @@ from crossed_jax.results import draws_file
 from crossed_jax.results.output import write_tree
 from crossed_jax.sampling import ess as effective_sample_size
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 SETTINGS = {"num_warmup": 600, "num_draws": 130, "seed": 3}
 TABLES = {
     "balanced": balanced((3, 40), 2, sds=(1, 1), sigma=0.5),

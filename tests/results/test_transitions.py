@@ -20,6 +20,18 @@ def test_a_divergence_is_a_warning_and_more_than_one_in_a_thousand_a_reason(dive
     assert sum("diverged" in sentence for sentence in said) == (divergent > 0)
 
 
+@pytest.mark.parametrize("rate", [None, 0.8, 0.95, 0.99])
+def test_a_higher_acceptance_rate_is_advised_where_there_is_room(rate):
+    tree, _ = synthetic_tree()
+    edit(tree, "sample_stats", "diverging", put((0, slice(5)), True))
+    if rate is not None:
+        tree.attrs["target_accept"] = json.dumps(rate)
+    (reason,) = diagnose(tree).reasons
+    room = rate is None or rate < 0.95
+    assert ("Raise target_accept." in reason) is room
+    assert (f"target_accept is {rate}: warm up for longer" in reason) is not room
+
+
 @pytest.mark.parametrize(("hits", "trusted"), [(10, True), (11, False)])
 def test_more_than_one_draw_in_a_hundred_at_the_maximum_tree_depth_is_a_reason(hits, trusted):
     tree, _ = synthetic_tree()

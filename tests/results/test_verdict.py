@@ -135,6 +135,17 @@ def test_draws_of_a_log_density_without_factors_are_diagnosed():
     assert "theta[0, a] keeps one value throughout chain 2 (and 3 more of its entries)" in reason
 
 
+@pytest.mark.parametrize(
+    ("mean", "lfsr", "told"), [(0.01, 0.004, False), (0.06, 0.004, True), (0.01, 0.02, True)]
+)
+def test_interactions_that_err_are_told(mean, lfsr, told):
+    tree, _ = synthetic_tree()
+    tree.attrs["interaction_error"] = json.dumps({"mean": mean, "lfsr": lfsr})
+    diagnosis = diagnose(tree)
+    assert diagnosis.converged
+    assert any(f"rates by up to {lfsr}" in warning for warning in diagnosis.warnings) is told
+
+
 def test_the_original_form_without_factors_has_no_ridge():
     tree = own_tree()
     tree.attrs["parameterization"] = "original"

@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
+from runs import assert_same, stopped
 from screen_tables import SCREEN, SETTINGS
 
 import crossed_jax as cj
 from crossed_jax.errors import InputError
-from crossed_jax.sampling import chunks as sampler
+
+pytestmark = pytest.mark.usefixtures("often_saved")
 
 GROUPS = ("posterior", "sample_stats", "interactions", "effect_moments")
 
@@ -18,45 +20,20 @@ def fit(checkpoint=None, **settings):
     return cj.fit(SCREEN, checkpoint=checkpoint, **({"model": "screen"} | SETTINGS | settings))
 
 
-def assert_same(tree, expected):
-    for group in GROUPS:
-        xr.testing.assert_identical(tree[group].to_dataset(), expected[group].to_dataset())
-
-
-class StopError(Exception):
-    pass
-
-
-@pytest.fixture(scope="module")
-def whole():
-    return fit()
-
-
-@pytest.fixture(autouse=True)
-def _often_saved(monkeypatch):
-    monkeypatch.setattr(sampler, "SECONDS_BETWEEN_SAVES", 0.0)
-    monkeypatch.setattr(sampler, "SECONDS_BETWEEN_REPORTS", 0.05)
-
-
 @pytest.mark.parametrize("steps", [100, 200])
-def test_a_stopped_run_goes_on_to_the_same_draws(tmp_path, steps, whole):
-    def stop(progress):
-        if progress.done >= steps:
-            raise StopError
-
-    with pytest.raises(StopError):
-        fit(tmp_path, report=stop)
-    assert_same(fit(tmp_path), whole)
+def test_a_stopped_run_goes_on_to_the_same_draws(tmp_path, steps, screen_fit):
+    stopped(fit, tmp_path, steps)
+    assert_same(fit(tmp_path), screen_fit, GROUPS)
     told = []
-    assert_same(fit(tmp_path, report=told.append), whole)
+    assert_same(fit(tmp_path, report=told.append), screen_fit, GROUPS)
     assert told == []
 
 
-def test_an_extended_run_keeps_what_it_gave_and_is_one_longer_run(tmp_path, whole):
+def test_an_extended_run_keeps_what_it_gave_and_is_one_longer_run(tmp_path, screen_fit):
     """Draws of genes too, which are not in step with the pieces that they are drawn in."""
     shorter, middle = (fit(tmp_path, num_draws=number) for number in (50, 97))
     longer = fit(tmp_path)
-    assert_same(longer, whole)
+    assert_same(longer, screen_fit, GROUPS)
     for part in (shorter, middle):
         number = part["posterior"].sizes["draw"]
         first = longer["posterior"].to_dataset().isel(draw=slice(number))
@@ -80,7 +57,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path, model, message):
 def test_all_parts_by_name_are_the_screen_model(tmp_path):
     first = fit(tmp_path, num_draws=4)
     every = cj.Model(slopes="line", noise_by=("line", "gene"), interaction=True)
-    assert_same(fit(tmp_path, num_draws=4, model=every), first)
+    assert_same(fit(tmp_path, num_draws=4, model=every), first, GROUPS)
 
 
 def test_chain_methods_agree_to_rounding():

@@ -22,7 +22,8 @@ from which :mod:`crossed_jax.models.screen.quadrature` has its likelihood; slope
 gene effects, :math:`\sigma_a k_c`, so that effects are in units of it. The sums are products of
 gene x stratum matrices with columns that the lines decide, for all chains together. The likelihood
 of a block of genes and its derivatives by the columns are computed while the block is in the
-processor's cache, so a gradient reads the table once.
+processor's cache, so a gradient reads the table once; the squares of the means are cheaper to
+compute again than to read.
 """
 
 from typing import Any, NamedTuple
@@ -96,9 +97,10 @@ def columns_of(lines: Lines, strata: Strata) -> Columns:
 def gene_sums(columns: Columns, matrices: Matrices) -> GeneSums:
     """Sums over the cells of each gene."""
     of_seen, of_mean = matrices.seen @ columns.seen, matrices.mean @ columns.mean
-    squares = of_seen[..., 0] + of_mean[..., 0] + (matrices.square @ columns.square)[..., 0]
+    squares = of_seen[..., 0] + of_mean[..., 0] + (matrices.mean**2 @ columns.square)[..., 0]
     if matrices.within is not None:
-        squares += (matrices.within @ columns.within)[..., 0]
+        replicated = matrices.within.shape[-1]
+        squares += (matrices.within @ columns.within[:replicated])[..., 0]
     product, precision = of_seen[..., 1] + of_mean[..., 1], of_seen[..., 2]
     mean = product / jnp.where(precision > 0.0, precision, 1.0)  # a block's last may be empty
     # a gene of one cell fits it exactly

@@ -35,7 +35,7 @@ class Gram(NamedTuple):
     total
         Those means, shape (lines,).
     within
-        Sums of squares about the cells' means; likewise.
+        Sums of squares about the cells' means, shape (lines with replicates,).
     genes
         Their number.
     """
@@ -49,7 +49,7 @@ class Gram(NamedTuple):
 
 def gram_of(strata: Strata, num_genes: int) -> Gram | None:
     """Sum over the genes; None if not all have the same rows in every line."""
-    seen, mean, _, within, _ = strata.matrices
+    seen, mean, within, _ = strata.matrices
     if len(strata.line) > len(strata.location) or np.sum(seen) < num_genes * len(strata.line):
         return None
     means = np.asarray(mean).reshape(-1, len(strata.line))
@@ -57,7 +57,7 @@ def gram_of(strata: Strata, num_genes: int) -> Gram | None:
         strata=strata._replace(matrices=None),
         product=means.T @ means,
         total=means.sum(0),
-        within=np.zeros(len(strata.line)) if within is None else np.sum(within, (0, 1)),
+        within=np.zeros(0) if within is None else np.sum(within, (0, 1)),
         genes=np.asarray(float(num_genes)),
     )
 
@@ -68,7 +68,8 @@ def log_likelihood_of_gram(lines: Lines, gram: Gram) -> Array:
     of_shift, shift, precision, log_variance = columns.seen.sum(0)
     of_mean, v = columns.mean.T
     squares = gram.genes * of_shift + of_mean @ gram.total
-    squares += columns.square[:, 0] @ jnp.diag(gram.product) + columns.within[:, 0] @ gram.within
+    squares += columns.square[:, 0] @ jnp.diag(gram.product)
+    squares += columns.within[: gram.within.shape[0], 0] @ gram.within
     products = _quadratic(v, gram.product) + 2.0 * shift * (v @ gram.total)
     products += gram.genes * shift**2
     rows = gram.genes * gram.strata.replicates.sum()

@@ -12,17 +12,26 @@ with R the diagonal and H the Householder reflection that exchanges the first ax
 is as wide as the ridge. R and h are fixed numbers from an estimate; the map is linear, and its
 Jacobian constant.
 
-The zero-sum part may be partially centred (:mod:`crossed_jax.models.centering`), which multiplies
-it by :math:`(\mathrm{sd} / \hat{\mathrm{sd}})^{1 - w}`.
+The zero-sum part is centred (:mod:`crossed_jax.models.centering`); or multiplied by the SD that its
+entries have a posteriori given their prior's, over what it is at the estimate,
+
+.. math:: s(\mathrm{sd}) / s(\hat{\mathrm{sd}}), \qquad
+    s(\mathrm{sd}) = (P + \mathrm{sd}^{-2})^{-1/2},
+
+with P the precision that a typical line is measured with: uncentred at a small SD, which the data
+do not rule out, and centred at a large one, which two or three lines do not rule out either.
 """
 
 import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from crossed_jax.types import Array
+
+TINY = 1e-300
 
 
 class Rotation(NamedTuple):
@@ -38,14 +47,17 @@ class Rotation(NamedTuple):
         Rough SD of the first coordinate.
     log_sd
         Logarithm of the estimated SD of the zero-sum part.
+    log_known
+        Logarithm of the precision P of that part.
     weight
-        One to centre that part, zero not to.
+        One to centre it, zero not to.
     """
 
     root: Array
     mirror: Array
     width: Array
     log_sd: Array
+    log_known: Array
     weight: Array
 
 
@@ -75,6 +87,7 @@ def rotation(
         mirror / np.linalg.norm(mirror),
         np.asarray(length / math.sqrt(along)),
         np.asarray(math.log(sd)),
+        np.log(np.maximum(np.median(precision) - sd**-2, TINY)),
         np.asarray(weight),
     )
 
@@ -89,7 +102,15 @@ def vector(z: Array, rotation: Rotation, log_sd: Array | None) -> tuple[Array, A
     mean = v.mean()
     if log_sd is None:
         return mean, v - mean
-    return mean, (v - mean) * jnp.exp((1.0 - rotation.weight) * (log_sd - rotation.log_sd))
+    return mean, (v - mean) * jnp.exp(_log_factor(rotation, log_sd))
+
+
+def _log_factor(rotation: Rotation, log_sd: Array) -> Array:
+    """Logarithm of what the zero-sum part is multiplied by."""
+    before, now = (
+        jax.nn.softplus(rotation.log_known + 2.0 * log) for log in (rotation.log_sd, log_sd)
+    )
+    return (1.0 - rotation.weight) * (log_sd - rotation.log_sd + 0.5 * (before - now))
 
 
 def position(vector: np.ndarray, rotation: Rotation) -> Array:
@@ -100,9 +121,9 @@ def position(vector: np.ndarray, rotation: Rotation) -> Array:
 def log_prior(zero_sum: Array, rotation: Rotation, log_sd: Array) -> Array:
     """Log prior density of the coordinates across the mean, Normal(0, sd) each."""
     freedom = zero_sum.shape[0] - 1.0
-    uncentered = (1.0 - rotation.weight) * (log_sd - rotation.log_sd)
     squares = jnp.sum((zero_sum * jnp.exp(-log_sd)) ** 2)
-    return freedom * (uncentered - log_sd - 0.5 * math.log(2.0 * math.pi)) - 0.5 * squares
+    factor = _log_factor(rotation, log_sd)
+    return freedom * (factor - log_sd - 0.5 * math.log(2.0 * math.pi)) - 0.5 * squares
 
 
 def scale(rotation: Rotation) -> Array:

@@ -58,6 +58,23 @@ class CellRows(NamedTuple):
     of_rows: np.ndarray
 
 
+def interaction_given(
+    share: np.ndarray | float, variance: np.ndarray, number: np.ndarray, residual: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and SD of cells' interactions, given all else; arguments broadcast.
+
+    Parameters
+    ----------
+    share, variance
+        Of the interaction in the variance of a value, and that.
+    number, residual
+        Rows of a cell, and their mean less its expectation without interaction.
+    """
+    rest = 1.0 - share
+    shared = number * share + rest
+    return number * share / shared * residual, np.sqrt(share * rest * variance / shared)
+
+
 def simulated(rng: np.random.Generator, drawn: Drawn, cells: CellRows) -> np.ndarray:
     """Simulate a response for each row, shape (rows,)."""
     zeros_of_genes = np.zeros(len(drawn.gene_effect))
@@ -68,11 +85,8 @@ def simulated(rng: np.random.Generator, drawn: Drawn, cells: CellRows) -> np.nda
     log_noise = (zeros_of_lines + drawn.line_log_noise)[cells.line]
     log_noise = log_noise + (zeros_of_genes + drawn.gene_log_noise)[cells.gene]
     variance = (drawn.sigma * np.exp(log_noise)) ** 2
-    rest = 1.0 - drawn.share
-    shared = cells.number * drawn.share + rest
-    interaction = cells.number * drawn.share / shared * (cells.mean - expected)
-    interaction += np.sqrt(drawn.share * rest * variance / shared) * rng.standard_normal(
-        len(expected)
-    )
-    noise = np.sqrt(rest * variance)[cells.of_rows] * rng.standard_normal(len(cells.of_rows))
+    interaction, sd = interaction_given(drawn.share, variance, cells.number, cells.mean - expected)
+    interaction += sd * rng.standard_normal(len(expected))
+    sd_of_rows = np.sqrt((1.0 - drawn.share) * variance)[cells.of_rows]
+    noise = sd_of_rows * rng.standard_normal(len(cells.of_rows))
     return (expected + interaction)[cells.of_rows] + noise

@@ -10,7 +10,8 @@ variance :math:`s_h^2`, that the genes take up. For an SD :math:`\tau` of the ve
 from which its posterior follows on a grid. Few lines leave an SD uncertain, and where it may be as
 small as its lines' errors the centred parameterization has a funnel
 (:mod:`crossed_jax.models.centering`): a vector is centred if its lines differ by clearly more than
-their errors even at an SD as small as the data allow, and else not at all.
+their errors even at an SD as small as the data allow, and else only at large ones
+(:mod:`crossed_jax.models.screen.line_vectors`).
 """
 
 import math

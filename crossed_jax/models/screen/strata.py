@@ -27,17 +27,15 @@ class Matrices(NamedTuple):
         One where a gene has a cell in a stratum, shape (blocks, genes, strata).
     mean
         The cells' means less the lines' estimates, zero where there is none; likewise.
-    square
-        The squares of those; likewise.
     within
-        Sums of squares about the cells' means; likewise, or None where no cell has two rows.
+        Sums of squares about the cells' means, of the strata of more than one row, which come
+        first; None if there are none.
     rows
         Number of rows of each gene, shape (blocks, genes).
     """
 
     seen: Array
     mean: Array
-    square: Array
     within: Array | None
     rows: Array
 
@@ -87,13 +85,12 @@ def strata_of(cells: Cells, within: np.ndarray | None, genes: int, location: np.
         matrix[gene, cell_stratum] = values
         return matrix.reshape(num_blocks, size, -1)
 
-    mean = cells.means - location[line]
+    replicated = np.count_nonzero(stratum["rows"] > 1.0)
     rows = np.bincount(gene, cells.counts, minlength=num_blocks * size)
     matrices = Matrices(
         seen=laid_out(1.0),
-        mean=laid_out(mean),
-        square=laid_out(mean**2),
-        within=None if within is None else laid_out(within),
+        mean=laid_out(cells.means - location[line]),
+        within=None if within is None else laid_out(within)[..., :replicated].copy(),
         rows=rows.reshape(num_blocks, size),
     )
     return Strata(stratum["line"], stratum["rows"], location, matrices)
@@ -108,11 +105,15 @@ def in_order_of_cells(values: np.ndarray, cells: Cells, genes: int) -> np.ndarra
 
 
 def _strata_of_cells(cells: Cells, genes: int) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs of a line and a number of rows that cells have, and which one each has."""
+    """All pairs of a line and a number of rows that cells have, and which one each has.
+
+    Those of one row come last.
+    """
     pairs = np.empty(len(cells.counts), [("line", np.int32), ("rows", float)])
     pairs["line"], pairs["rows"] = cells.codes[:, 1 - genes], cells.counts
-    most = int(cells.counts.max()) + 1
+    most, num_lines = int(cells.counts.max()) + 1, cells.num_levels[1 - genes]
+    block = pairs["line"] + num_lines * (pairs["rows"] == 1.0)
     _, first, of_cells = np.unique(
-        pairs["line"] * most + pairs["rows"], return_index=True, return_inverse=True
+        block * most + pairs["rows"], return_index=True, return_inverse=True
     )
     return pairs[first], of_cells

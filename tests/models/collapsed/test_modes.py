@@ -58,13 +58,13 @@ def test_the_shares_of_two_modes_are_those_of_quadrature(seed):
 
 def test_a_table_with_a_dense_block_far_from_its_prior_is_not_trusted():
     data = unbalanced((40, 30), 900, sds=(0.5, 0.5), sigma=0.3, intercept=300.0)
-    verdict = cj.diagnose(cj.fit(data, num_warmup=200, num_draws=200))
+    verdict = cj.diagnose(cj.fit(data, num_warmup=600, num_draws=200))
     assert not verdict.converged
     assert "priors='scaled'" in verdict.reasons[-1]
 
 
 def test_chains_start_in_the_highest_mode_of_a_response_far_from_its_prior():
-    trees = [cj.fit(FAR_OFF, num_warmup=300, num_draws=300, seed=seed) for seed in range(4)]
+    trees = [cj.fit(FAR_OFF, num_warmup=600, num_draws=300, seed=seed) for seed in range(4)]
     lp = [float(tree["sample_stats"]["lp"].mean()) for tree in trees]
     assert np.ptp(lp) < 1.0  # other modes lie 36 and more below
     verdict = cj.diagnose(trees[0])

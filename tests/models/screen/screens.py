@@ -1,11 +1,19 @@
 """Screen models of small tables."""
 
+from unittest import mock
+
+import numpy as np
+from screen_tables import simulated
+
+import crossed_jax as cj
 from crossed_jax.models.distributions import Exponential, LogitNormal, Normal
+from crossed_jax.models.screen import strata
 from crossed_jax.models.screen.model_data import screen_data
 from crossed_jax.models.screen.parameterization import OfSDs, ScreenData, ScreenPriors
 from crossed_jax.models.screen.parts import Parts
 from crossed_jax.statistics.cells import cells_of
 from crossed_jax.tables.crossed_data import CrossedData
+from crossed_jax.types import ChainMethod
 
 NO_PARTS = Parts(0, *(False,) * 4)
 
@@ -23,3 +31,18 @@ def priors_of(parts: Parts) -> ScreenPriors:
 
 def screen_of(data: CrossedData, parts: Parts) -> ScreenData:
     return screen_data(data, cells_of(data), parts, priors_of(parts))[1]
+
+
+def draws_in_blocks(num_chains: int, chain_method: ChainMethod) -> np.ndarray:
+    """All draws of a short fit, genes in several blocks, of which one device may have fewer."""
+    with mock.patch.object(strata, "BLOCK_BYTES", 8 * 5 * 6):
+        tree = cj.fit(
+            simulated(0, 25, 5, 2),
+            model=cj.Model("line", ("gene", "line")),
+            num_chains=num_chains,
+            num_warmup=5,
+            num_draws=20,
+            chain_method=chain_method,
+        )
+    draws = tree["posterior"].to_dataset()
+    return np.concatenate([draws[name].to_numpy().ravel() for name in draws.data_vars])

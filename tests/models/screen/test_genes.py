@@ -5,7 +5,6 @@ from functools import cache, partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from scipy.special import expit, softmax
 from scipy.stats import multivariate_normal
 from screen_tables import simulated
@@ -16,8 +15,6 @@ from crossed_jax.models.screen.genes import Given, effects_given_lines
 from crossed_jax.models.screen.parameterization import PARAMETERIZATION, ScreenData, start
 from crossed_jax.models.screen.parts import Parts
 from crossed_jax.models.screen.quadrature import gauss_hermite
-
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
 
 NUM_GENES, NUM_LINES = 12, 4
 DATA = simulated(3, NUM_GENES, NUM_LINES, 2)

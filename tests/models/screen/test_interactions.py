@@ -22,8 +22,6 @@ from crossed_jax.models.screen.quadrature import gauss_hermite
 from crossed_jax.models.screen.strata import in_order_of_cells, strata_of
 from crossed_jax.statistics.cells import cells_of, squares_within
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
 NUM_GENES, NUM_LINES, NUM_DRAWS = 8, 4, 6
 DATA = simulated(27, NUM_GENES, NUM_LINES, 2)
 CELLS = cells_of(DATA)

@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from screen_tables import simulated
 from screens import NO_PARTS, priors_of, screen_of
 
+import crossed_jax as cj
 from crossed_jax.models import sd_coordinate
 from crossed_jax.models.collapsed.collapse import collapse
 from crossed_jax.models.collapsed.parameterization import SDPosition
@@ -28,12 +29,13 @@ from crossed_jax.models.screen.parts import Parts
 from crossed_jax.models.zero_sum import contrasts
 from crossed_jax.statistics.cells import cells_of
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
-
+FEW_DRAWS = {"num_chains": 2, "num_warmup": 300, "num_draws": 300}
 DATA = simulated(0, 25, 5, 2)
+START, LOG_DENSITY = jax.jit(start), jax.jit(log_density)
 
 
-def _integrated_over_locations(position: Position, data: ScreenData) -> float:
+@jax.jit
+def _integrated_over_locations(position: Position, data: ScreenData) -> jax.Array:
     """Log of the density's integral; without parts it is Normal in the locations."""
 
     def at(location: jax.Array) -> jax.Array:
@@ -41,7 +43,7 @@ def _integrated_over_locations(position: Position, data: ScreenData) -> float:
 
     gradient, hessian = jax.grad(at)(position.location), jax.hessian(at)(position.location)
     newton = jnp.linalg.solve(hessian, gradient)
-    return float(at(position.location - newton) - 0.5 * jnp.linalg.slogdet(-hessian)[1])
+    return at(position.location - newton) - 0.5 * jnp.linalg.slogdet(-hessian)[1]
 
 
 def test_without_parts_it_is_the_additive_density() -> None:
@@ -50,18 +52,17 @@ def test_without_parts_it_is_the_additive_density() -> None:
     one, two = Exponential(0.8), Exponential(1.0)
     priors = Priors((Normal(0.3, 3.0), Normal(0.0, 4.0)), (one, two), Exponential(1.5))
     additive = collapse(cells, priors, estimate_of(cells))
+    additive_density = jax.jit(additive.parameterization.log_density)
     screen = screen_of(data, NO_PARTS)
     found, wanted = [], []
     for seed in range(6):
-        position = start(jax.random.key(seed), screen)
+        position = START(jax.random.key(seed), screen)
         drawn = PARAMETERIZATION.quantities(position, screen)
         found.append(_integrated_over_locations(position, screen))
         log_sds = jnp.concatenate([drawn.lines.log_slope, jnp.log(drawn.sds.line)[None]])
         anchors = jnp.asarray(additive.model_data.anchors)
         at = sd_coordinate.coordinates(log_sds, anchors)
-        density = additive.parameterization.log_density(
-            SDPosition(at, drawn.lines.log_noise[0]), additive.model_data
-        )
+        density = additive_density(SDPosition(at, drawn.lines.log_noise[0]), additive.model_data)
         # as density of the log SDs of genes and noise, and of the lines' in its own coordinate
         wanted.append(
             density
@@ -87,6 +88,7 @@ def test_it_is_prior_times_likelihood(parts: tuple[bool, ...]) -> None:
         pieces += [] if lines.logit_share is None else [lines.logit_share[None]]
         return jnp.concatenate(pieces)
 
+    @jax.jit
     def wanted(flat: jax.Array) -> jax.Array:
         lines, sds = PARAMETERIZATION.quantities(unravel(flat), data)
         spread = jnp.sqrt(25.0 + sds.line**2 / 5)
@@ -106,12 +108,29 @@ def test_it_is_prior_times_likelihood(parts: tuple[bool, ...]) -> None:
         log_jacobian = jnp.linalg.slogdet(jax.jacobian(natural)(flat))[1]
         return total + log_jacobian + log_likelihood(lines, data.statistics, data.rule)
 
-    positions = [start(jax.random.key(seed), data) for seed in range(4)]
+    positions = [START(jax.random.key(seed), data) for seed in range(4)]
     flat, unravel = ravel_pytree(positions[0])
-    assert len(natural(flat)) == len(flat)
+    assert jax.eval_shape(natural, flat).shape == flat.shape
+    densities = [float(LOG_DENSITY(position, data)) for position in positions]
     differences = [
-        float(log_density(position, data) - jax.jit(wanted)(ravel_pytree(position)[0]))
-        for position in positions
+        density - float(wanted(ravel_pytree(position)[0]))
+        for density, position in zip(densities, positions, strict=True)
     ]
-    scale = abs(float(log_density(positions[0], data)))
-    assert max(abs(a - b) for a, b in pairwise(differences)) < 1e-10 * scale
+    assert max(abs(a - b) for a, b in pairwise(differences)) < 1e-10 * abs(densities[0])
+
+
+@pytest.mark.parametrize("line_sd", [0.05, 0.5])
+def test_two_lines_do_not_diverge(line_sd):
+    """Their SD is hardly known: near zero, or far beyond their difference."""
+    simulation = cj.simulate_screen(
+        num_genes=300,
+        num_cell_lines=2,
+        num_replicates=2,
+        noise_sd=0.4,
+        cell_line_sd=line_sd,
+        interaction_share=0.4,
+        seed=4,
+    )
+    tree = cj.fit(simulation.data, model=cj.Model(interaction=True), **FEW_DRAWS)
+    assert not tree["sample_stats"]["diverging"].any()
+    assert tree["sample_stats"]["n_steps"].mean() < 15
