@@ -20,6 +20,7 @@ class Command(NamedTuple):
     slopes: str
     noise_by: tuple[str, ...]
     interaction: str
+    nested: str
     parameterization: str
     noise: str
     priors: str
@@ -41,13 +42,13 @@ class Command(NamedTuple):
     @property
     def has_parts(self) -> bool:
         """Whether it is a screen model, whatever its parts."""
-        named = self.slopes or self.noise_by or self.interaction == "yes"
+        named = self.slopes or self.noise_by or self.interaction == "yes" or self.nested
         return self.model == "screen" or bool(named)
 
     def settings(self, data: "CrossedData") -> dict[str, Any]:
         """Arguments of :func:`crossed_jax.fitting.fit`."""
         others = ("table", "response", "factors", "out", "stream", "figures")
-        parts = ("model", "slopes", "noise_by", "interaction")
+        parts = ("model", "slopes", "noise_by", "interaction", "nested")
         told = self._asdict()
         settings = {name: told[name] for name in told if name not in (*others, *parts)}
         return settings | {"model": self._model(data)}
@@ -56,8 +57,14 @@ class Command(NamedTuple):
         """Which model it is: one by its name, or by the parts that were named."""
         from crossed_jax.models.model import Model, chosen, resolved
 
-        named = Model(self.slopes or None, self.noise_by, self.interaction == "yes", self.noise)
-        if not self.names_parts:
+        named = Model(
+            self.slopes or None,
+            self.noise_by,
+            self.interaction == "yes",
+            self.noise,
+            self.nested or None,
+        )
+        if not self.names_parts and (self.model == "screen" or not self.nested):
             return self.model
         if self.model == "additive":
             return named

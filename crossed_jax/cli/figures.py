@@ -1,5 +1,6 @@
 """Figures in passing: those that can be drawn, and a line on those that cannot."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ def write_figures(tree: "xr.DataTree", data: "CrossedData", folder: Path) -> Lef
         num_draws = MOST_PREDICTIONS // (data.num_rows * tree["posterior"].sizes["chain"])
         if of_factor(data.factors[0].name, "effect") not in tree["posterior"]:
             left_out["posterior_predictive"] = "the draws of the effects were not kept"
+        elif json.loads(tree.attrs.get("parts", "{}")).get("nested"):
+            left_out["posterior_predictive"] = "a model with nested units has none yet"
         elif num_draws < 50:
             left_out["posterior_predictive"] = (
                 f"{data.num_rows:,} rows are too many to predict in passing; "

@@ -57,6 +57,14 @@ def fit(
         bool | None,
         typer.Option(help="Part of it: replicates of a cell share a deviation."),
     ] = None,
+    nested: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Part of it: units within the factor of the most levels, such as the guides of "
+            "genes, have effects of their own.",
+        ),
+    ] = None,
     parameterization: Annotated[
         ParameterizationName, typer.Option(help="Form of the model to sample.")
     ] = "auto",
@@ -115,6 +123,7 @@ def fit(
         slopes=slopes or "",
         noise_by=_split("--noise-by", noise_by) if noise_by else (),
         interaction="" if interaction is None else "yes" if interaction else "no",
+        nested=nested or "",
         out=os.path.abspath(out) if checkpoint else str(out),
         parameterization=parameterization,
         noise=noise,

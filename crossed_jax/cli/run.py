@@ -49,7 +49,12 @@ def run(command: Command, checkpoint: Path | None, quiet: bool) -> int:
     staged = staged_directory(command.out, command.table, checkpoint)
     with interruptible(checkpoint), staged as folder:
         clock = time.perf_counter()
-        data = read_table(command.table, response=command.response, factors=command.factors)
+        data = read_table(
+            command.table,
+            response=command.response,
+            factors=command.factors,
+            nested=command.nested or None,
+        )
         seconds = {"read": time.perf_counter() - clock}
         clock = time.perf_counter()
         from crossed_jax.fitting import fit  # late: a bad table is told at once

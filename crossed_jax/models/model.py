@@ -183,6 +183,15 @@ def _checked(model: Model, data: CrossedData) -> Parts | None:
     return parts if model.nested is None else _with_guides(parts, data)
 
 
+def require_no_guides(parts: Parts | None, taker: str) -> None:
+    """Refuse a model with nested units where rows cannot be drawn yet."""
+    if parts is not None and parts.nested is not None:
+        raise InputError(
+            f"{taker} cannot draw for a model with {parts.nested} nested: fit a Model without "
+            "nested to see predictions."
+        )
+
+
 def require_normal(parts: Parts | None, noise: str) -> None:
     """Refuse a screen model of another noise."""
     if parts is not None and noise != "normal":

@@ -82,10 +82,12 @@ def gauss_hermite(num_nodes: int) -> Rule:
     return Rule(nodes, np.log(weights) + 0.5 * nodes**2)
 
 
-def enough_nodes(tau: float, rows: float) -> int:
+def enough_nodes(
+    tau: float, rows: float, enough: tuple[tuple[float, int], ...] = ENOUGH_NODES
+) -> int:
     """How many nodes suffice for genes of so many rows, if their noise has the SD tau."""
     width = tau / math.sqrt(1.0 + 2.0 * rows * tau**2)
-    return next((nodes for widest, nodes in ENOUGH_NODES if width <= widest), MOST_NODES)
+    return next((nodes for widest, nodes in enough if width <= widest), MOST_NODES)
 
 
 def log_given_noise(sums: GeneSums, e: Array) -> Array:

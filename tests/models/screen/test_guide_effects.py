@@ -23,7 +23,6 @@ from crossed_jax.models.screen.guides.effects import Latent, WithGuides, effects
 from crossed_jax.models.screen.guides.interactions import Drawn, interactions
 from crossed_jax.models.screen.quadrature import gauss_hermite
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
 
 NUM_GENES = int(GENE_OF_GUIDE.max()) + 1
 NUM_DRAWS = 20_000

@@ -38,6 +38,7 @@ from crossed_jax.types import Array
 
 MIDDLE_STEPS, STEPS = 6, 2
 LONGEST_STEP = 1.0
+LEAST_REST = 1e-12
 
 
 class GuideRules(NamedTuple):
@@ -60,14 +61,17 @@ class GuideRules(NamedTuple):
 def log_given_noise(sums: GeneSums, e: Array) -> Array:
     """Log-likelihood of genes given their log noise factors, shape (..., shares, genes)."""
     v = jnp.exp(-2.0 * e)
-    total = sums.rows * (math.log(2.0 * math.pi) + 2.0 * e) + sums.log_variance + v * sums.squares
+    squares = sums.squares
+    total = sums.rows * (math.log(2.0 * math.pi) + 2.0 * e) + sums.log_variance
     for precision, explained, copies in sums.effects:
         x = v * precision
         total += copies * jnp.log1p(x) + v * explained / (1.0 + x)
-    if sums.gram[1:]:
+    if sums.gram:
         log_det, explained = _log_det_and_squares(sums.gram, sums.product, v)
-        total += log_det - v**2 * explained
-    return -0.5 * total
+        # where noise is nearly gone the difference has no digits left
+        squares = jnp.maximum(squares - v * explained, LEAST_REST * squares)
+        total += log_det
+    return -0.5 * (total + v * squares)
 
 
 def _log_det_and_squares(
@@ -95,7 +99,8 @@ def solve_lower(
         for j in range(i):
             inner = sum((row[k] * factor[j][k] for k in range(j)), zero)
             row.append((v * gram[i][j] - inner) / factor[j][j])
-        row.append(jnp.sqrt(1.0 + v * gram[i][i] - sum((x**2 for x in row), zero)))
+        added = v * gram[i][i] - sum((x**2 for x in row), zero)
+        row.append(jnp.sqrt(1.0 + jnp.maximum(added, 0.0)))  # never negative but by rounding
         solved.append((product[i] - sum((row[k] * solved[k] for k in range(i)), zero)) / row[i])
         factor.append(row)
     return factor, solved
@@ -110,27 +115,11 @@ def log_likelihood(at: GuideLines, strata: GuideStrata, rules: GuideRules) -> Ar
 
 def log_marginals(at: GuideLines, strata: GuideStrata, rules: GuideRules) -> list[Array]:
     """Log-likelihood of each gene, of those with one set of guides and of those with several."""
-    nodes, of_nodes = share_nodes(at, rules)
-    weights = of_nodes[:, : strata.alone], of_nodes[:, strata.alone :]
-    given = log_given_shares(at, strata, nodes, rules.noise)
-    return [jax.nn.logsumexp(x + y, 0) for x, y in zip(given, weights, strict=True) if x.shape[1]]
-
-
-def log_given_shares(
-    at: GuideLines, strata: GuideStrata, deviation: Array, rule: Rule
-) -> list[Array]:
-    """Log-likelihood of each gene at some shares, of genes with one set and with several.
-
-    Parameters
-    ----------
-    at, strata
-        What is not a gene's, and the table.
-    deviation
-        Of the logits of the genes' shares from the typical gene's, shape (shares, genes).
-    rule
-        Nodes over the genes' noise.
-    """
-    return [_noise_integrated_out(sums, at, rule) for sums in sums_of_genes(at, strata, deviation)]
+    nodes, log_weights = share_nodes(at, rules)
+    return [
+        jax.nn.logsumexp(noise_integrated_out(sums, at, rules.noise) + log_weights[:, some], 0)
+        for some, sums in sums_of_genes(at, strata, nodes)
+    ]
 
 
 def share_nodes(at: GuideLines, rules: GuideRules) -> tuple[Array, Array]:
@@ -142,23 +131,40 @@ def share_nodes(at: GuideLines, rules: GuideRules) -> tuple[Array, Array]:
     return rules.share, prior + rules.share_log_weights
 
 
-def sums_of_genes(at: GuideLines, strata: GuideStrata, deviation: Array) -> list[GeneSums]:
-    """Sums over the cells of each gene at some shares, of genes with one set and with several."""
+def sums_of_genes(
+    at: GuideLines, strata: GuideStrata, deviation: Array
+) -> list[tuple[slice, GeneSums]]:
+    """Sums over the cells of each gene at some shares.
+
+    Parameters
+    ----------
+    at, strata
+        What is not a gene's, and the table.
+    deviation
+        Of the logits of the genes' shares from the typical gene's, shape (shares, genes).
+
+    Returns
+    -------
+    list
+        Of genes with one set of guides and of genes with several, their places and their sums;
+        without those that the table has not.
+    """
     sets = set_sums(at, strata)
     shares = shares_of(at, deviation)
     classes = class_sums(at, strata)
     found = []
     for some, put_together in (
-        (slice(strata.alone), sums_with_one_set),
-        (slice(strata.alone, None), sums_with_several_sets),
+        (slice(0, strata.alone), sums_with_one_set),
+        (slice(strata.alone, len(strata.gene)), sums_with_several_sets),
     ):
-        of_classes = jax.tree.map(lambda x, some=some: x[some], classes)
-        of_shares = jax.tree.map(lambda x, some=some: x[:, some], shares)
-        found.append(put_together(at, strata, sets, of_classes, of_shares))
+        if some.start < some.stop:
+            of_classes = jax.tree.map(lambda x, some=some: x[some], classes)
+            of_shares = jax.tree.map(lambda x, some=some: x[:, some], shares)
+            found.append((some, put_together(at, strata, sets, of_classes, of_shares)))
     return found
 
 
-def _noise_integrated_out(sums: GeneSums, at: GuideLines, rule: Rule) -> Array:
+def noise_integrated_out(sums: GeneSums, at: GuideLines, rule: Rule) -> Array:
     """Log-likelihood of genes given their shares, shape (shares, genes)."""
     log_tau = at.lines.log_gene_noise
     if log_tau is None:
@@ -200,7 +206,7 @@ def _at(sums: GeneSums, e: Array) -> tuple[Array, Array]:
         inflation = 1.0 + v * precision
         squares = squares + explained / inflation**2
         freedom = freedom - copies * (1.0 - 1.0 / inflation)
-    if sums.gram[1:]:
+    if sums.gram:
         _, explained = _log_det_and_squares(sums.gram, sums.product, v)
         squares, freedom = squares - v * explained, freedom - (len(sums.product) - 1.0)
     return jnp.maximum(squares, 0.0), jnp.broadcast_to(freedom, squares.shape)

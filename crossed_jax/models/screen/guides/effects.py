@@ -33,6 +33,7 @@ from crossed_jax.models.screen.guides.density import (
 from crossed_jax.models.screen.guides.lines import (
     GuideLines,
     inflation_of,
+    log_ratio,
     of_lines,
     shares_of,
     z_of,
@@ -41,6 +42,10 @@ from crossed_jax.models.screen.guides.sets import set_sums
 from crossed_jax.models.screen.guides.sums import GeneSums
 from crossed_jax.models.screen.guides.table import GuideStrata
 from crossed_jax.types import Array
+
+# beyond them no digits are left for what is small
+FARTHEST = 30.0  # deviation of a logit
+LARGEST_LOG_NOISE = 10.0
 
 
 class Latent(NamedTuple):
@@ -117,6 +122,8 @@ class _Nodes(NamedTuple):
 
     Attributes
     ----------
+    place
+        Of these genes.
     sums
         At the nodes of the shares.
     share
@@ -125,6 +132,7 @@ class _Nodes(NamedTuple):
         Shape (noise nodes, shares, genes).
     """
 
+    place: slice
     sums: GeneSums
     share: Array
     noise: Array
@@ -134,15 +142,12 @@ class _Nodes(NamedTuple):
 def _nodes(at: GuideLines, strata: GuideStrata, rules: GuideRules) -> list[_Nodes]:
     deviation, log_weights = share_nodes(at, rules)
     found = []
-    for sums, some in zip(
-        sums_of_genes(at, strata, deviation),
-        (slice(strata.alone), slice(strata.alone, None)),
-        strict=True,
-    ):
+    for some, sums in sums_of_genes(at, strata, deviation):
         noise, log_probability = _noise_nodes(sums, at, rules)
         log_probability += log_weights[:, some]
         total = jax.nn.logsumexp(log_probability, (0, 1))
-        found.append(_Nodes(sums, deviation[:, some], noise, jnp.exp(log_probability - total)))
+        probability = jnp.exp(log_probability - total)
+        found.append(_Nodes(some, sums, deviation[:, some], noise, probability))
     return found
 
 
@@ -162,9 +167,10 @@ def _moments(
 ) -> tuple[Array, Array, Array | None, Array | None]:
     """Means and variances of the genes' effects, in SDs of these, and of their log noise."""
     found = []
-    for of_some, guides in zip(nodes, _guides(strata), strict=True):
+    for of_some in nodes:
         v = jnp.exp(-2.0 * of_some.noise)
-        mean, variance = _effect(of_some.sums, v, inflation_of(at, guides))
+        inflation = inflation_of(at, strata.genes.guides[of_some.place])
+        mean, variance = _effect(of_some.sums, v, inflation)
         p = of_some.probability
         overall = (p * mean).sum((0, 1))
         spread = (p * (variance + (mean - overall) ** 2)).sum((0, 1))
@@ -176,19 +182,12 @@ def _moments(
     return mean, variance, mean_e, variance_e
 
 
-def _guides(strata: GuideStrata) -> tuple[Array, Array]:
-    number = strata.genes.guides
-    return number[: strata.alone], number[strata.alone :]
-
-
 def _effect(sums: GeneSums, v: Array, inflation: Array) -> tuple[Array, Array]:
     """Mean and variance of genes' effects, in SDs of these, given noise factors and shares."""
     if sums.mean is not None:
         x = v * sums.effects[0].precision
         mean = x / (1.0 + x) * sums.mean / jnp.sqrt(inflation)
         return mean, 1.0 - x / (1.0 + x) / inflation
-    if not sums.gram[1:]:  # no gene has several sets
-        return jnp.zeros_like(v), jnp.ones_like(v)
     _, solved = solve_lower(sums.gram, sums.product, v)
     first = [jnp.ones_like(v)] + [jnp.zeros_like(v)] * (len(solved) - 1)
     _, unit = solve_lower(sums.gram, first, v)
@@ -213,10 +212,7 @@ def _draw_latent(
         the noise, in widths, about its mode given that.
         """
         found: list[tuple[Array, Array]] = []
-        begin = 0
-        for sums in sums_of_genes(at, strata, share[None]):
-            some = slice(begin, begin + sums.rows.shape[0])
-            begin = some.stop
+        for some, sums in sums_of_genes(at, strata, share[None]):
             if tau is None:
                 none = jnp.zeros_like(share[some])
                 found.append((log_given_noise(sums, jnp.zeros(()))[0], none))
@@ -224,11 +220,13 @@ def _draw_latent(
             mode, spread = (x[0] for x in mode_and_width(sums, tau))
             e = mode + spread * noise[some] if in_widths else noise[some]
             of_noise = 1.5 * jnp.log1p(0.5 * ((e - mode) / spread) ** 2) + jnp.log(spread)
-            found.append((log_joint(sums, tau, e[None])[0] + of_noise, e))
+            density = log_joint(sums, tau, e[None])[0] + of_noise
+            found.append((jnp.where(jnp.abs(e) < LARGEST_LOG_NOISE, density, -jnp.inf), e))
         density, e = (jnp.concatenate(x) for x in zip(*found, strict=True))
         if at.log_share_sd is not None:
             density += Normal(0.0, jnp.exp(at.log_share_sd)).log_prob(share)
             density += 1.5 * jnp.log1p(0.5 * ((share - center) / width) ** 2)
+            density = jnp.where(jnp.abs(share) < FARTHEST, density, -jnp.inf)
         return density, e
 
     def move(state: Any, key: jax.Array) -> tuple[Any, None]:
@@ -274,29 +272,31 @@ def _draw_effects(
     """Draw genes' effects, in SDs of these and laid out, and guides' in the response's unit."""
     v = jnp.exp(-2.0 * latent.noise)
     of_means, of_parts, of_several, of_guides = jax.random.split(key, 4)
-    one, several = sums_of_genes(at, strata, latent.share[None])
-    guide_sd = jnp.exp(at.log_guide_sd - at.lines.log_slope.mean())  # in SDs of gene effects
-
-    guides, _ = _guides(strata)
-    inflation = inflation_of(at, guides)
-    x = v[: strata.alone] * one.effects[0].precision[0]
-    drawn = x / (1.0 + x) * jnp.asarray(one.mean)[0]
-    drawn += jax.random.normal(of_means, x.shape) / jnp.sqrt(1.0 + x)
-    both = jnp.sqrt(inflation) * drawn
-    gene = both / inflation
-    gene += jnp.sqrt(1.0 - 1.0 / inflation) * jax.random.normal(of_parts, x.shape)
-    of_sets = jnp.zeros(strata.sets.number.shape[0]).at[: strata.alone].set(both - gene)
-    if strata.ragged.set.shape[0]:
-        z = _draw_jointly(of_several, several, v[strata.alone :])
-        gene = jnp.concatenate([gene, z[0]])
-        number = jnp.moveaxis(strata.ragged.guides, 1, 0)
-        there = number > 0.0
-        effect = guide_sd * z[1:] / jnp.sqrt(jnp.where(there, number, 1.0))
-        sets = jnp.moveaxis(strata.ragged.set, 1, 0)
-        of_sets = of_sets.at[jnp.where(there, sets, of_sets.shape[0])].set(effect, mode="drop")
+    guide_sd = jnp.exp(log_ratio(at))  # in SDs of gene effects
+    genes: list[Array] = []
+    of_sets = jnp.zeros(strata.sets.number.shape[0])
+    for some, sums in sums_of_genes(at, strata, latent.share[None]):
+        if sums.mean is None:
+            z = _draw_jointly(of_several, sums, v[some])
+            genes.append(z[0])
+            number = jnp.moveaxis(strata.ragged.guides, 1, 0)
+            there = number > 0.0
+            effect = guide_sd * z[1:] / jnp.sqrt(jnp.where(there, number, 1.0))
+            sets = jnp.where(there, jnp.moveaxis(strata.ragged.set, 1, 0), of_sets.shape[0])
+            of_sets = of_sets.at[sets].set(effect, mode="drop")
+            continue
+        inflation = inflation_of(at, strata.genes.guides[some])
+        x = v[some] * sums.effects[0].precision[0]
+        both = x / (1.0 + x) * sums.mean[0]
+        both += jax.random.normal(of_means, x.shape) / jnp.sqrt(1.0 + x)
+        both *= jnp.sqrt(inflation)
+        gene = both / inflation
+        gene += jnp.sqrt(1.0 - 1.0 / inflation) * jax.random.normal(of_parts, x.shape)
+        genes.append(gene)
+        of_sets = of_sets.at[some].set(both - gene)
     deviations = _draw_deviations(of_guides, at, strata, latent)
     whole = of_sets[strata.sets.set_of_guide] + guide_sd * deviations
-    return gene, jnp.exp(at.lines.log_slope.mean()) * whole
+    return jnp.concatenate(genes), jnp.exp(at.lines.log_slope.mean()) * whole
 
 
 def _draw_jointly(key: jax.Array, sums: GeneSums, v: Array) -> Array:

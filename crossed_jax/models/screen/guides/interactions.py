@@ -73,18 +73,16 @@ def interactions(drawn: Drawn, strata: GuideStrata) -> Interactions:
         Shape (genes, lines) each, genes in their own order; without meaning where there is no cell.
     """
     one, several = _means(strata)
+    several_sets = several, _with_several
 
     def given(draw: Drawn) -> Normals:
         at, latent = draw
-        sums = sums_of_genes(at, strata, latent.share[None])
         v = jnp.exp(-2.0 * latent.noise)
-        share = shares_of(at, latent.share)
-        alone = strata.alone
-        found = [_with_one_set(at, strata, one, sums[0], v[:alone], share.share[:alone])]
-        if strata.ragged.set.shape[0]:
-            found.append(
-                _with_several(at, strata, several, sums[1], v[alone:], share.share[alone:])
-            )
+        share = shares_of(at, latent.share).share
+        found = []
+        for some, sums in sums_of_genes(at, strata, latent.share[None]):
+            means, given_sets = (one, _with_one_set) if sums.mean is not None else several_sets
+            found.append(given_sets(at, strata, means, sums, v[some], share[some]))
         residual, mean, sd = (jnp.concatenate(x)[place][None] for x in zip(*found, strict=True))
         return Normals(residual, mean, sd, jnp.ones((1, len(place), 1)))
 

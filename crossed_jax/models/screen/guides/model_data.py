@@ -16,7 +16,7 @@ from crossed_jax.models.screen.estimate import (
     estimate,
     evenly_spaced,
 )
-from crossed_jax.models.screen.guides.density import GuideRules, log_given_shares
+from crossed_jax.models.screen.guides.density import GuideRules, noise_integrated_out, sums_of_genes
 from crossed_jax.models.screen.guides.estimate import (
     GRID,
     GuideEstimate,
@@ -29,13 +29,15 @@ from crossed_jax.models.screen.guides.table import GuideStrata, guide_strata
 from crossed_jax.models.screen.model_data import about, inside_supports, spreads_of
 from crossed_jax.models.screen.parameterization import ScreenData, ScreenPriors
 from crossed_jax.models.screen.parts import Parts
-from crossed_jax.models.screen.quadrature import gauss_hermite
+from crossed_jax.models.screen.quadrature import ENOUGH_NODES, enough_nodes, gauss_hermite
 from crossed_jax.models.screen.spread import spread_of_genes
 from crossed_jax.statistics.cells import Cells, squares_within
 from crossed_jax.tables.crossed_data import CrossedData
 
 MOST_GENES = 1_000  # that an estimate is made from
-NOISE_NODES = 3
+# where they are taken once for each node of the shares, and a thousand genes may err by some 1e-3
+FEW_NODES = ((0.05, 3), (0.12, 5))
+FEW_ROWS = 0.05  # the quantile of rows a gene that the quadrature over noise is to suit
 
 
 def guide_data(
@@ -92,7 +94,7 @@ def guide_data(
         guide=spread_of_genes(1.0 / units.variance, guides.guide_sd),
         gene_share=None if shares is None else spread_of_genes(np.ones(num_genes), shares.sd),
     )
-    rules = _rules(shares, num_genes)
+    rules = _rules(shares, num_genes, point.gene_noise_sd, float(np.quantile(rows, FEW_ROWS)))
     unit = float(np.std(cells.means))
     made = about(point, spreads, strata, rules, parts, priors, num_genes, float(rows.mean()), unit)
     if parts.nested_interaction:
@@ -115,9 +117,12 @@ def _residuals(
 @partial(jax.jit)
 def _given_shares(at: GuideLines, strata: GuideStrata, deviation: jax.Array) -> jax.Array:
     rule = gauss_hermite(1)
-    return jax.lax.map(
-        lambda one: jnp.concatenate(log_given_shares(at, strata, one[None], rule), 1)[0], deviation
-    )
+
+    def at_one(share: jax.Array) -> jax.Array:
+        of_some = sums_of_genes(at, strata, share[None])
+        return jnp.concatenate([noise_integrated_out(sums, at, rule)[0] for _, sums in of_some])
+
+    return jax.lax.map(at_one, deviation)
 
 
 def _log_likelihoods(
@@ -138,9 +143,11 @@ def _log_likelihoods(
     return np.asarray(_given_shares(at, strata, grid))
 
 
-def _rules(shares: ShareEstimate | None, num_genes: int) -> GuideRules:
+def _rules(
+    shares: ShareEstimate | None, num_genes: int, gene_noise_sd: float, rows: float
+) -> GuideRules:
     """Gather the nodes of both integrals."""
-    noise = gauss_hermite(NOISE_NODES)
+    noise = gauss_hermite(enough_nodes(gene_noise_sd, rows, (*FEW_NODES, *ENOUGH_NODES)))
     if shares is None:
         return GuideRules(noise, *np.zeros((2, 1, num_genes)))
     return GuideRules(noise, shares.nodes, shares.log_weights)
