@@ -4,6 +4,7 @@
     python -m benchmarks.screen agreement        fits of these tables against it
     python -m benchmarks.screen held_out         prediction of values that were held out
     python -m benchmarks.screen cross_library    interactions from Avana against KY
+    python -m benchmarks.screen guide_calls      the same from guides
     python -m benchmarks.screen avana            how long Avana takes, and NumPyro
     python -m benchmarks.screen nutpie           the same by nutpie, for ten minutes
     python -m benchmarks.screen recovery         what intervals cover of simulated screens
@@ -23,6 +24,7 @@ COMMANDS = {  # name: module
     "agreement": "agreement",
     "held_out": "held_out",
     "cross_library": "cross_library",
+    "guide_calls": "guide_calls",
     "avana": "avana",
     "nutpie": "nutpie_rows",
     "recovery": "recovery",
