@@ -23,7 +23,6 @@ from crossed_jax.models.screen.guides.effects import Latent, WithGuides, effects
 from crossed_jax.models.screen.guides.interactions import Drawn, interactions
 from crossed_jax.models.screen.quadrature import gauss_hermite
 
-
 NUM_GENES = int(GENE_OF_GUIDE.max()) + 1
 NUM_DRAWS = 20_000
 DATA = guides(None)
@@ -50,20 +49,14 @@ def _found() -> WithGuides:
 
 
 def test_moments_of_gene_effects_are_those_of_dense_normals() -> None:
-    mean, variance = (
-        (np.array(x) for x in zip(*(p.moments()[:2] for p in _dense()), strict=False))
-        if False
-        else (
-            np.array([p.moments()[0][0] for p in _dense()]),
-            np.array([p.moments()[1][0] for p in _dense()]),
-        )
-    )
+    moments = [posterior.moments() for posterior in _dense()]
+    mean, variance = (np.array([both[k][0] for both in moments]) for k in range(2))
     found = jax.tree.map(lambda x: x[0], _found().given)
     np.testing.assert_allclose(found.mean.gene, mean - mean.mean(), rtol=1e-6, atol=1e-7)
     centring = np.eye(NUM_GENES) - 1.0 / NUM_GENES
     wanted = np.diag(centring @ np.diag(variance) @ centring)
     np.testing.assert_allclose(found.variance.gene, wanted, rtol=1e-6)
-    e = [p.moments()[0][-2] for p in _dense()]
+    e = [both[0][-2] for both in moments]
     np.testing.assert_allclose(found.mean.gene_log_noise, e, rtol=1e-5, atol=1e-7)
 
 
@@ -94,13 +87,11 @@ def test_draws_are_of_the_posterior() -> None:
 
 def test_draws_of_genes_and_guides_go_together() -> None:
     """What rows see of a gene and a guide, their sum, has the variance that dense normals give."""
-    found, at = _found(), lines_with()
-    dense = _dense()
+    found, dense = _found(), _dense()
     mean = np.array([p.moments()[0][0] for p in dense])
     of_guides = np.concatenate(
         [p.moments()[0][1 : 1 + (g == GENE_OF_GUIDE).sum()] for g, p in enumerate(dense)]
     )
-    del at
     gene = found.given.draw.gene
     both = gene[:, GENE_OF_GUIDE] + found.guide
     wanted = (mean - mean.mean())[GENE_OF_GUIDE] + of_guides

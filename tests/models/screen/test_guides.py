@@ -10,7 +10,6 @@ from jax.test_util import check_grads
 from crossed_jax.models.screen.guides.density import GuideRules, log_likelihood
 from crossed_jax.models.screen.quadrature import gauss_hermite
 
-
 TABLES = {"ragged": guides(None), "complete": guides(2), "no replicates": guides(1)}
 PARTS = ("slopes", "line_noise", "gene_noise", "interaction", "nested")
 NUM_GENES = int(GENE_OF_GUIDE.max()) + 1

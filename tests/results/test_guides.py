@@ -1,0 +1,88 @@
+"""A fit with guides: names, tables, refusals; and the command line's."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+import xarray as xr
+from command_line import fit
+from guide_screen import guide_rows, guide_screen
+
+import crossed_jax as cj
+from crossed_jax.errors import InputError
+
+SETTINGS = {"num_chains": 2, "num_warmup": 300, "num_draws": 150}
+CHAINS = ("--chains", 2, "--warmup", 300, "--draws", 150)
+
+
+@pytest.fixture(scope="module")
+def tree():
+    return cj.fit(guide_screen(), model="screen", **SETTINGS)
+
+
+def test_guides_have_effects_and_parts_have_their_names(tree):
+    posterior = tree["posterior"]
+    assert posterior["guide_effect"].dims == ("chain", "draw", "guide")
+    assert posterior["guide"].values[0] == "gene0 0"
+    assert posterior["gene_interaction_share"].dims == ("chain", "draw", "gene")
+    for name in ("guide_sd", "gene_logit_share_sd", "nested_share", "interaction_share"):
+        assert posterior[name].dims == ("chain", "draw")
+        assert np.isfinite(posterior[name]).all()
+    assert json.loads(tree.attrs["parts"])["nested"] == "guide"
+    assert float(tree.attrs["quadrature_error"]) < 0.01
+    assert not tree["sample_stats"]["diverging"].any()
+
+
+def test_what_was_simulated_is_found(tree):
+    """SDs within four posterior SDs of what the table was simulated with."""
+    parameters = {row["parameter"]: row for row in cj.parameters(tree).to_dicts()}
+    for name, truth in (("guide_sd", 0.3), ("gene_sd", 0.6), ("sigma", 0.5), ("nested_share", 0.3)):
+        row = parameters[name]
+        assert abs(row["mean"] - truth) < 4.0 * row["sd"], name
+
+
+def test_interactions_have_a_row_for_each_gene_and_line(tree):
+    found = cj.interactions(tree)
+    assert len(found) == 24 * 6
+    assert found["lfsr"].is_between(0.0, 0.5).all()
+    assert (found["sd"] > 0).all()
+    assert found["n"].sum() == len(guide_rows())
+
+
+def test_a_model_names_the_units(tree):
+    model = cj.Model(slopes="line", noise_by=("gene", "line"), interaction=True, nested="guide")
+    again = cj.fit(guide_screen(), model=model, **SETTINGS)
+    xr.testing.assert_identical(again["posterior"].to_dataset(), tree["posterior"].to_dataset())
+
+
+def test_guides_that_were_not_read_are_refused():
+    table = cj.read_table(guide_rows(), response="y", factors=("gene", "line"))
+    with pytest.raises(InputError, match="read the table with nested='guide'"):
+        cj.fit(table, model=cj.Model(nested="guide"), **SETTINGS)
+
+
+def test_draws_of_rows_are_refused(tree):
+    for taker in (cj.posterior_predictive, cj.prior_predictive):
+        with pytest.raises(InputError, match="cannot draw for a model with guide nested"):
+            taker(tree, guide_screen())
+    with pytest.raises(InputError, match="cannot draw for a model with guide nested"):
+        cj.interaction_draws(tree, {"gene": "gene0"})
+
+
+def test_the_command_line_fits_guides(tmp_path, tree):
+    guide_rows().write_csv(tmp_path / "guides.csv")
+    outcome = fit(
+        tmp_path / "guides.csv",
+        tmp_path / "out",
+        *CHAINS,
+        *("--model", "screen", "--nested", "guide", "--figures"),
+        response="y",
+        factors="gene,line",
+    )
+    assert outcome.code in (0, 3), outcome.err
+    found = pl.read_parquet(tmp_path / "out" / "interactions.parquet")
+    wanted = cj.interactions(tree)
+    np.testing.assert_allclose(found["mean"], wanted["mean"], rtol=1e-6, atol=1e-9)
+    told = json.loads((tmp_path / "out" / "run.json").read_text())["figures_left_out"]
+    assert told == {"posterior_predictive": "a model with nested units has none yet"}
