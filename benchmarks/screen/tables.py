@@ -48,6 +48,23 @@ def cross_library_table() -> str:
     return _table([*header, "controls called"], "l r r r r", rows)
 
 
+def guide_calls_table() -> str:
+    """How KY's guides see what is found in Avana's."""
+    rows = []
+    for name, found in _read("guide_calls")["methods"].items():
+        of_top = "/".join(f"{100 * share:.0f}" for share in found["of_top"].values())
+        row = [name, f"{of_top}%", f"{found['top_same_sign']['fit']:.2f}", *[""] * 4]
+        if "calls" in found:
+            called = found["called_same_sign"]
+            signs = (called["fit"], called["where_ky_is_sure"])
+            row[3:] = [f"{found['calls']:,}", *(f"{sign:.2f}" for sign in signs)]
+            row.append(f"{100 * found['controls_called']:.1f}%")
+        rows.append(row)
+    header = ["ranked by", "top 50/100/200 in KY's extreme 5%", "same sign of top 400", "called"]
+    header += ["same sign in KY", "where KY is sure", "controls called"]
+    return _table(header, "l r r r r r r", rows)
+
+
 def agreement_table() -> str:
     """How far the fit and NumPyro's long run are apart, in their Monte Carlo errors."""
     rows = []
@@ -145,6 +162,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "screen-agreement": agreement_table,
     "screen-avana": avana_table,
     "screen-cross-library": cross_library_table,
+    "screen-guide-calls": guide_calls_table,
     "screen-recovery": recovery_table,
     "screen-genome": genome_table,
     "screen-genome-run": genome_run_table,

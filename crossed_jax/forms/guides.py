@@ -1,6 +1,5 @@
 """The screen model with guides: NUTS moves the lines, genes and guides are drawn given them."""
 
-import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +9,6 @@ import jax
 import numpy as np
 
 from crossed_jax.forms.screen import (
-    CHECKED_DRAWS,
     INTERACTIONS_AT_ONCE,
     LEAST_INTERACTION_DRAWS,
     MOST_INTERACTION_DRAWS,
@@ -20,6 +18,7 @@ from crossed_jax.forms.screen import (
     named,
     named_interactions,
     pays_side_by_side,
+    quadrature_error,
     screen_priors,
     sigmoid,
     spaced,
@@ -36,7 +35,6 @@ from crossed_jax.models.screen.guides.table import GuideStrata
 from crossed_jax.models.screen.interactions import Interactions
 from crossed_jax.models.screen.parameterization import PARAMETERIZATION, Draw
 from crossed_jax.models.screen.parts import Parts
-from crossed_jax.models.screen.quadrature import gauss_hermite
 from crossed_jax.sampling.chunks import Run
 from crossed_jax.sampling.kept_programs import compilation_cache, kept_program
 from crossed_jax.sampling.nuts import KEY_KIND
@@ -60,9 +58,11 @@ def sample_guides(
     clock = time.perf_counter()
     nested = table.data.nested
     assert nested is not None
-    units = units_by_lines(table.data, parts)
+    units, parents = units_by_lines(table.data, parts), nested.parent_of_unit
     priors = screen_priors(table.priors, parts, table.data.factor_names)
-    strata, model_data = guide_data(units, cells_of(units), nested.parent_of_unit, parts, priors)
+    strata, model_data, finer = guide_data(
+        units, cells_of(units), nested.parent_of_unit, parts, priors
+    )
     seconds = {"estimate": time.perf_counter() - clock}
     if pays_side_by_side(settings, model_data):
         draw = partial(draw, chain_method="vectorized")
@@ -73,7 +73,9 @@ def sample_guides(
     kept, moments = _genes(settings, at, strata, model_data.rule)
     seconds["effects"] = time.perf_counter() - clock
     attributes: dict[str, Any] = {"effects_drawn_to": [settings.num_draws]}
-    attributes["quadrature_error"] = _quadrature_error(at, model_data.rule, strata)
+    attributes["quadrature_error"] = quadrature_error(
+        _log_likelihoods, at, strata, (model_data.rule, finer)
+    )
     found = None
     if parts.interaction:
         clock = time.perf_counter()
@@ -142,24 +144,6 @@ def _genes(
 @jax.jit
 def _log_likelihoods(at: GuideLines, strata: GuideStrata, rules: GuideRules) -> Array:
     return jax.lax.map(lambda one: log_likelihood(one, strata, rules), at)
-
-
-def _quadrature_error(at: GuideLines, rules: GuideRules, strata: GuideStrata) -> float | None:
-    """By how much log-densities err relative to each other, at some draws, against more nodes.
-
-    None if that is no number.
-    """
-    some = spaced(at, CHECKED_DRAWS)
-    finer = rules._replace(noise=gauss_hermite(2 * len(rules.noise.nodes) + 1))
-    found = []
-    with compilation_cache():
-        for one in (rules, finer):
-            arguments = (some, strata, one)
-            program = kept_program(_log_likelihoods, {}, arguments, jax.tree.structure(0))
-            found.append(np.asarray(program(*arguments)))
-    error = found[0] - found[1]
-    largest = float(np.abs(error - error.mean()).max())
-    return largest if math.isfinite(largest) else None
 
 
 _summed_up = jax.jit(interactions)

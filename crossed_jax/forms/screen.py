@@ -62,7 +62,10 @@ def sample_screen(
     seconds["effects"] = time.perf_counter() - clock
     attributes: dict[str, Any] = {"effects_drawn_to": [settings.num_draws]}
     if parts.gene_noise:
-        attributes["quadrature_error"] = _quadrature_error(run.draws.lines, model_data, strata)
+        finer = gauss_hermite(2 * len(model_data.rule.nodes) + 1)
+        attributes["quadrature_error"] = quadrature_error(
+            _log_likelihoods, run.draws.lines, strata, (model_data.rule, finer)
+        )
     found = None
     if parts.interaction:
         clock = time.perf_counter()
@@ -199,19 +202,27 @@ def _log_likelihoods(lines: Lines, strata: Strata, rule: Rule) -> Array:
     return jax.lax.map(lambda one: log_likelihood(one, strata, rule), lines)
 
 
-def _quadrature_error(lines: Lines, data: ScreenData, strata: Strata) -> float | None:
+def quadrature_error(program: Any, draws: Any, strata: Any, rules: tuple[Any, Any]) -> float | None:
     """By how much log-densities err relative to each other, at some draws, against more nodes.
 
     None if that is no number.
+
+    Parameters
+    ----------
+    program
+        A compiled function of draws, the table and rules, that gives log-likelihoods.
+    draws, strata
+        Leading dimensions (chains, draws); and the table.
+    rules
+        Those of the fit, and of more nodes.
     """
-    some = spaced(lines, CHECKED_DRAWS)
-    finer = gauss_hermite(2 * len(data.rule.nodes) + 1)
+    some = spaced(draws, CHECKED_DRAWS)
     found = []
     with compilation_cache():
-        for rule in (data.rule, finer):
+        for rule in rules:
             arguments = (some, strata, rule)
-            program = kept_program(_log_likelihoods, {}, arguments, jax.tree.structure(0))
-            found.append(np.asarray(program(*arguments)))
+            like = jax.tree.structure(0)
+            found.append(np.asarray(kept_program(program, {}, arguments, like)(*arguments)))
     error = found[0] - found[1]
     largest = float(np.abs(error - error.mean()).max())
     return largest if math.isfinite(largest) else None

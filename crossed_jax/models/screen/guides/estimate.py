@@ -33,7 +33,7 @@ LEAST_SHARE = 0.02
 SWEEPS = 200
 TOLERANCE = 1e-4
 LEAST_SD, LARGEST_SD = 0.1, 3.0
-NODES = (7, 9, 11, 15)
+NODES, MANY_NODES = (9, 11, 15), 25
 AWAY = 3.0
 TOLERABLE = 1e-3  # error of the log-likelihood
 FINER = 8
@@ -65,14 +65,15 @@ class ShareEstimate(NamedTuple):
     ----------
     logit, sd
         The typical gene's, and the SD of the others about it.
-    nodes, log_weights
-        Of the genes' deviations from it: a rule for each gene, shape (nodes, genes).
+    rule, finer
+        Nodes of the genes' deviations from it, and the logarithms of what values there count: a
+        rule for each gene, shape (nodes, genes) each; and one of more nodes, to check it by.
     """
 
     logit: float
     sd: float
-    nodes: np.ndarray
-    log_weights: np.ndarray
+    rule: tuple[np.ndarray, np.ndarray]
+    finer: tuple[np.ndarray, np.ndarray]
 
 
 def of_guides(
@@ -141,16 +142,24 @@ def of_shares(log_likelihood: np.ndarray) -> ShareEstimate:
     wanted = [_log_integrals(on_grid + spacing, grid[:, None], *at).sum() for at in near]
     log_posterior = on_grid + _log_prior(grid[:, None], logit, sd)
     log_posterior -= logsumexp(log_posterior, 0)
-    for number in NODES:
+
+    def rule_of(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Nodes, logarithms of what values there count, and the log-likelihood there."""
         nodes, weights = gauss_rules(grid, np.exp(log_posterior), number)
         at_nodes = _at_each(spline, nodes)
         log_weights = np.log(np.maximum(weights, TINY)) - at_nodes
         log_weights += _log_integrals(on_grid + spacing, grid[:, None], logit, sd)
-        log_weights -= _log_prior(nodes, logit, sd)
+        return nodes, log_weights - _log_prior(nodes, logit, sd), at_nodes
+
+    for number in NODES:
+        nodes, log_weights, at_nodes = rule_of(number)
         found = [_log_integrals(at_nodes + log_weights, nodes, *at).sum() for at in near]
         if np.ptp(np.subtract(found, wanted)) < TOLERABLE:
             break
-    return ShareEstimate(logit, sd, nodes - logit, log_weights)
+    more_nodes, more_log_weights, _ = rule_of(MANY_NODES)
+    return ShareEstimate(
+        logit, sd, (nodes - logit, log_weights), (more_nodes - logit, more_log_weights)
+    )
 
 
 def _log_prior(logit: np.ndarray, mean: float, sd: float) -> np.ndarray:

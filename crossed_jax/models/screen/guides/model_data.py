@@ -20,7 +20,6 @@ from crossed_jax.models.screen.guides.density import GuideRules, noise_integrate
 from crossed_jax.models.screen.guides.estimate import (
     GRID,
     GuideEstimate,
-    ShareEstimate,
     of_guides,
     of_shares,
 )
@@ -46,8 +45,8 @@ def guide_data(
     gene_of_guide: np.ndarray,
     parts: Parts,
     priors: ScreenPriors,
-) -> tuple[GuideStrata, ScreenData]:
-    """Lay a table out, and gather what the log-density is given.
+) -> tuple[GuideStrata, ScreenData, GuideRules]:
+    """Lay a table out, and gather what the log-density is given; and rules to check it by.
 
     Parameters
     ----------
@@ -94,7 +93,11 @@ def guide_data(
         guide=spread_of_genes(1.0 / units.variance, guides.guide_sd),
         gene_share=None if shares is None else spread_of_genes(np.ones(num_genes), shares.sd),
     )
-    rules = _rules(shares, num_genes, point.gene_noise_sd, float(np.quantile(rows, FEW_ROWS)))
+    suited = (*FEW_NODES, *ENOUGH_NODES)
+    num_nodes = enough_nodes(point.gene_noise_sd, float(np.quantile(rows, FEW_ROWS)), suited)
+    same = np.zeros((2, 1, num_genes))
+    rule, finer = (same, same) if shares is None else (shares.rule, shares.finer)
+    rules = GuideRules(gauss_hermite(num_nodes), *rule)
     unit = float(np.std(cells.means))
     made = about(point, spreads, strata, rules, parts, priors, num_genes, float(rows.mean()), unit)
     if parts.nested_interaction:
@@ -102,7 +105,7 @@ def guide_data(
         made = made._replace(
             center=made.center._replace(logit_nested=np.log(nested / (1.0 - nested)))
         )
-    return strata, made
+    return strata, made, GuideRules(gauss_hermite(2 * num_nodes + 1), *finer)
 
 
 def _residuals(
@@ -141,13 +144,3 @@ def _log_likelihoods(
     )
     grid = np.broadcast_to(GRID[:, None], (len(GRID), len(strata.gene)))
     return np.asarray(_given_shares(at, strata, grid))
-
-
-def _rules(
-    shares: ShareEstimate | None, num_genes: int, gene_noise_sd: float, rows: float
-) -> GuideRules:
-    """Gather the nodes of both integrals."""
-    noise = gauss_hermite(enough_nodes(gene_noise_sd, rows, (*FEW_NODES, *ENOUGH_NODES)))
-    if shares is None:
-        return GuideRules(noise, *np.zeros((2, 1, num_genes)))
-    return GuideRules(noise, shares.nodes, shares.log_weights)
