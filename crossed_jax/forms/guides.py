@@ -60,9 +60,7 @@ def sample_guides(
     assert nested is not None
     units, parents = units_by_lines(table.data, parts), nested.parent_of_unit
     priors = screen_priors(table.priors, parts, table.data.factor_names)
-    strata, model_data, finer = guide_data(
-        units, cells_of(units), nested.parent_of_unit, parts, priors
-    )
+    strata, model_data, finer = guide_data(units, cells_of(units), parents, parts, priors)
     seconds = {"estimate": time.perf_counter() - clock}
     if pays_side_by_side(settings, model_data):
         draw = partial(draw, chain_method="vectorized")
