@@ -317,7 +317,7 @@ def test_chains_start_within_the_supports_of_priors(high):
     _, data = screen_data(SCREEN, cells_of(SCREEN), Parts(), priors)
     assert np.isfinite(jax.jit(log_density)(data.center, data))
     drawn = jax.jit(PARAMETERIZATION.quantities)(data.center, data)
-    center = [*drawn.sds, *(jnp.exp(v.mean()) for v in drawn.lines[1:3])]
+    center = [*jax.tree.leaves(drawn.sds), *(jnp.exp(v.mean()) for v in drawn.lines[1:3])]
     assert all(sd.support(value) for value in center)
     assert share.support(jax.nn.sigmoid(drawn.lines.logit_share))
 

@@ -173,7 +173,7 @@ def genome_run() -> dict[str, Any]:
             report=_tell,
         )
     after["sample"] = _peak_gb()
-    draws = [*run.draws.lines, *run.draws.sds]
+    draws = jax.tree.leaves(run.draws)
     found = [rank_diagnostics(np.reshape(x, (*np.shape(x)[:2], -1))) for x in draws]
     steps = np.asarray(run.statistics.n_steps)
     return {

@@ -20,6 +20,7 @@ from crossed_jax.tables.names import of_factor
 from crossed_jax.types import ModelName
 
 FEWEST_LEVELS = 3
+PARTS_OF_GUIDES = ("nested_interaction", "gene_share")
 SHARE, NESTED_SHARE = "interaction_share", "nested_share"
 OF_CELLS = ("n", "raw_residual", "mean", "sd", "lower", "upper", "lfsr")  # see results.interactions
 
@@ -253,18 +254,15 @@ def describe_model(parts: Parts | None, factor_names: Sequence[str]) -> dict[str
     if parts is None:
         return {"model": "additive"}
     model = chosen(parts, factor_names)
-    return {
-        "model": "screen",
-        "parts": {
-            "integrated_out": factor_names[parts.genes],
-            "slopes": model.slopes,
-            "noise_by": list(model.noise_by),
-            "interaction": model.interaction,
-            "nested": parts.nested or "",
-            "nested_interaction": parts.nested_interaction,
-            "gene_share": parts.gene_share,
-        },
+    told = {
+        "integrated_out": factor_names[parts.genes],
+        "slopes": model.slopes,
+        "noise_by": list(model.noise_by),
+        "interaction": model.interaction,
     }
+    if parts.nested is not None:
+        told |= {name: getattr(parts, name) for name in ("nested", *PARTS_OF_GUIDES)}
+    return {"model": "screen", "parts": told}
 
 
 def parts_of(attributes: Mapping[Any, Any], factor_names: Sequence[str]) -> Parts | None:
@@ -290,7 +288,6 @@ def parts_of(attributes: Mapping[Any, Any], factor_names: Sequence[str]) -> Part
         line in noise_by,
         gene in noise_by,
         parts["interaction"],
-        parts.get("nested") or None,
-        parts.get("nested_interaction", False),
-        parts.get("gene_share", False),
+        parts.get("nested"),
+        *(parts.get(name, False) for name in PARTS_OF_GUIDES),
     )

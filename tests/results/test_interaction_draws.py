@@ -7,7 +7,6 @@ from screen_tables import SCREEN, SETTINGS
 import crossed_jax as cj
 from crossed_jax.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("hardly_optimized")
 GENES = ["gene6", "gene17", "gene3"]
 
 

@@ -18,7 +18,7 @@ def test_estimate_finds_what_a_table_was_simulated_with() -> None:
     num_genes, num_lines = 400, 60
     data = simulated(7, num_genes, num_lines, 2)
     cells = cells_of(data)
-    found, _ = estimate(cell_matrices(cells, squares_within(cells, data), 0), Parts())
+    found, _, _ = estimate(cell_matrices(cells, squares_within(cells, data), 0), Parts())
     for name, true, number in (
         ("gene_sd", 0.6, num_genes),
         ("gene_noise_sd", 0.35, num_genes),
@@ -35,7 +35,7 @@ def test_estimate_finds_what_a_table_was_simulated_with() -> None:
 def test_few_lines_without_replicates_do_not_fit_a_gene_without_noise() -> None:
     """As they would at the mode: the truth is 0.35, and more sweeps end above 4."""
     cells = cells_of(simulated(8, 30, 6, 1, 0.0))
-    found, _ = estimate(cell_matrices(cells, None, 0), Parts(interaction=False))
+    found, _, _ = estimate(cell_matrices(cells, None, 0), Parts(interaction=False))
     assert 0.1 < found.gene_noise_sd < 1.0
 
 
