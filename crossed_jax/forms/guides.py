@@ -9,10 +9,8 @@ import jax
 import numpy as np
 
 from crossed_jax.forms.screen import (
-    INTERACTIONS_AT_ONCE,
-    LEAST_INTERACTION_DRAWS,
-    MOST_INTERACTION_DRAWS,
-    SIDE_BY_SIDE,
+    add_moments,
+    each_with_a_key,
     given_all,
     mean_and_sd,
     named,
@@ -21,7 +19,7 @@ from crossed_jax.forms.screen import (
     quadrature_error,
     screen_priors,
     sigmoid,
-    spaced,
+    sum_up,
 )
 from crossed_jax.forms.table import Sampled, Table
 from crossed_jax.models.model import NESTED_SHARE, units_by_lines
@@ -36,8 +34,7 @@ from crossed_jax.models.screen.interactions import Interactions
 from crossed_jax.models.screen.parameterization import PARAMETERIZATION, Draw
 from crossed_jax.models.screen.parts import Parts
 from crossed_jax.sampling.chunks import Run
-from crossed_jax.sampling.kept_programs import compilation_cache, kept_program
-from crossed_jax.sampling.nuts import KEY_KIND
+from crossed_jax.sampling.kept_programs import compilation_cache
 from crossed_jax.sampling.settings import RunSettings
 from crossed_jax.statistics.cells import cells_of
 from crossed_jax.types import Array
@@ -108,14 +105,11 @@ def _given_lines(
     rules: GuideRules,
 ) -> WithGuides:
     """Draw genes and guides given some draws of the lines, each with a key of its own."""
-    run_key = jax.random.wrap_key_data(key, impl=KEY_KIND)
 
-    def one(arguments: tuple[jax.Array, jax.Array, GuideLines]) -> WithGuides:
-        chain, number, at = arguments
-        of_draw = jax.random.fold_in(jax.random.fold_in(run_key, chain), number)
-        return effects_given_lines(of_draw, at, strata, rules)
+    def one(key: jax.Array, at: GuideLines) -> WithGuides:
+        return effects_given_lines(key, at, strata, rules)
 
-    return jax.lax.map(one, (chain, number, at), batch_size=SIDE_BY_SIDE)
+    return each_with_a_key(one, key, chain, number, at)
 
 
 def _genes(
@@ -125,16 +119,13 @@ def _genes(
     pieces = []
     sums = [np.zeros((3, size)) for size in (len(strata.gene), len(strata.location))]
     effects = Effects._make((0, 0, 0, None if at.lines.log_gene_noise is None else 0))
-    like = WithGuides(Given._make((effects, effects, effects)), 0, Latent(0, 0))  # type: ignore[arg-type]
+    like = WithGuides._make((Given._make((effects, effects, effects)), 0, Latent._make((0, 0))))
     with compilation_cache():
         for given, guide, latent in given_all(
             settings, at, _given_lines, {}, (strata, rules), like
         ):
             pieces.append(_Kept(given.draw, guide, latent))
-            for total, mean, variance in zip(
-                sums, given.mean[1:3], given.variance[1:3], strict=True
-            ):
-                total += [mean.sum(0), (mean**2).sum(0), variance.sum(0)]
+            add_moments(sums, given)
     kept = jax.tree.map(lambda *x: np.concatenate(x), *pieces)
     return kept, [mean_and_sd(total / len(kept.guide)) for total in sums]
 
@@ -153,12 +144,7 @@ def _interactions(
     """Sum the interactions up, shape (cells,) by name; and give the largest Monte Carlo errors."""
     cells = table.cells
     shape = at.lines.location.shape[:2]
-    number = INTERACTIONS_AT_ONCE // len(cells.counts)
-    number = min(max(number, LEAST_INTERACTION_DRAWS), MOST_INTERACTION_DRAWS)
     drawn = Drawn(at, jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), latent))
-    arguments = (spaced(drawn, number), strata)
-    returned = jax.tree.structure(Interactions._make(Interactions._fields))
-    with compilation_cache():
-        found = kept_program(_summed_up, {}, arguments, returned)(*arguments)
+    found = sum_up(_summed_up, drawn, (strata,), len(cells.counts))
     gene, line = cells.codes[:, parts.genes], cells.codes[:, 1 - parts.genes]
     return named_interactions(Interactions(*(np.asarray(x)[gene, line] for x in found)), table)

@@ -118,14 +118,27 @@ def _given_lines(
 ) -> Given:
     """Draw the genes given some draws of the lines, each with a key of its own."""
 
+    def one(key: jax.Array, lines: Lines) -> Given:
+        return effects_given_lines(key, lines, strata, rule, num_genes)
+
+    return each_with_a_key(one, key, chain, number, lines)
+
+
+def each_with_a_key[Draws](
+    one: Callable[[jax.Array, Draws], Any],
+    key: jax.Array,
+    chain: jax.Array,
+    number: jax.Array,
+    draws: Draws,
+) -> Any:
+    """Draw something for each of some draws, by their chain and number in it."""
     run_key = jax.random.wrap_key_data(key, impl=KEY_KIND)
 
-    def one(arguments: tuple[jax.Array, jax.Array, Lines]) -> Given:
-        chain, number, lines = arguments
-        of_draw = jax.random.fold_in(jax.random.fold_in(run_key, chain), number)
-        return effects_given_lines(of_draw, lines, strata, rule, num_genes)
+    def keyed(arguments: tuple[jax.Array, jax.Array, Draws]) -> Any:
+        chain, number, draw = arguments
+        return one(jax.random.fold_in(jax.random.fold_in(run_key, chain), number), draw)
 
-    return jax.lax.map(one, (chain, number, lines), batch_size=SIDE_BY_SIDE)
+    return jax.lax.map(keyed, (chain, number, draws), batch_size=SIDE_BY_SIDE)
 
 
 def given_all(
@@ -182,13 +195,16 @@ def _genes(
             for whole, piece in zip(drawn, given.draw, strict=True):
                 if whole is not None:
                     whole[start:stop] = piece
-            for total, mean, variance in zip(
-                sums, given.mean[1:3], given.variance[1:3], strict=True
-            ):
-                total += [mean.sum(0), (mean**2).sum(0), variance.sum(0)]
+            add_moments(sums, given)
             start = stop
     moments = [mean_and_sd(total / start) for total in sums]
     return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), drawn), moments
+
+
+def add_moments(sums: list[np.ndarray], given: Given) -> None:
+    """Add means of gene and line effects given some draws of the lines, squares and variances."""
+    for total, mean, variance in zip(sums, given.mean[1:3], given.variance[1:3], strict=True):
+        total += [mean.sum(0), (mean**2).sum(0), variance.sum(0)]
 
 
 def mean_and_sd(averages: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -244,15 +260,32 @@ def _interactions(
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Sum the interactions up, shape (cells,) by name; and give the largest Monte Carlo errors."""
     cells = table.cells
-    number = INTERACTIONS_AT_ONCE // (INTERACTION_NODES * len(cells.counts))
-    some = spaced(lines, min(max(number, LEAST_INTERACTION_DRAWS), MOST_INTERACTION_DRAWS))
     rule = gauss_hermite(1 if lines.log_gene_noise is None else INTERACTION_NODES)
-    arguments = (some, strata, rule)
-    returned = jax.tree.structure(Interactions._make(Interactions._fields))
-    with compilation_cache():
-        found = kept_program(_summed_up, {}, arguments, returned)(*arguments)
+    normals = INTERACTION_NODES * len(cells.counts)
+    found = sum_up(_summed_up, lines, (strata, rule), normals)
     by_cell = Interactions(*(in_order_of_cells(np.asarray(x), cells, genes) for x in found))
     return named_interactions(by_cell, table)
+
+
+def sum_up(program: Any, draws: Any, rest: tuple, normals: int) -> Interactions:
+    """Average over as many draws as there is time for, of so many Normals each.
+
+    Parameters
+    ----------
+    program
+        A compiled function of draws and the rest, that gives interactions.
+    draws
+        A pytree, leading dimensions (chains, draws).
+    rest
+        What else it is given.
+    normals
+        In its sum for a draw.
+    """
+    number = INTERACTIONS_AT_ONCE // normals
+    some = spaced(draws, min(max(number, LEAST_INTERACTION_DRAWS), MOST_INTERACTION_DRAWS))
+    returned = jax.tree.structure(Interactions._make(Interactions._fields))
+    with compilation_cache():
+        return kept_program(program, {}, (some, *rest), returned)(some, *rest)
 
 
 def named_interactions(

@@ -138,11 +138,16 @@ def _draw_log_noise(key: jax.Array, sums: GeneSums, tau: Array, nodes: Nodes) ->
     def move(state: Any, key: jax.Array) -> tuple[Any, None]:
         z, weight = state
         of_proposal, of_choice = jax.random.split(key)
-        p = jax.random.uniform(of_proposal, z.shape, minval=SMALLEST)
-        proposal = (2.0 * p - 1.0) / jnp.sqrt(2.0 * p * (1.0 - p))
+        proposal = student_t(of_proposal, z.shape)
         proposed = log_weight(proposal)
         accept = jnp.log(jax.random.uniform(of_choice, z.shape)) < proposed - weight
         return (jnp.where(accept, proposal, z), jnp.where(accept, proposed, weight)), None
 
     moved, _ = jax.lax.scan(move, (z, log_weight(z)), jax.random.split(later, MOVES))
     return mode + width * moved[0]
+
+
+def student_t(key: jax.Array, shape: tuple[int, ...]) -> Array:
+    """Draw from Student's t with two degrees of freedom."""
+    p = jax.random.uniform(key, shape, minval=SMALLEST)
+    return (2.0 * p - 1.0) / jnp.sqrt(2.0 * p * (1.0 - p))

@@ -132,8 +132,7 @@ def about(
         SD of the responses.
     """
     rotations = _rotations(point, spreads, num_genes, rows)
-    log_slope = math.log(point.gene_sd) + (point.log_slope if parts.slopes else np.zeros(1))
-    log_noise = math.log(point.sigma) + (point.log_noise if parts.line_noise else np.zeros(1))
+    log_slope, log_noise = vectors_of(point, parts)
     return ScreenData(
         statistics=statistics,
         rule=rule,
@@ -150,6 +149,13 @@ def about(
         anchors=_of_each("anchor", spreads),
         widths=_of_each("width", spreads),
     )
+
+
+def vectors_of(point: LineEstimate, parts: Parts) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithms of the lines' SDs of gene effects and of noise, of one entry if all are alike."""
+    log_slope = math.log(point.gene_sd) + (point.log_slope if parts.slopes else np.zeros(1))
+    log_noise = math.log(point.sigma) + (point.log_noise if parts.line_noise else np.zeros(1))
+    return log_slope, log_noise
 
 
 def inside_supports(point: LineEstimate, priors: ScreenPriors) -> LineEstimate:

@@ -14,6 +14,7 @@ from crossed_jax.models.screen.guides.lines import GuideLines
 from crossed_jax.models.screen.guides.table import GuideStrata, guide_strata
 from crossed_jax.statistics.cells import cells_of, squares_within
 from crossed_jax.tables.crossed_data import CrossedData
+from crossed_jax.types import Array
 
 GENE_OF_GUIDE = np.array([0, 0, 0, 1, 1, 2, 3, 3, 3, 3])
 NUM_LINES = 4
@@ -68,14 +69,14 @@ def lines_with(
     )
 
 
-def grid_of(log_sd: object, size: int) -> tuple[np.ndarray, np.ndarray]:
+def grid_of(log_sd: Array | None, size: int) -> tuple[np.ndarray, np.ndarray]:
     """A fine rule for a number that is Normal(0, sd), and the logarithms of what its values count.
 
     The trapezoid rule over eight SDs; a None is a number that is zero.
     """
     if log_sd is None:
         return np.zeros(1), np.zeros(1)
-    sd = np.exp(float(log_sd))  # type: ignore[arg-type]
+    sd = np.exp(float(log_sd))
     x = np.linspace(-8.0, 8.0, size)
     return sd * x, np.log(x[1] - x[0]) - 0.5 * (x**2 + np.log(2.0 * np.pi))
 

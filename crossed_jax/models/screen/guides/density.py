@@ -166,13 +166,21 @@ def sums_of_genes(
 
 def noise_integrated_out(sums: GeneSums, at: GuideLines, rule: Rule) -> Array:
     """Log-likelihood of genes given their shares, shape (shares, genes)."""
-    log_tau = at.lines.log_gene_noise
-    if log_tau is None:
-        return log_given_noise(sums, jnp.zeros(()))
-    tau = jnp.exp(log_tau)
+    return jax.nn.logsumexp(noise_nodes(sums, at, rule)[1], 0)
+
+
+def noise_nodes(sums: GeneSums, at: GuideLines, rule: Rule) -> tuple[Array, Array]:
+    """Nodes of log noise factors given shares, and logarithms of what they count.
+
+    Of the genes' likelihoods, shape (nodes, shares, genes) each.
+    """
+    if at.lines.log_gene_noise is None:
+        none = jnp.zeros((1, *sums.log_variance.shape))
+        return none, log_given_noise(sums, none)
+    tau = jnp.exp(at.lines.log_gene_noise)
     mode, width = jax.lax.stop_gradient(mode_and_width(sums, tau))
-    joint = log_joint(sums, tau, mode + width * rule.nodes[:, None, None])
-    return jax.nn.logsumexp(joint + rule.log_weights[:, None, None], 0) + jnp.log(width)
+    e = mode + width * rule.nodes[:, None, None]
+    return e, log_joint(sums, tau, e) + rule.log_weights[:, None, None] + jnp.log(width)
 
 
 def log_joint(sums: GeneSums, tau: Array, e: Array) -> Array:

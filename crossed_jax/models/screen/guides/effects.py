@@ -19,13 +19,14 @@ import jax
 import jax.numpy as jnp
 
 from crossed_jax.models.distributions import Normal
-from crossed_jax.models.screen.genes import MOVES, SMALLEST, Given, variance_of_zero_sum
+from crossed_jax.models.screen.genes import MOVES, SMALLEST, Given, student_t, variance_of_zero_sum
 from crossed_jax.models.screen.genes import zero_sum as zero_sum_effects
 from crossed_jax.models.screen.guides.density import (
     GuideRules,
     log_given_noise,
     log_joint,
     mode_and_width,
+    noise_nodes,
     share_nodes,
     solve_lower,
     sums_of_genes,
@@ -143,23 +144,12 @@ def _nodes(at: GuideLines, strata: GuideStrata, rules: GuideRules) -> list[_Node
     deviation, log_weights = share_nodes(at, rules)
     found = []
     for some, sums in sums_of_genes(at, strata, deviation):
-        noise, log_probability = _noise_nodes(sums, at, rules)
+        noise, log_probability = noise_nodes(sums, at, rules.noise)
         log_probability += log_weights[:, some]
         total = jax.nn.logsumexp(log_probability, (0, 1))
         probability = jnp.exp(log_probability - total)
         found.append(_Nodes(some, sums, deviation[:, some], noise, probability))
     return found
-
-
-def _noise_nodes(sums: GeneSums, at: GuideLines, rules: GuideRules) -> tuple[Array, Array]:
-    if at.lines.log_gene_noise is None:
-        none = jnp.zeros((1, *sums.log_variance.shape))
-        return none, log_given_noise(sums, none)
-    tau = jnp.exp(at.lines.log_gene_noise)
-    mode, width = mode_and_width(sums, tau)
-    e = mode + width * rules.noise.nodes[:, None, None]
-    weights = rules.noise.log_weights[:, None, None] + jnp.log(width)
-    return e, log_joint(sums, tau, e) + weights
 
 
 def _moments(
@@ -234,8 +224,8 @@ def _draw_latent(
         of_share, of_noise, of_choice = jax.random.split(key, 3)
         share = latent.share
         if at.log_share_sd is not None:
-            share = center + width * _student_t(of_share, share.shape)
-        z = _student_t(of_noise, share.shape)
+            share = center + width * student_t(of_share, share.shape)
+        z = student_t(of_noise, share.shape)
         proposed, e = log_weight(share, z, in_widths=True)
         accept = jnp.log(jax.random.uniform(of_choice, share.shape)) < proposed - weight
         moved = (Latent(share, e), proposed), (latent, weight)
@@ -258,12 +248,6 @@ def _start(key: jax.Array, nodes: _Nodes) -> tuple[Latent, Array, Array]:
     mean = (of_share * nodes.share).sum(0)
     variance = (of_share * (nodes.share - mean) ** 2).sum(0)
     return Latent(share, noise), mean, jnp.sqrt(jnp.maximum(variance, SMALLEST))
-
-
-def _student_t(key: jax.Array, shape: tuple[int, ...]) -> Array:
-    """Draw from Student's t with two degrees of freedom."""
-    p = jax.random.uniform(key, shape, minval=SMALLEST)
-    return (2.0 * p - 1.0) / jnp.sqrt(2.0 * p * (1.0 - p))
 
 
 def _draw_effects(

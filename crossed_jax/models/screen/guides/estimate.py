@@ -29,6 +29,8 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.special import logsumexp
 
+from crossed_jax.models.screen.guides.table import sums_by_group
+
 LEAST_SHARE = 0.02
 SWEEPS = 200
 TOLERANCE = 1e-4
@@ -105,7 +107,7 @@ def of_guides(
     within = float(((effect - mean[gene]) ** 2).sum() / max((number - 1).sum(), 1))
     guide_variance = min(max(within - float(variance.mean()), 1e-4 * total), 0.9 * total)
     sums, squares, pairs = (
-        _by_gene(values, gene) for values in (residual, residual**2, seen.astype(float))
+        sums_by_group(values, gene) for values in (residual, residual**2, seen.astype(float))
     )
     products = float((sums**2 - squares).sum() / max((pairs * (pairs - 1.0)).sum(), 1.0))
     of_gene = min(max(products, LEAST_SHARE), share - LEAST_SHARE / 2, 0.98)
@@ -114,12 +116,6 @@ def of_guides(
     return GuideEstimate(
         math.sqrt(total - guide_variance), math.sqrt(guide_variance), of_gene, nested
     )
-
-
-def _by_gene(values: np.ndarray, gene: np.ndarray) -> np.ndarray:
-    total = np.zeros((int(gene.max()) + 1, values.shape[1]))
-    np.add.at(total, gene, values)
-    return total
 
 
 def of_shares(log_likelihood: np.ndarray) -> ShareEstimate:

@@ -25,7 +25,7 @@ from crossed_jax.models.screen.guides.estimate import (
 )
 from crossed_jax.models.screen.guides.lines import GuideLines
 from crossed_jax.models.screen.guides.table import GuideStrata, guide_strata
-from crossed_jax.models.screen.model_data import about, inside_supports, spreads_of
+from crossed_jax.models.screen.model_data import about, inside_supports, spreads_of, vectors_of
 from crossed_jax.models.screen.parameterization import ScreenData, ScreenPriors
 from crossed_jax.models.screen.parts import Parts
 from crossed_jax.models.screen.quadrature import ENOUGH_NODES, enough_nodes, gauss_hermite
@@ -132,12 +132,10 @@ def _log_likelihoods(
     strata: GuideStrata, point: LineEstimate, guides: GuideEstimate, parts: Parts
 ) -> np.ndarray:
     """Log-likelihood of each gene on the grid of logits of its share."""
-    log_slope = math.log(point.gene_sd) + (point.log_slope if parts.slopes else np.zeros(1))
-    log_noise = math.log(point.sigma) + (point.log_noise if parts.line_noise else np.zeros(1))
     tau = np.log(point.gene_noise_sd) if parts.gene_noise else None
     nested = guides.nested_share
     at = GuideLines(
-        Lines(point.location, log_slope, log_noise, tau, np.zeros(())),
+        Lines(point.location, *vectors_of(point, parts), tau, np.zeros(())),
         np.log(guides.guide_sd),
         np.log(nested / (1.0 - nested)) if parts.nested_interaction else None,
         None,

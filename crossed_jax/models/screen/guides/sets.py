@@ -88,7 +88,10 @@ def set_sums(at: GuideLines, strata: GuideStrata) -> SetSums:
 
 
 class SumsOfMeans(NamedTuple):
-    """What means of sets weigh, were there no interaction and the share zero, shape (sets,)."""
+    """What means weigh, were there no interaction and the share zero.
+
+    Of the sets that are not a whole gene, shape (sets,).
+    """
 
     squares: Array
     product: Array
@@ -98,12 +101,13 @@ class SumsOfMeans(NamedTuple):
 
 
 def sums_of_means(at: GuideLines, strata: GuideStrata) -> SumsOfMeans:
-    """Sum over the cells of each set what its mean weighs."""
+    """Sum over the cells of each set that is not a whole gene what its mean weighs."""
     log_noise, slope, _ = (x[strata.line] for x in of_lines(at))
     z = z_of(at, strata.replicates)
     weight = jnp.exp(-2.0 * log_noise) / z
     shift = (at.lines.location - strata.location)[strata.line]
-    seen, mean, number = strata.sets.seen, strata.sets.mean, strata.sets.number
+    own = slice(strata.alone, None)
+    seen, mean, number = (x[own] for x in (strata.sets.seen, strata.sets.mean, strata.sets.number))
     columns = [weight * shift**2, -weight * slope * shift, weight * slope**2, jnp.log(z)]
     squares, product, precision, log_z = jnp.moveaxis(seen @ jnp.stack(columns, -1), -1, 0)
     squares += mean @ (-2.0 * weight * shift) + mean**2 @ weight

@@ -142,9 +142,9 @@ def sums_with_several_sets(
     ragged = strata.ragged
     num_sets = ragged.guides.shape[1]
     there = ragged.guides > 0.0
-    own, of_means = jax.tree.map(
-        lambda x: jnp.where(there, x[ragged.set], 0.0), (sets, sums_of_means(at, strata))
-    )
+    after = jnp.maximum(ragged.set - strata.alone, 0)  # those that are a whole gene go first
+    own = jax.tree.map(lambda x: jnp.where(there, x[ragged.set], 0.0), sets)
+    of_means = jax.tree.map(lambda x: jnp.where(there, x[after], 0.0), sums_of_means(at, strata))
     share, rest = shares.share[..., None], shares.rest[..., None]  # (shares, genes, classes)
     whole = strata.genes.guides[strata.alone :, None]
     z = rest * z_of(at, strata.classes)

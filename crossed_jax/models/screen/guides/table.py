@@ -160,17 +160,17 @@ def guide_strata(
     number = np.bincount(set_of_guide).astype(float)
     set_rows = np.zeros((len(number), shape[1]))
     set_rows[set_of_guide] = rows
-    set_mean = _sums(mean, set_of_guide) / number[:, None]
+    set_mean = sums_by_group(mean, set_of_guide) / number[:, None]
     deviations = (mean - set_mean[set_of_guide]) * (rows > 0)
 
     sets_of_gene = np.bincount(gene_of_set)
     several = np.flatnonzero(sets_of_gene > 1)
     gene = np.concatenate([np.flatnonzero(sets_of_gene == 1), several])
     guides = np.bincount(gene_of_guide)[gene].astype(float)
-    gene_rows = _sums(rows, gene_of_guide)[gene]
+    gene_rows = sums_by_group(rows, gene_of_guide)[gene]
     each = gene_rows / guides[:, None]
-    alike = _sums(rows**2, gene_of_guide)[gene] == each**2 * guides[:, None]
-    gene_mean = _sums(mean, gene_of_guide)[gene] / guides[:, None]
+    alike = sums_by_group(rows**2, gene_of_guide)[gene] == each**2 * guides[:, None]
+    gene_mean = sums_by_group(mean, gene_of_guide)[gene] / guides[:, None]
 
     most = int(rows.max()) + 1
     pairs = np.unique((np.arange(shape[1]) * most + set_rows.astype(int))[set_rows > 0])
@@ -196,8 +196,8 @@ def guide_strata(
         sets=Sets(
             seen=by_stratum(set_rows, np.ones_like(set_rows)),
             mean=by_stratum(set_rows, set_mean),
-            spread=by_stratum(set_rows, _sums(deviations**2, set_of_guide)),
-            within=by_stratum(set_rows, _sums(squares, set_of_guide)),
+            spread=by_stratum(set_rows, sums_by_group(deviations**2, set_of_guide)),
+            within=by_stratum(set_rows, sums_by_group(squares, set_of_guide)),
             number=number,
             deviations=by_stratum(rows, deviations),
             set_of_guide=set_of_guide,
@@ -208,7 +208,7 @@ def guide_strata(
     )
 
 
-def _sums(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+def sums_by_group(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Sum rows by group, shape (groups, columns)."""
     total = np.zeros((int(group.max()) + 1, values.shape[1]))
     np.add.at(total, group, values)
