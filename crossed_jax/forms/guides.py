@@ -86,8 +86,8 @@ def sample_guides(
     by_name["{factor}_sd"] += (np.asarray(sds.guide),)
     if sds.gene_share is not None:
         place = np.argsort(np.asarray(strata.gene))
-        logit = np.asarray(at.lines.logit_share)[..., None] + latent.share[..., place]
-        by_name["{factor}_interaction_share"] = parts.by_factor(sigmoid(logit), None)
+        shares = sigmoid(latent.share[..., place])
+        by_name["{factor}_interaction_share"] = parts.by_factor(shares, None)
         by_name["{factor}_logit_share_sd"] = parts.by_factor(np.asarray(sds.gene_share), None)
     if at.logit_nested is not None:
         by_name[NESTED_SHARE] = sigmoid(at.logit_nested)

@@ -135,7 +135,7 @@ class Posterior(NamedTuple):
     Attributes
     ----------
     e, h
-        Log noise factor and deviation of the share's logit at the points, shape (points,).
+        Log noise factor and logit of the share at the points, shape (points,).
     weight
         Posterior probabilities of these.
     mean, variance
@@ -189,4 +189,6 @@ def dense_posterior(
         log_weight -= 0.5 * (one_h / np.exp(float(at.log_share_sd))) ** 2
         found.append((log_weight, residual @ solved, prior - np.einsum("ij,ji->i", across, solved)))
     log_weight, mean, variance = (np.array(x) for x in zip(*found, strict=True))
-    return Posterior(*np.transpose(points), softmax(log_weight), mean, variance)
+    e, h = np.transpose(points)
+    h = float(at.lines.logit_share) + h
+    return Posterior(e, h, softmax(log_weight), mean, variance)

@@ -21,6 +21,7 @@ from scipy.special import ndtr
 from crossed_jax.models.screen.guides.density import GuideRules
 from crossed_jax.models.screen.guides.effects import Latent, WithGuides, effects_given_lines
 from crossed_jax.models.screen.guides.interactions import Drawn, interactions
+from crossed_jax.models.screen.guides.shares import NodesInSDs
 from crossed_jax.models.screen.quadrature import gauss_hermite
 
 NUM_GENES = int(GENE_OF_GUIDE.max()) + 1
@@ -40,7 +41,7 @@ def _found() -> WithGuides:
     """Draws given the same lines over and over."""
     rule = gauss_hermite(41)
     nodes, log_weights = (x[:, None] * np.ones(NUM_GENES) for x in rule)
-    rules = GuideRules(rule, 0.8 * nodes, log_weights + np.log(0.8))
+    rules = GuideRules(rule, NodesInSDs(nodes, log_weights))
     strata = jax.tree.map(jnp.asarray, laid_out(DATA, np.zeros(NUM_LINES)))
     one = partial(effects_given_lines, at=lines_with(), strata=strata, rules=rules)
     keys = jax.random.split(jax.random.key(0), NUM_DRAWS)

@@ -11,9 +11,9 @@ independent effects measured with precisions D that explain F of the squares,
 Effects that are not independent, of precision matrix G and product t, add
 :math:`\log|1 + v G| - v^2 t'(1 + v G)^{-1} t`.
 
-What is left are two numbers. The logit of the share is integrated by a rule of the gene's own, made
-for its posterior at the estimate (:mod:`crossed_jax.models.screen.guides.estimate`); and e, at each
-of its nodes, by adaptive quadrature (:mod:`crossed_jax.models.screen.quadrature`).
+What is left are two numbers. The logit of the share is integrated by a rule that suits the gene
+(:mod:`crossed_jax.models.screen.guides.shares`); and e, at each of its nodes, by adaptive
+quadrature (:mod:`crossed_jax.models.screen.quadrature`).
 """
 
 import math
@@ -26,6 +26,7 @@ import jax.numpy as jnp
 from crossed_jax.models.distributions import Normal
 from crossed_jax.models.screen.guides.lines import GuideLines, shares_of
 from crossed_jax.models.screen.guides.sets import set_sums
+from crossed_jax.models.screen.guides.shares import ShareRule
 from crossed_jax.models.screen.guides.sums import (
     GeneSums,
     class_sums,
@@ -48,14 +49,12 @@ class GuideRules(NamedTuple):
     ----------
     noise
         In posterior SDs from the mode of each gene's e.
-    share, share_log_weights
-        Deviations of the genes' logits from a typical gene's, and the logarithms of what values
-        there count, shape (nodes, genes), in the order of the table laid out.
+    share
+        Of the logits of the genes' shares, in the order of the table laid out.
     """
 
     noise: Rule
-    share: Array
-    share_log_weights: Array
+    share: ShareRule
 
 
 def log_given_noise(sums: GeneSums, e: Array) -> Array:
@@ -123,16 +122,18 @@ def log_marginals(at: GuideLines, strata: GuideStrata, rules: GuideRules) -> lis
 
 
 def share_nodes(at: GuideLines, rules: GuideRules) -> tuple[Array, Array]:
-    """Nodes of the genes' shares, and logarithms of what the likelihood counts there."""
-    if at.log_share_sd is None:
-        none = jnp.zeros((1, rules.share.shape[1]))
-        return none, none
-    prior = Normal(0.0, jnp.exp(at.log_share_sd)).log_prob(rules.share)
-    return rules.share, prior + rules.share_log_weights
+    """Nodes of the logits of the shares, and logarithms of what the likelihood counts there.
+
+    Shape (nodes, genes); of one node where all genes have the same share.
+    """
+    if at.lines.logit_share is not None and at.log_share_sd is not None:
+        return rules.share.about(at.lines.logit_share, at.log_share_sd)
+    none = jnp.zeros((1, rules.share.log_weights.shape[1]))
+    return none + (0.0 if at.lines.logit_share is None else at.lines.logit_share), none
 
 
 def sums_of_genes(
-    at: GuideLines, strata: GuideStrata, deviation: Array
+    at: GuideLines, strata: GuideStrata, logit: Array
 ) -> list[tuple[slice, GeneSums]]:
     """Sums over the cells of each gene at some shares.
 
@@ -140,8 +141,8 @@ def sums_of_genes(
     ----------
     at, strata
         What is not a gene's, and the table.
-    deviation
-        Of the logits of the genes' shares from the typical gene's, shape (shares, genes).
+    logit
+        Of the genes' shares, shape (shares, genes).
 
     Returns
     -------
@@ -150,7 +151,7 @@ def sums_of_genes(
         without those that the table has not.
     """
     sets = set_sums(at, strata)
-    shares = shares_of(at, deviation)
+    shares = shares_of(at, logit)
     classes = class_sums(at, strata)
     found = []
     for some, put_together in (

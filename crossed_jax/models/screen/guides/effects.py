@@ -45,7 +45,7 @@ from crossed_jax.models.screen.guides.table import GuideStrata
 from crossed_jax.types import Array
 
 # beyond them no digits are left for what is small
-FARTHEST = 30.0  # deviation of a logit
+FARTHEST = 35.0  # logit of a share
 LARGEST_LOG_NOISE = 10.0
 
 
@@ -55,7 +55,7 @@ class Latent(NamedTuple):
     Attributes
     ----------
     share
-        Deviation of the logit of its share from a typical gene's.
+        Logit of its share.
     noise
         Logarithm of its noise factor.
     """
@@ -141,14 +141,14 @@ class _Nodes(NamedTuple):
 
 
 def _nodes(at: GuideLines, strata: GuideStrata, rules: GuideRules) -> list[_Nodes]:
-    deviation, log_weights = share_nodes(at, rules)
+    logit, log_weights = share_nodes(at, rules)
     found = []
-    for some, sums in sums_of_genes(at, strata, deviation):
+    for some, sums in sums_of_genes(at, strata, logit):
         noise, log_probability = noise_nodes(sums, at, rules.noise)
         log_probability += log_weights[:, some]
         total = jax.nn.logsumexp(log_probability, (0, 1))
         probability = jnp.exp(log_probability - total)
-        found.append(_Nodes(some, sums, deviation[:, some], noise, probability))
+        found.append(_Nodes(some, sums, logit[:, some], noise, probability))
     return found
 
 
@@ -213,8 +213,9 @@ def _draw_latent(
             density = log_joint(sums, tau, e[None])[0] + of_noise
             found.append((jnp.where(jnp.abs(e) < LARGEST_LOG_NOISE, density, -jnp.inf), e))
         density, e = (jnp.concatenate(x) for x in zip(*found, strict=True))
-        if at.log_share_sd is not None:
-            density += Normal(0.0, jnp.exp(at.log_share_sd)).log_prob(share)
+        if at.lines.logit_share is not None and at.log_share_sd is not None:
+            prior = Normal(at.lines.logit_share, jnp.exp(at.log_share_sd))
+            density += prior.log_prob(share)
             density += 1.5 * jnp.log1p(0.5 * ((share - center) / width) ** 2)
             density = jnp.where(jnp.abs(share) < FARTHEST, density, -jnp.inf)
         return density, e

@@ -46,12 +46,11 @@ class Shares(NamedTuple):
     log_rest: Array
 
 
-def shares_of(at: GuideLines, deviation: Array) -> Shares:
-    """Shares of genes whose logits deviate so much from a typical gene's."""
+def shares_of(at: GuideLines, logit: Array) -> Shares:
+    """Shares of genes from their logits; none where the model has no interaction."""
     if at.lines.logit_share is None:
-        none = jnp.zeros_like(deviation)
+        none = jnp.zeros_like(logit)
         return Shares(none, none + 1.0, none)
-    logit = at.lines.logit_share + deviation
     return Shares(jax.nn.sigmoid(logit), jax.nn.sigmoid(-logit), jax.nn.log_sigmoid(-logit))
 
 

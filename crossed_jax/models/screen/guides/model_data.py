@@ -17,13 +17,14 @@ from crossed_jax.models.screen.estimate import (
     evenly_spaced,
 )
 from crossed_jax.models.screen.guides.density import GuideRules, noise_integrated_out, sums_of_genes
-from crossed_jax.models.screen.guides.estimate import (
-    GRID,
-    GuideEstimate,
-    of_guides,
-    of_shares,
-)
+from crossed_jax.models.screen.guides.estimate import GuideEstimate, of_guides, of_shares
 from crossed_jax.models.screen.guides.lines import GuideLines
+from crossed_jax.models.screen.guides.shares import (
+    GRID,
+    NodesInSDs,
+    ShareRule,
+    rules_of_shares,
+)
 from crossed_jax.models.screen.guides.table import GuideStrata, guide_strata
 from crossed_jax.models.screen.model_data import about, inside_supports, spreads_of, vectors_of
 from crossed_jax.models.screen.parameterization import ScreenData, ScreenPriors
@@ -73,11 +74,15 @@ def guide_data(
     point = point._replace(gene_sd=guides.gene_sd, share=guides.share, gene_noise_sd=gene_noise_sd)
     point = inside_supports(point, priors)
     strata = guide_strata(cells, within, gene_of_guide, point.location)
-    shares = None
+    rule: ShareRule = NodesInSDs(*np.zeros((2, 1, num_genes)))
+    finer = rule
+    share_sd = 0.0
     if parts.gene_share:
-        shares = of_shares(_log_likelihoods(strata, point, guides, parts))
-        shares = shares._replace(sd=inside_support(priors.sds.gene_share, shares.sd))
-        share = 1.0 / (1.0 + math.exp(-shares.logit))
+        log_likelihoods = _log_likelihoods(strata, point, guides, parts)
+        logit, share_sd = of_shares(log_likelihoods)
+        rule, finer = rules_of_shares(log_likelihoods, logit, share_sd)
+        share_sd = inside_support(priors.sds.gene_share, share_sd)
+        share = 1.0 / (1.0 + math.exp(-logit))
         point = point._replace(share=inside_support(priors.share, share))
 
     # interactions of a gene are shared by its guides
@@ -91,13 +96,11 @@ def guide_data(
     spreads = spreads._replace(
         gene_noise=spread_of_genes(2.0 * rows, point.gene_noise_sd) if parts.gene_noise else None,
         guide=spread_of_genes(1.0 / units.variance, guides.guide_sd),
-        gene_share=None if shares is None else spread_of_genes(np.ones(num_genes), shares.sd),
+        gene_share=spread_of_genes(np.ones(num_genes), share_sd) if parts.gene_share else None,
     )
     suited = (*FEW_NODES, *ENOUGH_NODES)
     num_nodes = enough_nodes(point.gene_noise_sd, float(np.quantile(rows, FEW_ROWS)), suited)
-    same = np.zeros((2, 1, num_genes))
-    rule, finer = (same, same) if shares is None else (shares.rule, shares.finer)
-    rules = GuideRules(gauss_hermite(num_nodes), *rule)
+    rules = GuideRules(gauss_hermite(num_nodes), rule)
     unit = float(np.std(cells.means))
     made = about(point, spreads, strata, rules, parts, priors, num_genes, float(rows.mean()), unit)
     if parts.nested_interaction:
@@ -105,7 +108,7 @@ def guide_data(
         made = made._replace(
             center=made.center._replace(logit_nested=np.log(nested / (1.0 - nested)))
         )
-    return strata, made, GuideRules(gauss_hermite(2 * num_nodes + 1), *finer)
+    return strata, made, GuideRules(gauss_hermite(2 * num_nodes + 1), finer)
 
 
 def _residuals(
@@ -118,14 +121,14 @@ def _residuals(
 
 
 @partial(jax.jit)
-def _given_shares(at: GuideLines, strata: GuideStrata, deviation: jax.Array) -> jax.Array:
+def _given_shares(at: GuideLines, strata: GuideStrata, logits: jax.Array) -> jax.Array:
     rule = gauss_hermite(1)
 
-    def at_one(share: jax.Array) -> jax.Array:
-        of_some = sums_of_genes(at, strata, share[None])
+    def at_one(logit: jax.Array) -> jax.Array:
+        of_some = sums_of_genes(at, strata, logit[None])
         return jnp.concatenate([noise_integrated_out(sums, at, rule)[0] for _, sums in of_some])
 
-    return jax.lax.map(at_one, deviation)
+    return jax.lax.map(at_one, logits)
 
 
 def _log_likelihoods(

@@ -1,0 +1,219 @@
+r"""Quadrature over what genes differ in beside their noise: the logits of their shares.
+
+A gene's logit is :math:`h \sim \mathrm{Normal}(t, s)`, and what its rows say of it is skew: flat to
+the left, where there is no interaction, and cut at the right. Its posterior at an estimate,
+:math:`p_g`, has a Gauss quadrature rule of its own,
+
+.. math::
+    \int f(h)\,dh = \int \frac{f(h)}{p_g(h)}\,p_g(h)\,dh
+        \approx \sum_i \frac{w_i}{p_g(h_i)} f(h_i) ,
+
+which is exact where f is :math:`p_g` times a polynomial of degree 2 n - 1. The nodes are the
+eigenvalues of the Jacobi matrix (Golub and Welsch, 1969, *Mathematics of Computation* 23:221).
+Where many genes say what t and s are, f is never far from :math:`p_g`, and a handful of nodes does.
+Few genes leave t and s open; then the trapezoid rule in SDs of the prior follows them.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from scipy.interpolate import CubicSpline
+from scipy.special import logsumexp
+
+from crossed_jax.models.distributions import Normal
+from crossed_jax.types import Array
+
+GRID = np.linspace(-10.0, 6.0, 65)  # of the logit of a gene's share
+FINER = np.linspace(-30.0, 14.0, 705)
+AWAY = 3.0  # posterior SDs within which a rule is to hold
+TOLERABLE = 1e-3  # error of the log-likelihood
+NODES = (9, 11, 15)
+IN_SDS = (15, 25, 41)
+WIDEST = 5.0  # SDs
+MOST_OPEN = np.array([0.7, 0.4])  # SDs of t and of the logarithm of s
+STEPS = (-0.05, 0.0, 0.05)  # of differences that stand for derivatives
+TINY = 1e-300
+
+
+class OwnNodes(NamedTuple):
+    """A rule of each gene's own.
+
+    Attributes
+    ----------
+    logit
+        Nodes, shape (nodes, genes).
+    log_weights
+        Logarithms of what densities of the logit count there; likewise.
+    """
+
+    logit: Array
+    log_weights: Array
+
+    def about(self, logit: Array, log_sd: Array) -> tuple[Array, Array]:
+        """Nodes where the logits are Normal, and logarithms of what the likelihood counts there."""
+        log_prior = Normal(logit, jnp.exp(log_sd)).log_prob(self.logit)
+        return self.logit, self.log_weights + log_prior
+
+
+class NodesInSDs(NamedTuple):
+    """A rule that follows the genes' prior.
+
+    Attributes
+    ----------
+    z
+        Nodes in SDs from its mean, shape (nodes, genes).
+    log_weights
+        Logarithms of what densities of z count there; likewise.
+    """
+
+    z: Array
+    log_weights: Array
+
+    def about(self, logit: Array, log_sd: Array) -> tuple[Array, Array]:
+        """Nodes where the logits are Normal, and logarithms of what the likelihood counts there."""
+        log_prior = Normal(0.0, 1.0).log_prob(self.z)
+        return logit + jnp.exp(log_sd) * self.z, self.log_weights + log_prior
+
+
+ShareRule = OwnNodes | NodesInSDs
+
+
+def in_sds(number: int, num_genes: int) -> NodesInSDs:
+    """The trapezoid rule, of so many nodes."""
+    z = np.linspace(-WIDEST, WIDEST, number)
+    nodes = np.broadcast_to(z[:, None], (number, num_genes))
+    return NodesInSDs(nodes, np.full(nodes.shape, math.log(z[1] - z[0])))
+
+
+class _Likelihood:
+    """What the rows of each gene say of its logit: splines on a grid, and straight beyond it."""
+
+    def __init__(self, log_likelihood: np.ndarray) -> None:
+        self.spline = CubicSpline(GRID, log_likelihood)
+        self.slopes = self.spline(GRID[[0, -1]], 1)
+        inside = np.clip(FINER, GRID[0], GRID[-1])
+        self.on_grid = self.spline(inside) + self._beyond((FINER - inside)[:, None])
+
+    def _beyond(self, distance: np.ndarray) -> np.ndarray:
+        """What is added so far beyond the ends of the grid."""
+        left, right = self.slopes
+        return np.minimum(distance, 0.0) * left + np.maximum(distance, 0.0) * right
+
+    def posterior(self, logit: float, log_sd: float) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities on the finer grid, shape (grid, genes), and log marginal likelihoods."""
+        sd = math.exp(log_sd)
+        log_prior = -0.5 * ((FINER - logit) / sd) ** 2
+        log_prior += math.log(FINER[1] - FINER[0]) - log_sd - 0.5 * math.log(2.0 * math.pi)
+        joint = self.on_grid + log_prior[:, None]
+        total = logsumexp(joint, 0)
+        return np.exp(joint - total), total
+
+    def marginal(self, logit: float, log_sd: float) -> float:
+        return float(self.posterior(logit, log_sd)[1].sum())
+
+    def by_rule(self, rule: ShareRule, logit: float, log_sd: float) -> float:
+        nodes, log_weights = rule.about(jnp.asarray(logit), jnp.asarray(log_sd))
+        return float(logsumexp(self.at_nodes(np.asarray(nodes)) + log_weights, 0).sum())
+
+    def at_nodes(self, nodes: np.ndarray) -> np.ndarray:
+        """Log-likelihoods where each gene wants its own, shape (nodes, genes)."""
+        x = np.clip(nodes, GRID[0], GRID[-1])
+        piece = np.clip(np.searchsorted(GRID, x) - 1, 0, len(GRID) - 2)
+        coefficients = self.spline.c[:, piece, np.arange(x.shape[1])]
+        step = x - GRID[piece]
+        value = coefficients[0]
+        for coefficient in coefficients[1:]:
+            value = value * step + coefficient
+        return value + self._beyond(nodes - x)
+
+    def own_nodes(self, logit: float, log_sd: float, number: int) -> OwnNodes:
+        probability, total = self.posterior(logit, log_sd)
+        nodes, weights = gauss_rules(FINER, probability, number)
+        log_prior = -0.5 * ((nodes - logit) / math.exp(log_sd)) ** 2
+        log_prior -= log_sd + 0.5 * math.log(2.0 * math.pi)
+        log_posterior = self.at_nodes(nodes) + log_prior - total
+        return OwnNodes(nodes, np.log(np.maximum(weights, TINY)) - log_posterior)
+
+
+def rules_of_shares(
+    log_likelihood: np.ndarray, logit: float, sd: float
+) -> tuple[ShareRule, ShareRule]:
+    """Make a rule of as few nodes as do wherever t and s may lie; and one of more, to check it by.
+
+    Parameters
+    ----------
+    log_likelihood
+        Of each gene on the grid of logits, shape (grid, genes).
+    logit, sd
+        Estimates of t and s.
+    """
+    likelihood, log_sd = _Likelihood(log_likelihood), math.log(sd)
+    num_genes = log_likelihood.shape[1]
+    near = _where_it_may_lie(likelihood, logit, log_sd)
+    wanted = np.array([likelihood.marginal(*at) for at in near])
+
+    def suffices(rule: ShareRule) -> bool:
+        return float(np.ptp([likelihood.by_rule(rule, *at) for at in near] - wanted)) < TOLERABLE
+
+    for number in NODES:
+        own = likelihood.own_nodes(logit, log_sd, number)
+        if suffices(own):
+            return own, likelihood.own_nodes(logit, log_sd, 2 * number + 1)
+    for number in IN_SDS:
+        if suffices(in_sds(number, num_genes)):
+            break
+    return in_sds(number, num_genes), in_sds(2 * number - 1, num_genes)
+
+
+def _where_it_may_lie(
+    likelihood: _Likelihood, logit: float, log_sd: float
+) -> list[tuple[float, float]]:
+    """Some SDs about the estimate of t and the logarithm of s, as the curvature there says."""
+    values = np.array([[likelihood.marginal(logit + i, log_sd + j) for j in STEPS] for i in STEPS])
+    curvature = -np.diff(values, 2, 0)[0, 1], -np.diff(values, 2, 1)[1, 0]
+    cross = -(values[0, 0] - values[0, 2] - values[2, 0] + values[2, 2]) / 4.0
+    determinant = curvature[0] * curvature[1] - cross**2
+    away = MOST_OPEN
+    if min(*curvature, determinant) > 0.0:
+        sds = STEPS[2] * np.sqrt(np.array([curvature[1], curvature[0]]) / determinant)
+        away = np.minimum(sds, away)
+    corners = [(0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)]
+    return [(logit + AWAY * i * away[0], log_sd + AWAY * j * away[1]) for i, j in corners]
+
+
+def gauss_rules(
+    grid: np.ndarray, probability: np.ndarray, number: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss quadrature rules of distributions on a grid, by Stieltjes' procedure.
+
+    Parameters
+    ----------
+    grid
+        Shape (grid,).
+    probability
+        Of its points, shape (grid, distributions).
+    number
+        Of nodes.
+
+    Returns
+    -------
+    nodes, weights
+        Shape (nodes, distributions).
+    """
+    x = grid[:, None]
+    before, polynomial = np.zeros_like(probability), np.ones_like(probability)
+    length = np.ones(probability.shape[1])
+    jacobi = np.zeros((probability.shape[1], number, number))
+    for k in range(number):
+        squares = probability * polynomial**2
+        jacobi[:, k, k] = (x * squares).sum(0) / squares.sum(0)
+        ratio = squares.sum(0) / length
+        if k:
+            jacobi[:, k, k - 1] = jacobi[:, k - 1, k] = np.sqrt(ratio)
+        length = squares.sum(0)
+        following = (x - jacobi[:, k, k]) * polynomial - (ratio if k else 0.0) * before
+        before, polynomial = polynomial, following
+    nodes, vectors = np.linalg.eigh(jacobi)
+    return nodes.T, (vectors[:, 0] ** 2).T
