@@ -2,6 +2,8 @@
 
     python -m benchmarks.screen reference        NumPyro's long run on three small tables, kept
     python -m benchmarks.screen agreement        fits of these tables against it
+    python -m benchmarks.screen guide_reference  NumPyro's long run on two tables of guides, kept
+    python -m benchmarks.screen guide_agreement  fits of these against it
     python -m benchmarks.screen held_out         prediction of values that were held out
     python -m benchmarks.screen cross_library    interactions from Avana against KY
     python -m benchmarks.screen guide_calls      the same from guides
@@ -22,6 +24,8 @@ from benchmarks.machine import keep
 COMMANDS = {  # name: module
     "reference": "agreement",
     "agreement": "agreement",
+    "guide_reference": "guide_agreement",
+    "guide_agreement": "guide_agreement",
     "held_out": "held_out",
     "cross_library": "cross_library",
     "guide_calls": "guide_calls",

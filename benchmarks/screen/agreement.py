@@ -18,17 +18,22 @@ import crossed_jax as cj
 from benchmarks.screen.screens import SEED, crossed, small_tables
 from crossed_jax.sampling.ess import rank_diagnostics
 
-REFERENCE = Path(__file__).parents[1] / "results" / "screen_agreement_numpyro.csv"
+RESULTS = Path(__file__).parents[1] / "results"
+REFERENCE = RESULTS / "screen_agreement_numpyro.csv"
 KEYS = ("table", "quantity", "gene", "cell_line")
 
 
 def reference() -> dict[str, Any]:
     """Run NumPyro for long, and keep the moments of everything."""
+    return kept_reference({name: crossed(table) for name, table in small_tables().items()})
+
+
+def kept_reference(tables: dict[str, cj.CrossedData], path: Path = REFERENCE) -> dict[str, Any]:
+    """Run NumPyro for long on some tables, and keep the moments of everything in a file."""
     from benchmarks.screen.numpyro_rows import sample
 
     frames, found = [], {}
-    for name, table in small_tables().items():
-        data = crossed(table)
+    for name, data in tables.items():
         clock = time.perf_counter()
         draws = sample(data, num_warmup=1500, num_draws=7000, num_chains=4, seed=SEED)
         seconds = time.perf_counter() - clock
@@ -43,7 +48,7 @@ def reference() -> dict[str, Any]:
             "max_r_hat": frame["r_hat"].max(),
             "min_ess": frame["ess"].min(),
         }
-        pl.concat(frames).select(*KEYS, pl.exclude(KEYS)).write_csv(REFERENCE, float_precision=6)
+        pl.concat(frames).select(*KEYS, pl.exclude(KEYS)).write_csv(path, float_precision=6)
     return found
 
 
@@ -60,9 +65,9 @@ def moments(draws: dict[str, np.ndarray], data: cj.CrossedData) -> pl.DataFrame:
     Returns
     -------
     polars.DataFrame
-        Columns quantity, gene, cell_line (the level or levels it is of), mean, sd, ess, r_hat,
-        square_sd and square_ess (of the squared distance from the mean), negative (the share of
-        draws below zero).
+        Columns quantity, gene, cell_line (the level or levels it is of, a guide for a gene), mean,
+        sd, ess, r_hat, square_sd and square_ess (of the squared distance from the mean), negative
+        (the share of draws below zero).
     """
     gene, line = data.factors
     cells = np.unique(gene.codes.astype(np.int64) * len(line.levels) + line.codes)
@@ -74,6 +79,8 @@ def moments(draws: dict[str, np.ndarray], data: cj.CrossedData) -> pl.DataFrame:
             [line.levels[code] for code in cells % len(line.levels)],
         ),
     }
+    if data.nested is not None:
+        levels[data.nested.units.name] = (data.nested.units.levels, None)
     frames = []
     for name, values in draws.items():
         factor = next((f for f in levels if name.startswith(f)), None)
@@ -108,12 +115,18 @@ def _unbounded(name: str, values: np.ndarray) -> np.ndarray:
     return values
 
 
-def agreement(num_draws: int = 5000) -> dict[str, Any]:
+def agreement() -> dict[str, Any]:
     """Fit the three tables, and hold all quantities to NumPyro's."""
+    return held_to({name: crossed(table) for name, table in small_tables().items()})
+
+
+def held_to(
+    tables: dict[str, cj.CrossedData], path: Path = REFERENCE, num_draws: int = 5000
+) -> dict[str, Any]:
+    """Fit some tables, and hold all quantities to those kept in a file."""
     found = {}
-    kept = pl.read_csv(REFERENCE)
-    for name, table in small_tables().items():
-        data = crossed(table)
+    kept = pl.read_csv(path)
+    for name, data in tables.items():
         tree = cj.fit(
             data, model="screen", priors="post", num_chains=4, num_draws=num_draws, seed=SEED
         )

@@ -28,7 +28,14 @@ from benchmarks.screen.cross_library import (
     moderated_t,
 )
 from benchmarks.screen.held_out import fitted
-from benchmarks.screen.screens import RESPONSE, SEED, crossed, library
+from benchmarks.screen.screens import (
+    RESPONSE,
+    SEED,
+    crossed,
+    guide_library,
+    library,
+    with_guides,
+)
 
 SETTINGS = {"num_chains": 4, "num_warmup": 300, "num_draws": 500, "seed": SEED}
 TOP = 400
@@ -38,7 +45,9 @@ def guide_calls() -> dict[str, Any]:
     """Rank and call cells from Avana's guides, and compare with KY."""
     jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
     avana, ky = (
-        cj.fit(with_guides(name), model="screen", chain_method="parallel", **SETTINGS)
+        cj.fit(
+            with_guides(guide_library(name)), model="screen", chain_method="parallel", **SETTINGS
+        )
         for name in ("Avana", "KY")
     )
     of_guides, own = guide_z(guides("KY")), scores(ky)
@@ -66,15 +75,6 @@ def guide_calls() -> dict[str, Any]:
             for name, tree in (("Avana", avana), ("KY", ky))
         },
     }
-
-
-def with_guides(name: str) -> cj.CrossedData:
-    """Samples of a library that pass quality control: a row per guide and sample."""
-    table = pl.read_csv(DATA / "avana_ky_screens" / "lfc_long.csv.gz")
-    passes = pl.col("passes_qc").cast(pl.String).str.to_lowercase() == "true"
-    kept = table.filter((pl.col("library") == name) & passes)
-    kept = kept.select("gene", "cell_line", "sgrna", "sequence_ID", RESPONSE).sort(pl.all())
-    return cj.read_table(kept, response=RESPONSE, factors=("gene", "cell_line"), nested="sgrna")
 
 
 def scores(tree: xr.DataTree) -> pl.DataFrame:

@@ -58,3 +58,27 @@ def _cut(table: pl.DataFrame, rng: np.random.Generator, genes: int, lines: int) 
 def crossed(table: pl.DataFrame) -> cj.CrossedData:
     """Read a table for fitting."""
     return cj.read_table(table, response=RESPONSE, factors=("gene", "cell_line"))
+
+
+def guide_library(name: str) -> pl.DataFrame:
+    """Samples of a library that pass quality control: a row per guide and sample."""
+    table = pl.read_csv(DATA / "avana_ky_screens" / "lfc_long.csv.gz")
+    passes = pl.col("passes_qc").cast(pl.String).str.to_lowercase() == "true"
+    kept = table.filter((pl.col("library") == name) & passes)
+    return kept.select("gene", "cell_line", "sgrna", "sequence_ID", RESPONSE).sort(pl.all())
+
+
+def small_guide_tables() -> dict[str, pl.DataFrame]:
+    """Two tables of guides cut from KY, the second with rows and cells of guides left out."""
+    rng = np.random.default_rng(SEED)
+    whole = guide_library("KY")
+    complete, ragged = (_cut(whole, rng, genes=genes, lines=6) for genes in (16, 24))
+    cell = ragged.select(pl.struct("sgrna", "cell_line").rank("dense")).to_series().to_numpy() - 1
+    kept = rng.random(cell.max() + 1) < 0.85
+    ragged = ragged.filter(pl.Series(kept[cell] & (rng.random(len(cell)) < 0.8)))
+    return {"guides": complete, "ragged guides": ragged}
+
+
+def with_guides(table: pl.DataFrame) -> cj.CrossedData:
+    """Read a table of guides for fitting."""
+    return cj.read_table(table, response=RESPONSE, factors=("gene", "cell_line"), nested="sgrna")
