@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from crossed_jax.results.original_coordinates import original_coordinates
     from crossed_jax.results.predict import posterior_predictive, prior_predictive
     from crossed_jax.results.summaries import effects, parameters, variance_components
+    from crossed_jax.results.unit_evidence import unit_evidence
     from crossed_jax.results.verdict import diagnose
     from crossed_jax.tables.crossed_data import CrossedData
     from crossed_jax.tables.examples import penicillin
@@ -40,6 +41,7 @@ __all__ = [
     "read_table",
     "sample",
     "simulate_screen",
+    "unit_evidence",
     "variance_components",
 ]
 
@@ -62,6 +64,7 @@ _HOMES = {
     "read_table": "tables.read",
     "sample": "log_density",
     "simulate_screen": "tables.simulate",
+    "unit_evidence": "results.unit_evidence",
     "variance_components": "results.summaries",
 }
 

@@ -1,6 +1,7 @@
 """What ``fit`` and ``resume`` do: from a command to a directory of results."""
 
 import importlib
+import json
 import os
 import threading
 import time
@@ -122,6 +123,8 @@ def _write(
         write_tree,
     )
     from crossed_jax.results.summaries import effects, parameters, variance_components
+    from crossed_jax.results.tree import factor_names
+    from crossed_jax.results.unit_evidence import unit_evidence
     from crossed_jax.results.verdict import diagnose
 
     clock = time.perf_counter()
@@ -132,7 +135,11 @@ def _write(
     if "interactions" in tree.children:
         cells = interactions(tree)
         write_parquet(cells, folder / "interactions.parquet")
-        write_csv(hits(cells), folder / "hits.csv")
+        called = hits(cells)
+        if "nested" in json.loads(tree.attrs["parts"]):
+            evidence = unit_evidence(tree, data)
+            called = called.join(evidence, on=factor_names(tree), maintain_order="left")
+        write_csv(called, folder / "hits.csv")
     in_units = all(quantity.in_unit for quantity in noise_of(tree.attrs).quantities)
     if not in_units or tree.attrs["model"] == "screen":
         write_csv(parameters(tree, statistics=statistics), folder / "parameters.csv")

@@ -70,6 +70,43 @@ def test_draws_of_rows_are_refused(tree):
         cj.interaction_draws(tree, {"gene": "gene0"})
 
 
+def test_guides_tell_their_part_of_an_interaction(tree):
+    """Of one cell from the rows, and of all whether the z's go with the interactions."""
+    data = guide_screen()
+    found = cj.unit_evidence(tree, data)
+    cells = cj.interactions(tree)
+    assert found.select("gene", "line").equals(cells.select("gene", "line"))
+    z = [np.array(text.split(), float) for text in found["guide_z"]]
+    assert [len(of_cell) for of_cell in z] == found["guide_seen"].to_list()
+    agreeing = [
+        (np.sign(of_cell) == np.sign(m)).sum() for of_cell, m in zip(z, cells["mean"], strict=True)
+    ]
+    assert agreeing == found["guide_agreeing"].to_list()
+    assert np.corrcoef([of_cell.mean() for of_cell in z], cells["mean"] / cells["sd"])[0, 1] > 0.8
+
+    p = tree["posterior"].mean(("chain", "draw"))
+    at = p.sel(gene="gene5", line="line2", guide="gene5 1")
+    rows = guide_rows().filter(gene="gene5", line="line2", guide="1")["y"]
+    of_guide = at["gene_effect"] + at["guide_effect"]
+    residual = rows.mean() - float(
+        at["intercept"] + at["line_effect"] + at["line_slope"] * of_guide
+    )
+    sd = at["sigma"] * np.exp(at["line_log_noise_sd"] + at["gene_log_noise_sd"])
+    nested = at["nested_share"]
+    rest = (1.0 - at["gene_interaction_share"]) * (nested + (1.0 - nested) / len(rows))
+    wanted = residual / float(sd * np.sqrt(rest))
+    cell = cells.with_row_index().filter(gene="gene5", line="line2")["index"][0]
+    assert np.abs(z[cell] - wanted).min() < 0.006
+
+
+def test_evidence_of_another_table_is_refused(tree):
+    rows = guide_rows()
+    for table, nested in ((rows, None), (rows.filter(pl.col("gene") != "gene3"), "guide")):
+        other = cj.read_table(table, response="y", factors=("gene", "line"), nested=nested)
+        with pytest.raises(InputError, match="other levels in this table than in the fit"):
+            cj.unit_evidence(tree, other)
+
+
 def test_the_command_line_fits_guides(tmp_path, tree):
     guide_rows().write_csv(tmp_path / "guides.csv")
     outcome = fit(
@@ -84,5 +121,8 @@ def test_the_command_line_fits_guides(tmp_path, tree):
     found = pl.read_parquet(tmp_path / "out" / "interactions.parquet")
     wanted = cj.interactions(tree)
     np.testing.assert_allclose(found["mean"], wanted["mean"], rtol=1e-6, atol=1e-9)
+    hits = pl.read_csv(tmp_path / "out" / "hits.csv")
+    assert hits.columns == [*wanted.columns, "guide_seen", "guide_agreeing", "guide_z"]
+    assert len(hits) == (wanted["s_value"] < 0.05).sum() > 0
     told = json.loads((tmp_path / "out" / "run.json").read_text())["figures_left_out"]
     assert told == {"posterior_predictive": "a model with nested units has none yet"}
