@@ -16,6 +16,7 @@ FLAGS = {
     "slopes": "--slopes",
     "noise_by": "--noise-by",
     "interaction": "--interaction",
+    "nested": "--nested",
     "parameterization": "--parameterization",
     "noise": "--noise",
     "priors": "--priors",

@@ -17,6 +17,7 @@ from crossed_jax.models.screen.parts import Parts
 from crossed_jax.statistics.cells import has_replicates
 from crossed_jax.tables.crossed_data import CrossedData, Nested
 from crossed_jax.tables.names import of_factor
+from crossed_jax.tables.remarks import guides_are_hidden
 from crossed_jax.types import ModelName
 
 FEWEST_LEVELS = 3
@@ -77,7 +78,8 @@ def resolved(model: Any, data: CrossedData) -> tuple[Parts | None, tuple[str, ..
         If the model is unknown, the table has not two factors, or cannot inform a part asked for.
     """
     if isinstance(model, Model):
-        return _checked(model, data), tuple(model.notes)
+        parts = _checked(model, data)
+        return parts, (*model.notes, *_hidden(parts, data))
     if not isinstance(model, str) or model not in get_args(ModelName):
         known = " or ".join(map(repr, get_args(ModelName)))
         raise InputError(f"unknown model {told(model)}: choose {known}, or give a Model.")
@@ -88,7 +90,16 @@ def resolved(model: Any, data: CrossedData) -> tuple[Parts | None, tuple[str, ..
     notes = tuple(f"The screen model is fitted without {why}" for why in lacking.values())
     has: dict[str, Any] = {part: part not in lacking for part in Parts._fields[1:5]}
     parts = Parts(genes, **has)
-    return (parts if data.nested is None else _with_guides(parts, data)), notes
+    if data.nested is not None:
+        return _with_guides(parts, data), notes
+    return parts, (*notes, *_hidden(parts, data))
+
+
+def _hidden(parts: Parts | None, data: CrossedData) -> tuple[str, ...]:
+    """What to say where interactions hold what is guides'."""
+    if parts is None or not parts.interaction or data.guide_column is None:
+        return ()
+    return (guides_are_hidden(data.guide_column),)
 
 
 def _integrated_out(data: CrossedData) -> int:

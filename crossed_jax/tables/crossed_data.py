@@ -81,6 +81,8 @@ class CrossedData:
         SHA-256 of the file's bytes in hexadecimal, or None for a data frame.
     nested
         Units within the levels of one of the factors, such as guides of genes; or None.
+    guide_column
+        A column of the table that names or counts guides, which were not read; or None.
     """
 
     response: np.ndarray
@@ -91,6 +93,7 @@ class CrossedData:
     source: str | None = None
     sha256: str | None = None
     nested: Nested | None = None
+    guide_column: str | None = None
 
     @property
     def num_rows(self) -> int:

@@ -16,8 +16,10 @@ from crossed_jax.tables.checks import check_columns, reading
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 
 
-def read_delimited(path: Path, delimiter: str, names: Sequence[str], where: str) -> pl.LazyFrame:
-    """Read the needed columns of delimited text."""
+def read_delimited(
+    path: Path, delimiter: str, names: Sequence[str], where: str
+) -> tuple[pl.LazyFrame, list[str]]:
+    """Read the needed columns of delimited text; and the names of all."""
     with reading(where, "delimited text"):
         lines = pl.scan_lines(path, name="line", glob=False)
         first = lines.head(1).collect()
@@ -34,7 +36,7 @@ def read_delimited(path: Path, delimiter: str, names: Sequence[str], where: str)
     frame.columns = list(names)
     if any_blank:
         frame = frame.filter(~pl.all_horizontal(pl.all().is_null()))
-    return frame.lazy()
+    return frame.lazy(), header
 
 
 def _split_header(line: str, delimiter: str, where: str) -> list[str]:

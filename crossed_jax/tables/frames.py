@@ -10,8 +10,8 @@ from crossed_jax.errors import InputError, escaped, shown
 from crossed_jax.tables.checks import check_columns, reading
 
 
-def read_frame(table: Any, names: Sequence[str], where: str) -> pl.LazyFrame:
-    """Read the needed columns of a data frame; the first is the response, the others are labels."""
+def read_frame(table: Any, names: Sequence[str], where: str) -> tuple[pl.LazyFrame, list[str]]:
+    """Read the needed columns of a data frame, a response and labels; and the names of all."""
     with reading(where, "a table"):
         try:
             frame = nw.from_native(table)
@@ -25,18 +25,17 @@ def read_frame(table: Any, names: Sequence[str], where: str) -> pl.LazyFrame:
                 f"cannot read a table from an object of type {type(table).__name__}: "
                 "give a path, or a pandas, polars or pyarrow data frame."
             ) from None
-        columns = list(map(str, columns))
+        columns = known = list(map(str, columns))
         check_columns(columns, names, where)
         if isinstance(frame, nw.LazyFrame):
-            frame, columns = frame.select(*names).collect(backend="polars"), list(names)
-        return pl.DataFrame(
-            {
-                name: _to_polars(
-                    frame[:, columns.index(name)].alias(name), where, is_label=name != names[0]
-                )
-                for name in names
-            }
-        ).lazy()
+            frame, known = frame.select(*names).collect(backend="polars"), list(names)
+        needed = {
+            name: _to_polars(
+                frame[:, known.index(name)].alias(name), where, is_label=name != names[0]
+            )
+            for name in names
+        }
+        return pl.DataFrame(needed).lazy(), columns
 
 
 def _to_polars(column: nw.Series[Any], where: str, *, is_label: bool) -> pl.Series:

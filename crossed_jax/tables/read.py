@@ -29,7 +29,7 @@ from crossed_jax.tables.delimited import DELIMITERS, read_delimited
 from crossed_jax.tables.frames import read_frame
 from crossed_jax.tables.names import check_names
 from crossed_jax.tables.nested import nested_in
-from crossed_jax.tables.remarks import remarks
+from crossed_jax.tables.remarks import hidden_guides, remarks
 
 # What names a column: text, or what pandas may have in its place.
 _NAMES = (str, int, np.integer, tuple)
@@ -72,11 +72,11 @@ def read_table(
     if isinstance(table, str | Path):
         source = str(table)
         where = source if source.isprintable() else shown(source)
-        frame = _read_file(Path(table), names, where)
+        frame, columns = _read_file(Path(table), names, where)
         sha256 = _sha256(Path(table), where)
     else:
         where = "the data frame"
-        frame = read_frame(table, names, where)
+        frame, columns = read_frame(table, names, where)
 
     with reading(where, "a table"):
         if frame.select(pl.len()).collect().item() == 0:
@@ -112,6 +112,7 @@ def read_table(
         source,
         sha256,
         nested_in(crossed, read[-1], where) if inner else None,
+        None if inner else hidden_guides([name for name in columns if name not in names]),
     )
 
 
@@ -141,8 +142,8 @@ def _names_of(
     return response, factors, (str(nested),)
 
 
-def _read_file(path: Path, names: Sequence[str], where: str) -> pl.LazyFrame:
-    """Open the needed columns of a file, by its suffix."""
+def _read_file(path: Path, names: Sequence[str], where: str) -> tuple[pl.LazyFrame, list[str]]:
+    """Open the needed columns of a file, by its suffix; and give the names of all."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     compressed = suffixes[-1:] in ([".gz"], [".zst"])
     kind = "".join(suffixes[-2:-1] if compressed else suffixes[-1:])
@@ -160,8 +161,9 @@ def _read_file(path: Path, names: Sequence[str], where: str) -> pl.LazyFrame:
     if kind == ".parquet" and not compressed:
         with reading(where, "Parquet"):
             frame = pl.scan_parquet(path, glob=False, hive_partitioning=False)
-            check_columns(frame.collect_schema().names(), names, where)
-            return frame.select(names)
+            columns = frame.collect_schema().names()
+            check_columns(columns, names, where)
+            return frame.select(names), columns
     raise InputError(
         f"{where} is of no kind that can be read: give .csv or .tsv (plain, .gz or .zst), "
         "or .parquet, and rename the file if it is one of these."

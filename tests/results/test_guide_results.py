@@ -62,6 +62,14 @@ def test_guides_that_were_not_read_are_refused():
         cj.fit(table, model=cj.Model(nested="guide"), **SETTINGS)
 
 
+def test_guides_that_are_left_out_are_remarked_on_where_there_is_an_interaction():
+    table = cj.read_table(guide_rows(), response="y", factors=("gene", "line"))
+    with_all = cj.fit(table, model="screen", **SETTINGS)
+    assert "read the table with nested='guide'" in str(cj.diagnose(with_all))
+    additive = cj.fit(table, **SETTINGS)
+    assert "nested" not in str(cj.diagnose(additive))
+
+
 def test_draws_of_rows_are_refused(tree):
     for taker in (cj.posterior_predictive, cj.prior_predictive):
         with pytest.raises(InputError, match="cannot draw for a model with guide nested"):
