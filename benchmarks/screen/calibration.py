@@ -8,7 +8,7 @@ interaction is below its true value. Writes results/screen_calibration.json.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,8 @@ from crossed_jax.tables.crossed_data import CrossedData, Factor
 SEED = 20
 NUM_TABLES = 200
 NUM_GENES, NUM_LINES, REPLICATES, MISSING = 12, 5, 2, 0.12
-NUM_WARMUP, NUM_DRAWS, THIN = 500, 1980, 20
-RANKS = NUM_DRAWS // THIN + 1
+SETTINGS = {"num_chains": 1, "num_warmup": 500, "num_draws": 1980, "target_accept": 0.9}
+THIN = 20
 
 PRIORS = cj.Priors(
     (dist.Normal(0.5, 0.7), dist.Normal(-0.3, 0.7)),
@@ -92,46 +92,51 @@ def simulate(rng: np.random.Generator) -> tuple[CrossedData, dict[str, Any]]:
 def scalars(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Take the first and last level of what has levels, those on the last axis."""
     for name, each in values.items():
-        if name.endswith(("_effect", "_slope", "_log_noise_sd", "_intercept")):
+        if name.endswith(
+            ("_effect", "_slope", "_log_noise_sd", "_intercept", "_interaction_share")
+        ):
             yield f"{name}[first]", each[..., 0]
             yield f"{name}[last]", each[..., -1]
         else:
             yield name, each
 
 
-def transformed(
-    tree: Any, data: CrossedData, gamma: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
-    """Posterior probabilities that cells' interactions are below the true ones; and coverage.
+def places(tree: Any, gamma: np.ndarray) -> dict[str, float]:
+    """Posterior probability that the interaction of a cell of one row, and of two, is below truth.
 
-    The probabilities are averages over the draws of genes and lines; the library's own summaries of
-    the same posterior are held to the truth: whether intervals cover, and signs are right.
+    They are averages over the draws of genes and lines.
     """
     drawn = {name: values.values[0] for name, values in tree["posterior"].data_vars.items()}
     cells = tree["interactions"].to_dataset()
-    gene, line, n = (cells[name].values for name in ("gene_code", "line_code", "n"))
-    share = drawn["interaction_share"][:, None]
-    expected = drawn["intercept"][:, None] + drawn["line_effect"][:, line]
-    expected = expected + drawn["line_slope"][:, line] * drawn["gene_effect"][:, gene]
-    log_noise = drawn["line_log_noise_sd"][:, line] + drawn["gene_log_noise_sd"][:, gene]
-    variance = (drawn["sigma"][:, None] * np.exp(log_noise)) ** 2
-    u = share + (1.0 - share) / n
-    mean = share / u * (cells["raw_mean"].values - expected)
-    sd = np.sqrt(share * (1.0 - share) * variance / (n * u))
-    true = gamma[gene, line]
-    below = ndtr((true - mean) / sd).mean(0)
+    found = {}
+    for rows_seen in (1, 2):
+        cell = cells.isel(cell=int(np.argmax(cells["n"].values == rows_seen)))
+        gene, line = int(cell["gene_code"]), int(cell["line_code"])
+        share = drawn["interaction_share"]
+        expected = drawn["intercept"] + drawn["line_effect"][:, line]
+        expected = expected + drawn["line_slope"][:, line] * drawn["gene_effect"][:, gene]
+        log_noise = drawn["line_log_noise_sd"][:, line] + drawn["gene_log_noise_sd"][:, gene]
+        variance = (drawn["sigma"] * np.exp(log_noise)) ** 2
+        u = share + (1.0 - share) / rows_seen
+        mean = share / u * (float(cell["raw_mean"]) - expected)
+        sd = np.sqrt(share * (1.0 - share) * variance / (rows_seen * u))
+        below = ndtr((gamma[gene, line] - mean) / sd).mean()
+        found[f"interaction of {rows_seen} row(s)"] = float(below)
+    return found
+
+
+def of_interactions(tree: Any, gamma: np.ndarray) -> dict[str, float]:
+    """Hold a fit's summaries to the truth: whether intervals cover, and signs are right."""
+    cells = tree["interactions"].to_dataset()
+    true = gamma[cells["gene_code"].values, cells["line_code"].values]
     wrong = np.sign(cells["mean"].values) != np.sign(true)
     covers = (cells["lower"].values < true) & (true < cells["upper"].values)
     z = (true - cells["mean"].values) / cells["sd"].values
-    return (
-        below,
-        n,
-        {
-            "coverage_95": float(covers.mean()),
-            "squared_z": float((z**2).mean()),
-            "wrong_sign_less_lfsr": float((wrong - cells["lfsr"].values).mean()),
-        },
-    )
+    return {
+        "coverage_95": float(covers.mean()),
+        "squared_z": float((z**2).mean()),
+        "wrong_sign_less_lfsr": float((wrong - cells["lfsr"].values).mean()),
+    }
 
 
 def uniformity(uniform: np.ndarray) -> dict[str, float]:
@@ -145,36 +150,36 @@ def uniformity(uniform: np.ndarray) -> dict[str, float]:
     }
 
 
-def calibration(num_tables: int) -> dict[str, Any]:
+def calibration(
+    num_tables: int,
+    simulate: Callable = simulate,
+    priors: cj.Priors = PRIORS,
+    settings: Mapping[str, Any] = SETTINGS,
+    thin: int = THIN,
+    places: Callable | None = places,
+) -> dict[str, Any]:
     """Fit tables simulated from the priors, and look at the ranks of the truth."""
     rng = np.random.default_rng(SEED)
     uniform: dict[str, list[float]] = {}
     summaries: dict[str, list[float]] = {}
     divergences, depth_hits = 0, 0
+    num_ranks = settings["num_draws"] // thin + 1
     for seed in range(num_tables):
         data, truth = simulate(rng)
-        tree = cj.fit(
-            data,
-            model="screen",
-            priors=PRIORS,
-            num_chains=1,
-            num_warmup=NUM_WARMUP,
-            num_draws=NUM_DRAWS,
-            seed=seed,
-            target_accept=0.9,
-        )
+        tree = cj.fit(data, model="screen", priors=priors, seed=seed, **settings)
         divergences += int(tree["sample_stats"]["diverging"].sum())
         depth_hits += int(tree["sample_stats"]["reached_max_treedepth"].sum())
-        posterior = cj.original_coordinates(tree, seed=seed)["posterior"]
-        below, n, summary = transformed(tree, data, truth.pop("interaction"))
+        gamma = truth.pop("interaction")
+        posterior = tree["posterior"]
+        if "gene_intercept" in truth:
+            posterior = cj.original_coordinates(tree, seed=seed)["posterior"]
         drawn = dict(scalars({name: posterior[name].values[0] for name in truth}))
         for name, true in scalars(truth):
-            rank = int((drawn[name][::THIN] < true).sum())
-            uniform.setdefault(name, []).append((rank + rng.random()) / RANKS)
-        for rows_seen in (1, 2):
-            cell = int(np.argmax(n == rows_seen))
-            uniform.setdefault(f"interaction of {rows_seen} row(s)", []).append(float(below[cell]))
-        for name, value in summary.items():
+            rank = int((drawn[name][::thin] < true).sum())
+            uniform.setdefault(name, []).append((rank + rng.random()) / num_ranks)
+        for name, below in (places(tree, gamma) if places else {}).items():
+            uniform.setdefault(name, []).append(below)
+        for name, value in of_interactions(tree, gamma).items():
             summaries.setdefault(name, []).append(value)
         if seed % 10 == 9:
             print(f"{seed + 1} of {num_tables} tables, {divergences} divergences", flush=True)
