@@ -38,10 +38,22 @@ def simulate(
         float,
         typer.Option(help="Share of the noise's variance that replicates have in common."),
     ] = 0.0,
+    guides: Annotated[int, typer.Option(help="Guides of each gene; 0: none.")] = 0,
+    guide_sd: Annotated[
+        float, typer.Option(help="SD of the guides' effects about their genes'.")
+    ] = 0.0,
+    nested_share: Annotated[
+        float,
+        typer.Option(help="Share that a guide's replicates have in common of what is left."),
+    ] = 0.0,
+    logit_share_sd: Annotated[
+        float, typer.Option(help="SD of the logits of the genes' interaction shares.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same table.")] = 0,
 ) -> None:
     """Simulate a gene x cell line screen; the post's, unless told otherwise."""
-    from crossed_jax.tables.simulate import replicate_range, simulate_screen
+    from crossed_jax.tables.screen_settings import replicate_range
+    from crossed_jax.tables.simulate import simulate_screen
     from crossed_jax.tables.simulated_table import require_replaceable, screen_frame, write_table
 
     require_replaceable(out)
@@ -59,6 +71,10 @@ def simulate(
         noise_sd_by_gene_sd=noise_sd_by_gene_sd,
         noise_sd_by_line_sd=noise_sd_by_line_sd,
         interaction_share=interaction_share,
+        num_guides=guides,
+        guide_sd=guide_sd,
+        nested_share=nested_share,
+        logit_share_sd=logit_share_sd,
         seed=seed,
     )
     write_table(screen_frame(simulation), out)

@@ -18,6 +18,9 @@ replicates of a cell have in common:
     \epsilon_{gcr} \sim \mathrm{Normal}(0, \sqrt{(1 - \rho) V_{gc}}),
 
 with :math:`e_g` Normal, and :math:`\log k` and :math:`d` Normal on the vectors that sum to zero.
+Genes may have guides, with effects :math:`k_c o_u` and a share :math:`\pi` of what interaction
+leaves that rows of a guide in a line have in common, and shares :math:`\rho_g` of their own, of
+Normal logits.
 
 The defaults are the small screen the package grew out of: 3 genes, each in 10 cell lines with 3
 replicates, :math:`\mu_\alpha = -1`, :math:`\mu_\beta = 0`, :math:`\sigma_\alpha = \sigma_\beta =
@@ -26,18 +29,21 @@ their number of replicates, as they do in a real screen.
 """
 
 import math
-import re
 from typing import NamedTuple
 
 import numpy as np
 
-from crossed_jax.arguments import real_number, whole_number
-from crossed_jax.errors import InputError, told
-from crossed_jax.tables.crossed_data import LARGEST_RESPONSE, CrossedData, Factor
-
-# Codes are int32 and counts of rows are kept in arrays of that size elsewhere.
-_MOST_ROWS = 2**31 - 1
-_LARGEST_LOG_SD = 10.0
+from crossed_jax.arguments import whole_number
+from crossed_jax.errors import InputError
+from crossed_jax.tables.crossed_data import CrossedData, Factor, Nested
+from crossed_jax.tables.screen_settings import (
+    Settings,
+    check_together,
+    fraction,
+    log_sd,
+    replicates,
+    size,
+)
 
 
 class Simulation(NamedTuple):
@@ -55,7 +61,8 @@ class Simulation(NamedTuple):
         beta); and of each part that was asked for: `cell_line_slope` (k) and
         `cell_line_log_slope_sd`, `cell_line_log_noise_sd` (d) and `cell_line_log_noise_sd_sd`,
         `gene_log_noise_sd` (e) and `gene_log_noise_sd_sd`, `interaction_share`, and `interaction`
-        (gamma, of all cells, shape (genes, cell lines)).
+        (gamma, of all cells, shape (genes, cell lines)); `guide_effect` (o), `guide_sd` and
+        `nested_share` (pi); `gene_interaction_share` and `gene_logit_share_sd`.
     """
 
     data: CrossedData
@@ -77,6 +84,10 @@ def simulate_screen(
     noise_sd_by_gene_sd: float = 0.0,
     noise_sd_by_line_sd: float = 0.0,
     interaction_share: float = 0.0,
+    num_guides: int = 0,
+    guide_sd: float = 0.0,
+    nested_share: float = 0.0,
+    logit_share_sd: float = 0.0,
     seed: int = 0,
 ) -> Simulation:
     """Draw a screen from the model.
@@ -100,14 +111,21 @@ def simulate_screen(
         10; without them slopes are one and noise is alike.
     interaction_share
         Share of the noise's variance that is an interaction of gene and line, 0 or more and less
-        than 1.
+        than 1; with `logit_share_sd` that of a typical gene.
+    num_guides
+        Guides of each gene, each with the replicates of a cell; 0 for a table without them.
+    guide_sd, nested_share
+        SD of the guides' effects about their genes', and the share that rows of a guide in a line
+        have in common of what interaction leaves.
+    logit_share_sd
+        SD of the logits of the genes' shares of interaction, 0 to 10.
     seed
         Of `numpy.random.default_rng`: the same seed gives the same screen.
 
     Returns
     -------
     Simulation
-        Response `logfc`; factors `gene` and `cell_line`.
+        Response `logfc`; factors `gene` and `cell_line`, and guides nested in genes.
 
     Raises
     ------
@@ -115,128 +133,102 @@ def simulate_screen(
         If a size, fraction, mean, SD or the seed is out of range, or so much is missing that a
         factor has a level per row.
     """
-    num_genes = whole_number("number of genes", num_genes, at_least=2)
-    num_cell_lines = whole_number("number of cell lines", num_cell_lines, at_least=2)
-    replicates = _replicates(num_replicates)
-    seed = whole_number("seed", seed, at_least=0)
-    missing = _fraction("missing fraction", missing)
-    num_rows = num_genes * num_cell_lines * replicates[1]
-    if num_rows > _MOST_ROWS:
-        raise InputError(f"a screen of {num_rows:,} rows is too large: ask for fewer.")
-    gene_mean = _size("gene mean", gene_mean)
-    cell_line_mean = _size("cell-line mean", cell_line_mean)
-    gene_sd = _size("gene SD", gene_sd, at_least=0.0)
-    cell_line_sd = _size("cell-line SD", cell_line_sd, at_least=0.0)
-    noise_sd = _size("noise SD", noise_sd, at_least=0.0)
-    slope_sd = _log_sd("slope SD", slope_sd)
-    noise_sd_by_gene_sd = _log_sd("SD of noise SDs by gene", noise_sd_by_gene_sd)
-    noise_sd_by_line_sd = _log_sd("SD of noise SDs by line", noise_sd_by_line_sd)
-    share = _fraction("interaction share", interaction_share)
-    if not gene_sd + cell_line_sd + noise_sd:
-        raise InputError("all SDs are zero, so nothing would vary: make one of them positive.")
+    at = Settings(
+        genes=whole_number("number of genes", num_genes, at_least=2),
+        lines=whole_number("number of cell lines", num_cell_lines, at_least=2),
+        replicates=replicates(num_replicates),
+        guides=whole_number("number of guides", num_guides, at_least=0),
+        seed=whole_number("seed", seed, at_least=0),
+        missing=fraction("missing fraction", missing),
+        gene_mean=size("gene mean", gene_mean),
+        line_mean=size("cell-line mean", cell_line_mean),
+        gene_sd=size("gene SD", gene_sd, at_least=0.0),
+        line_sd=size("cell-line SD", cell_line_sd, at_least=0.0),
+        noise_sd=size("noise SD", noise_sd, at_least=0.0),
+        slope_sd=log_sd("slope SD", slope_sd),
+        gene_noise_sd=log_sd("SD of noise SDs by gene", noise_sd_by_gene_sd),
+        line_noise_sd=log_sd("SD of noise SDs by line", noise_sd_by_line_sd),
+        share=fraction("interaction share", interaction_share),
+        guide_sd=size("guide SD", guide_sd, at_least=0.0),
+        nested_share=fraction("nested share", nested_share),
+        logit_share_sd=log_sd("SD of logit shares", logit_share_sd),
+    )
+    check_together(at)
+    return _drawn(at)
 
-    rng = np.random.default_rng(seed)
-    alpha = gene_mean + gene_sd * rng.standard_normal(num_genes)
-    beta = cell_line_mean + cell_line_sd * rng.standard_normal(num_cell_lines)
+
+def _drawn(at: Settings) -> Simulation:
+    rng = np.random.default_rng(at.seed)
+    alpha = at.gene_mean + at.gene_sd * rng.standard_normal(at.genes)
+    beta = at.line_mean + at.line_sd * rng.standard_normal(at.lines)
     # Streams of their own, so that neither the layout nor a part changes the rest of the truth.
-    layout, *parts = rng.spawn(5)
-    slope = np.exp(_zero_sum(parts[0], slope_sd, num_cell_lines))
-    line_noise = _zero_sum(parts[1], noise_sd_by_line_sd, num_cell_lines)
-    gene_noise = noise_sd_by_gene_sd * parts[2].standard_normal(num_genes)
-    cells = alpha[:, None] + beta + (slope - 1.0) * (alpha - gene_mean)[:, None]
-    cell_sd = noise_sd * np.exp(line_noise + gene_noise[:, None])
-    interaction = None
-    if share:
-        interaction = math.sqrt(share) * cell_sd * parts[3].standard_normal(cells.shape)
-        cells += interaction
-        cell_sd *= math.sqrt(1.0 - share)
+    layout, *parts = rng.spawn(8)
+    slope = np.exp(_zero_sum(parts[0], at.slope_sd, at.lines))
+    line_noise = _zero_sum(parts[1], at.line_noise_sd, at.lines)
+    gene_noise = at.gene_noise_sd * parts[2].standard_normal(at.genes)
+    cells = alpha[:, None] + beta + (slope - 1.0) * (alpha - at.gene_mean)[:, None]
+    cell_sd = at.noise_sd * np.exp(line_noise + gene_noise[:, None])
+    shares = _shares(parts[4], at.share, at.logit_share_sd, at.genes)
+    interaction = np.sqrt(shares) * cell_sd * parts[3].standard_normal(cells.shape)
+    cells += interaction
+    cell_sd *= np.sqrt(1.0 - shares)
 
-    rows = _draw_rows(layout, (num_genes, num_cell_lines), replicates, missing)
-    gene, cell_line = (np.repeat(codes, rows.ravel()) for codes in _codes(rows.shape))
+    shape = (at.genes, max(at.guides, 1), at.lines)
+    guide_effect = at.guide_sd * parts[5].standard_normal(shape[:2])
+    means = cells[:, None] + slope * guide_effect[..., None]
+    if at.nested_share:
+        nested_sd = math.sqrt(at.nested_share) * cell_sd
+        means += nested_sd[:, None] * parts[6].standard_normal(shape)
+        cell_sd *= math.sqrt(1.0 - at.nested_share)
+    rows = _draw_rows(layout, (at.genes, at.lines), at.replicates, at.missing)
+    rows = np.broadcast_to(rows[:, None], shape).ravel()
+    gene, guide, cell_line = (np.repeat(codes, rows) for codes in _codes(shape))
     logfc = rng.standard_normal(len(gene))
-    logfc *= np.repeat(cell_sd.ravel(), rows.ravel())
-    logfc += np.repeat(cells.ravel(), rows.ravel())
+    logfc *= np.repeat(np.broadcast_to(cell_sd[:, None], shape).ravel(), rows)
+    logfc += np.repeat(means.ravel(), rows)
 
+    genes = Factor("gene", _labels("gene", at.genes), gene)
     data = CrossedData(
         response=logfc,
         response_name="logfc",
         factors=(
-            Factor("gene", _labels("gene", num_genes), gene),
-            Factor("cell_line", _labels("line", num_cell_lines), cell_line),
+            genes,
+            Factor("cell_line", _labels("line", at.lines), cell_line),
         ),
         num_missing=0,
         notes=(),
+        nested=_guides_of(genes, at.guides, guide) if at.guides else None,
     )
-    line = beta + (slope - 1.0) * (alpha.mean() - gene_mean)  # at the mean gene effect
+    line = beta + (slope - 1.0) * (alpha.mean() - at.gene_mean)  # at the mean gene effect
     truth: dict[str, np.ndarray | float] = {
         "intercept": float(alpha.mean() + line.mean()),
         "gene_effect": alpha - alpha.mean(),
         "cell_line_effect": line - line.mean(),
-        "gene_sd": float(gene_sd),
-        "cell_line_sd": float(cell_line_sd),
-        "sigma": float(noise_sd),
-        "gene_mean": float(gene_mean),
-        "cell_line_mean": float(cell_line_mean),
+        "gene_sd": float(at.gene_sd),
+        "cell_line_sd": float(at.line_sd),
+        "sigma": float(at.noise_sd),
+        "gene_mean": float(at.gene_mean),
+        "cell_line_mean": float(at.line_mean),
         "gene_intercept": alpha,
         "cell_line_intercept": beta,
     }
-    if slope_sd:
-        truth |= {"cell_line_slope": slope, "cell_line_log_slope_sd": slope_sd}
-    if noise_sd_by_line_sd:
+    if at.slope_sd:
+        truth |= {"cell_line_slope": slope, "cell_line_log_slope_sd": at.slope_sd}
+    if at.line_noise_sd:
         truth |= {
             "cell_line_log_noise_sd": line_noise,
-            "cell_line_log_noise_sd_sd": noise_sd_by_line_sd,
+            "cell_line_log_noise_sd_sd": at.line_noise_sd,
         }
-    if noise_sd_by_gene_sd:
-        truth |= {"gene_log_noise_sd": gene_noise, "gene_log_noise_sd_sd": noise_sd_by_gene_sd}
-    if interaction is not None:
-        truth |= {"interaction": interaction, "interaction_share": share}
+    if at.gene_noise_sd:
+        truth |= {"gene_log_noise_sd": gene_noise, "gene_log_noise_sd_sd": at.gene_noise_sd}
+    if at.share:
+        truth |= {"interaction": interaction, "interaction_share": at.share}
+    if at.logit_share_sd:
+        truth |= {"gene_interaction_share": shares[:, 0], "gene_logit_share_sd": at.logit_share_sd}
+    if at.guides:
+        truth |= {"guide_effect": guide_effect.ravel(), "guide_sd": at.guide_sd}
+        truth |= {"nested_share": at.nested_share}
     return Simulation(data, truth)
-
-
-def replicate_range(text: str) -> tuple[int, int]:
-    """Read the fewest and the most replicates from text such as ``2`` or ``1-4``."""
-    found = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", text.strip(), re.ASCII)
-    if not found:
-        raise InputError(
-            f"the number of replicates is {text[:40]!r}: "
-            "give a whole number, or a range such as 1-4."
-        )
-    return int(found[1]), int(found[2] or found[1])
-
-
-def _replicates(given: int | tuple[int, int]) -> tuple[int, int]:
-    """Fewest and most replicates of a cell line."""
-    pair = given if isinstance(given, tuple | list) else (given, given)
-    if len(pair) != 2:
-        raise InputError(
-            f"the number of replicates is {told(given)}: give a whole number, or the least and "
-            "the most."
-        )
-    fewest = whole_number("number of replicates", pair[0], at_least=1)
-    return fewest, whole_number("most replicates of a line", pair[1], at_least=fewest)
-
-
-def _size(name: str, value: float, at_least: float = -math.inf) -> float:
-    size = real_number(name, value)
-    if not at_least <= size or abs(size) > LARGEST_RESPONSE:
-        zero = ", zero or more" if at_least == 0 else ""
-        raise InputError(f"the {name} is {size}: give a finite number{zero}, below 1e70.")
-    return size
-
-
-def _log_sd(name: str, value: float) -> float:
-    sd = real_number(name, value)
-    if not 0 <= sd <= _LARGEST_LOG_SD:
-        raise InputError(f"the {name} is {sd}, of logarithms: give 0 to {_LARGEST_LOG_SD:g}.")
-    return sd
-
-
-def _fraction(name: str, value: float) -> float:
-    fraction = real_number(name, value)
-    if not 0 <= fraction < 1:
-        raise InputError(f"the {name} is {fraction}: give 0 or more, and less than 1.")
-    return fraction
 
 
 def _zero_sum(rng: np.random.Generator, sd: float, size: int) -> np.ndarray:
@@ -273,10 +265,24 @@ def _draw_seen(rng: np.random.Generator, shape: tuple[int, int], missing: float)
     return seen
 
 
-def _codes(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Gene and cell line of each combination, nested as gene, cell line."""
-    genes, cell_lines = (np.arange(size, dtype=np.int32) for size in shape)
-    return np.repeat(genes, shape[1]), np.tile(cell_lines, shape[0])
+def _shares(rng: np.random.Generator, typical: float, sd: float, number: int) -> np.ndarray:
+    """Draw the genes' shares of interaction about that of a typical one, shape (genes, 1)."""
+    if not sd:
+        return np.full((number, 1), typical)
+    logit = math.log(typical / (1.0 - typical)) + sd * rng.standard_normal((number, 1))
+    return 1.0 / (1.0 + np.exp(-logit))
+
+
+def _codes(shape: tuple[int, int, int]) -> list[np.ndarray]:
+    """Gene, its guide and cell line of each combination, nested in this order."""
+    return [codes.ravel() for codes in np.indices(shape, dtype=np.int32)]
+
+
+def _guides_of(genes: Factor, number: int, guide: np.ndarray) -> Nested:
+    """Nest guides in genes, given which of a gene's each row is of."""
+    labels = tuple(f"{gene}_guide_{i}" for gene in genes.levels for i in range(1, number + 1))
+    parent = np.repeat(np.arange(len(genes.levels), dtype=np.int32), number)
+    return Nested(Factor("guide", labels, genes.codes * np.int32(number) + guide), 0, parent)
 
 
 def _labels(stem: str, size: int) -> tuple[str, ...]:

@@ -14,10 +14,10 @@ from crossed_jax.tables.simulate import Simulation
 
 
 def screen_frame(simulation: Simulation) -> pl.DataFrame:
-    """Lay a screen out as a table: gene, cell_line, replicate (from 1) and logfc."""
+    """Lay a screen out as a table: gene, cell_line, guide if any, replicate (from 1) and logfc."""
     data = simulation.data
-    gene, cell_line = (factor.codes for factor in data.factors)
-    first = (np.diff(gene, prepend=-1) != 0) | (np.diff(cell_line, prepend=-1) != 0)
+    factors = (*data.factors, *([] if data.nested is None else [data.nested.units]))
+    first = np.any([np.diff(factor.codes, prepend=-1) != 0 for factor in factors], axis=0)
     starts = np.flatnonzero(first)
     replicate = np.arange(1, data.num_rows + 1, dtype=np.int32)
     replicate -= np.repeat(starts.astype(np.int32), np.diff(starts, append=data.num_rows))
@@ -26,7 +26,7 @@ def screen_frame(simulation: Simulation) -> pl.DataFrame:
         factor.name: pl.Series(factor.levels, dtype=pl.Enum(factor.levels)).gather(
             pl.Series(factor.codes)
         )
-        for factor in data.factors
+        for factor in factors
     }
     return pl.DataFrame(columns | {"replicate": replicate, data.response_name: data.response})
 
@@ -62,7 +62,8 @@ def _is_simulated(path: Path) -> bool:
     except (OSError, ValueError, pl.exceptions.PolarsError):
         return False
     labelled = re.fullmatch(r"gene_\d+", str(gene)) and re.fullmatch(r"line_\d+", str(cell_line))
-    return bool(labelled) and first.columns == ["gene", "cell_line", "replicate", "logfc"]
+    columns = [name for name in first.columns if name != "guide"]
+    return bool(labelled) and columns == ["gene", "cell_line", "replicate", "logfc"]
 
 
 def write_table(frame: pl.DataFrame, path: str | Path) -> None:

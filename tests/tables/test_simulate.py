@@ -7,7 +7,8 @@ import pytest
 
 from crossed_jax.cli.main import app
 from crossed_jax.errors import InputError
-from crossed_jax.tables.simulate import replicate_range, simulate_screen
+from crossed_jax.tables.screen_settings import replicate_range
+from crossed_jax.tables.simulate import simulate_screen
 from crossed_jax.tables.simulated_table import screen_frame
 
 
@@ -126,6 +127,55 @@ def test_a_part_leaves_the_rest_of_the_truth_alone():
     }
 
 
+def test_guides_leave_the_rest_of_the_truth_alone():
+    settings = {"num_genes": 20, "seed": 4, **PARTS}
+    plain = simulate_screen(**settings).truth
+    guides = simulate_screen(**settings, num_guides=3, guide_sd=0.2, nested_share=0.3).truth
+    assert guides.keys() - plain.keys() == {"guide_effect", "guide_sd", "nested_share"}
+    for name, values in plain.items():
+        np.testing.assert_array_equal(guides[name], values)
+
+
+def test_moments_of_guides_approach_the_truth():
+    share, nested, num_genes = 0.3, 0.4, 400
+    simulation = simulate_screen(
+        num_genes=num_genes,
+        num_cell_lines=20,
+        num_replicates=2,
+        noise_sd=0.4,
+        slope_sd=0.3,
+        interaction_share=share,
+        logit_share_sd=0.9,
+        num_guides=3,
+        guide_sd=0.25,
+        nested_share=nested,
+        seed=9,
+    )
+    data, truth = simulation.data, simulation.truth
+    shape = (num_genes, 3, 20, 2)
+    assert data.num_rows == np.prod(shape)
+    np.testing.assert_array_equal(
+        data.nested.parent_of_unit[data.nested.units.codes], data.factors[0].codes
+    )
+    effect = truth["gene_effect"][:, None] + truth["guide_effect"].reshape(-1, 3)
+    expected = truth["intercept"] + truth["cell_line_effect"]
+    expected = expected + truth["cell_line_slope"] * effect[..., None]
+    rest = (
+        data.response.reshape(shape) - expected[..., None] - truth["interaction"][:, None, :, None]
+    )
+    assert np.std(truth["guide_effect"]) == pytest.approx(0.25, rel=4 / np.sqrt(2 * 1200))
+    logit = np.log(truth["gene_interaction_share"] / (1 - truth["gene_interaction_share"]))
+    assert logit.mean() == pytest.approx(np.log(share / (1 - share)), abs=4 * 0.9 / 20)
+    assert logit.std() == pytest.approx(0.9, rel=4 / np.sqrt(800))
+    # what is left of a gene's variance, and what rows of a guide in a line have in common of it
+    rest /= 0.4 * np.sqrt(1.0 - truth["gene_interaction_share"])[:, None, None, None]
+    assert (rest**2).mean() == pytest.approx(1.0, abs=4 * np.sqrt(3 / (rest.size / 2)))
+    common = (rest[..., 0] * rest[..., 1]).mean()
+    assert common == pytest.approx(nested, abs=4 * np.sqrt(2 / (rest.size / 2)))
+    of_others = (rest[:, 0, :, 0] * rest[:, 1, :, 0]).mean()
+    assert abs(of_others) < 4 * np.sqrt(1 / (num_genes * 20))
+
+
 def test_the_screen_of_a_seed_is_what_it_has_been():
     data, truth = simulate_screen(num_genes=4, num_cell_lines=3, num_replicates=2, seed=3)
     # these numbers were drawn before screens had slopes, noise by level and interactions
@@ -198,6 +248,10 @@ def test_the_command_line_takes_every_setting(tmp_path):
         "noise-sd-by-gene-sd": 0.5,
         "noise-sd-by-line-sd": 0.6,
         "interaction-share": 0.7,
+        "guides": 2,
+        "guide-sd": 0.15,
+        "nested-share": 0.35,
+        "logit-share-sd": 0.8,
         "seed": 8,
     }
     arguments = [str(text) for name, value in options.items() for text in (f"--{name}", value)]
@@ -216,6 +270,10 @@ def test_the_command_line_takes_every_setting(tmp_path):
         noise_sd_by_gene_sd=0.5,
         noise_sd_by_line_sd=0.6,
         interaction_share=0.7,
+        num_guides=2,
+        guide_sd=0.15,
+        nested_share=0.35,
+        logit_share_sd=0.8,
         seed=8,
     )
     assert path.read_text() == screen_frame(expected).write_csv()
@@ -257,6 +315,12 @@ def test_other_replicates_are_refused(text):
         ({"noise_sd_by_gene_sd": 11}, "SD of noise SDs by gene is 11.0"),
         ({"noise_sd_by_line_sd": math.nan}, "SD of noise SDs by line is nan"),
         ({"interaction_share": 1}, "interaction share is 1.0: give 0 or more, and less than 1"),
+        ({"num_guides": -1}, "number of guides is -1: give a whole number, 0 or more"),
+        ({"num_guides": 2, "guide_sd": -1}, "guide SD is -1.0"),
+        ({"num_guides": 2, "nested_share": 1}, "nested share is 1.0"),
+        ({"interaction_share": 0.1, "logit_share_sd": -1}, "SD of logit shares is -1.0"),
+        ({"guide_sd": 0.1}, "there are no guides that could differ: ask for a number of guides"),
+        ({"logit_share_sd": 0.1}, "there is no interaction whose shares could differ"),
         ({"seed": -1}, "seed is -1: give a whole number, 0 or more"),
         ({"gene_sd": 0, "cell_line_sd": 0, "noise_sd": 0}, "all SDs are zero"),
     ],

@@ -7,7 +7,7 @@ import pytest
 from crossed_jax.errors import InputError
 from crossed_jax.tables.read import read_table
 from crossed_jax.tables.simulate import simulate_screen
-from crossed_jax.tables.simulated_table import screen_frame, write_table
+from crossed_jax.tables.simulated_table import require_replaceable, screen_frame, write_table
 
 
 def assert_same_table(data, expected):
@@ -94,3 +94,16 @@ def test_bad_path_is_told(tmp_path, name, wanted):
     assert wanted in str(error.value)
     assert str(error.value).isprintable()
     assert [path.name for path in tmp_path.iterdir()] == ["folder.csv"]
+
+
+def test_guides_have_a_column_and_read_back(tmp_path):
+    simulation = simulate_screen(num_genes=4, num_cell_lines=3, num_replicates=2, num_guides=2)
+    path = tmp_path / "guides.csv"
+    for _ in range(2):  # over an earlier one
+        require_replaceable(path)
+        write_table(screen_frame(simulation), path)
+    assert screen_frame(simulation).columns == ["gene", "cell_line", "guide", "replicate", "logfc"]
+    read = read_table(path, response="logfc", factors=("gene", "cell_line"), nested="guide")
+    assert read.digest() == simulation.data.digest()
+    np.testing.assert_array_equal(read.nested.parent_of_unit, simulation.data.nested.parent_of_unit)
+    assert screen_frame(simulation)["replicate"].to_list() == [1, 2] * 24
