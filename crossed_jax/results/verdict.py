@@ -184,8 +184,9 @@ def _quadrature(tree: xr.DataTree) -> list[Finding]:
     told = "is not a number at some draws" if error is None else f"errs by {error:.1e}"
     return [
         Finding(
-            f"the log-density {told}, as levels of few rows leave their noise too "
-            "uncertain for the quadrature over it: fit a model without noise by that factor.",
+            f"the log-density {told}, as levels of few rows leave their noise, or their share of "
+            "interaction, too uncertain for the quadrature over it: fit a model without noise by "
+            "that factor, or without interaction.",
             "reason",
         )
     ]

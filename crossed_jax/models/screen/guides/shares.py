@@ -28,11 +28,12 @@ from crossed_jax.types import Array
 GRID = np.linspace(-10.0, 6.0, 65)  # of the logit of a gene's share
 FINER = np.linspace(-30.0, 14.0, 705)
 AWAY = 3.0  # posterior SDs within which a rule is to hold
-TOLERABLE = 1e-3  # error of the log-likelihood
+TOLERABLE = 1e-2  # error of the log-likelihood, between any two of these places
 NODES = (9, 11, 15)
-IN_SDS = (15, 25, 41)
+IN_SDS = (21, 31, 41)
 WIDEST = 5.0  # SDs
-MOST_OPEN = np.array([0.7, 0.4])  # SDs of t and of the logarithm of s
+MOST_OPEN = np.array([0.7, 0.5])  # SDs of t and of the logarithm of s that are looked at
+KNOWN = 0.3  # up to this SD of the logarithm s is not near zero
 STEPS = (-0.05, 0.0, 0.05)  # of differences that stand for derivatives
 TINY = 1e-300
 
@@ -151,13 +152,16 @@ def rules_of_shares(
     """
     likelihood, log_sd = _Likelihood(log_likelihood), math.log(sd)
     num_genes = log_likelihood.shape[1]
-    near = _where_it_may_lie(likelihood, logit, log_sd)
+    sds = _uncertainty(likelihood, logit, log_sd)
+    corners = [(0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)]
+    near = [(logit + AWAY * i * sds[0], log_sd + AWAY * j * sds[1]) for i, j in corners]
     wanted = np.array([likelihood.marginal(*at) for at in near])
 
     def suffices(rule: ShareRule) -> bool:
         return float(np.ptp([likelihood.by_rule(rule, *at) for at in near] - wanted)) < TOLERABLE
 
-    for number in NODES:
+    # where s may be about zero, nodes that do not follow it are too far apart
+    for number in NODES if sds[1] < KNOWN else ():
         own = likelihood.own_nodes(logit, log_sd, number)
         if suffices(own):
             return own, likelihood.own_nodes(logit, log_sd, 2 * number + 1)
@@ -167,20 +171,16 @@ def rules_of_shares(
     return in_sds(number, num_genes), in_sds(2 * number - 1, num_genes)
 
 
-def _where_it_may_lie(
-    likelihood: _Likelihood, logit: float, log_sd: float
-) -> list[tuple[float, float]]:
-    """Some SDs about the estimate of t and the logarithm of s, as the curvature there says."""
+def _uncertainty(likelihood: _Likelihood, logit: float, log_sd: float) -> np.ndarray:
+    """Rough posterior SDs of t and the logarithm of s, from the curvature at their estimate."""
     values = np.array([[likelihood.marginal(logit + i, log_sd + j) for j in STEPS] for i in STEPS])
     curvature = -np.diff(values, 2, 0)[0, 1], -np.diff(values, 2, 1)[1, 0]
     cross = -(values[0, 0] - values[0, 2] - values[2, 0] + values[2, 2]) / 4.0
     determinant = curvature[0] * curvature[1] - cross**2
-    away = MOST_OPEN
-    if min(*curvature, determinant) > 0.0:
-        sds = STEPS[2] * np.sqrt(np.array([curvature[1], curvature[0]]) / determinant)
-        away = np.minimum(sds, away)
-    corners = [(0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)]
-    return [(logit + AWAY * i * away[0], log_sd + AWAY * j * away[1]) for i, j in corners]
+    if min(*curvature, determinant) <= 0.0:
+        return MOST_OPEN
+    sds = STEPS[2] * np.sqrt(np.array([curvature[1], curvature[0]]) / determinant)
+    return np.minimum(sds, MOST_OPEN)
 
 
 def gauss_rules(
