@@ -65,10 +65,10 @@ def guide_calls_table() -> str:
     return _table(header, "l r r r r r r", rows)
 
 
-def agreement_table() -> str:
+def agreement_table(result: str) -> str:
     """How far the fit and NumPyro's long run are apart, in their Monte Carlo errors."""
     rows = []
-    for name, found in _read("agreement").items():
+    for name, found in _read(result).items():
         if not isinstance(found, dict) or "quantities" not in found:
             continue
         cells = found.get("interactions", {})
@@ -159,7 +159,8 @@ def _table(header: list[str], align: str, rows: list[list[str]]) -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "screen-agreement": agreement_table,
+    "screen-agreement": partial(agreement_table, "agreement"),
+    "screen-guide-agreement": partial(agreement_table, "guide_agreement"),
     "screen-avana": avana_table,
     "screen-cross-library": cross_library_table,
     "screen-guide-calls": guide_calls_table,
