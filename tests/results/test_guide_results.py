@@ -11,6 +11,7 @@ from guide_screen import guide_rows, guide_screen
 
 import crossed_jax as cj
 from crossed_jax.errors import InputError
+from crossed_jax.models.model import resolved
 
 SETTINGS = {"num_chains": 2, "num_warmup": 300, "num_draws": 150}
 CHAINS = ("--chains", 2, "--warmup", 300, "--draws", 150)
@@ -64,10 +65,9 @@ def test_guides_that_were_not_read_are_refused():
 
 def test_guides_that_are_left_out_are_remarked_on_where_there_is_an_interaction():
     table = cj.read_table(guide_rows(), response="y", factors=("gene", "line"))
-    with_all = cj.fit(table, model="screen", **SETTINGS)
-    assert "read the table with nested='guide'" in str(cj.diagnose(with_all))
-    additive = cj.fit(table, **SETTINGS)
-    assert "nested" not in str(cj.diagnose(additive))
+    _, notes = resolved("screen", table)
+    assert "read the table with nested='guide'" in notes[-1]
+    assert resolved("screen", guide_screen())[1] == resolved("additive", table)[1] == ()
 
 
 def test_draws_of_rows_are_refused(tree):
