@@ -21,7 +21,7 @@ from scipy.special import digamma, polygamma
 import crossed_jax as cj
 from benchmarks.problems import DATA
 from benchmarks.screen.held_out import SETTINGS, fitted
-from benchmarks.screen.screens import crossed, library
+from benchmarks.screen.screens import crossed, guide_library, library
 
 TOP = (50, 100, 200)
 SURE = 0.05
@@ -59,9 +59,7 @@ def cross_library() -> dict[str, Any]:
 
 def guides(name: str) -> pl.DataFrame:
     """Mean over the samples that pass quality control, a row per guide and line."""
-    table = pl.read_csv(DATA / "avana_ky_screens" / "lfc_long.csv.gz")
-    passes = pl.col("passes_qc").cast(pl.String).str.to_lowercase() == "true"
-    kept = table.filter((pl.col("library") == name) & passes & pl.col("lfc").is_not_null())
+    kept = guide_library(name).drop_nulls("lfc")
     return kept.group_by("gene", "sgrna", "cell_line").agg(pl.col("lfc").mean()).sort(pl.all())
 
 

@@ -18,11 +18,16 @@ RESPONSE = "lfc"
 
 def library(name: str) -> pl.DataFrame:
     """Samples of a library, Avana or KY, that pass quality control: a row per gene and sample."""
-    table = pl.read_csv(DATA / "avana_ky_screens" / "lfc_gene_by_replicate.csv.gz")
+    kept = _passing(name, "lfc_gene_by_replicate.csv.gz").rename({"sequence_ID": "sample"})
+    return kept.select(*COLUMNS, RESPONSE).sort(COLUMNS)
+
+
+def _passing(name: str, file: str) -> pl.DataFrame:
+    """Rows of a library's samples that pass quality control."""
+    table = pl.read_csv(DATA / "avana_ky_screens" / file)
     # true/false are spelled as Python does, which readers take for text
     passes = pl.col("passes_qc").cast(pl.String).str.to_lowercase() == "true"
-    kept = table.filter((pl.col("library") == name) & passes).rename({"sequence_ID": "sample"})
-    return kept.select(*COLUMNS, RESPONSE).sort(COLUMNS)
+    return table.filter((pl.col("library") == name) & passes)
 
 
 def depmap() -> pl.DataFrame:
@@ -40,9 +45,7 @@ def small_tables() -> dict[str, pl.DataFrame]:
     whole = library("KY")
     replicated = _cut(whole, rng, genes=40, lines=8)
     ragged = _cut(whole, rng, genes=30, lines=12)
-    cell = ragged.select(pl.struct("gene", "cell_line").rank("dense")).to_series().to_numpy() - 1
-    kept = rng.random(cell.max() + 1) < 0.8
-    ragged = ragged.filter(pl.Series(kept[cell] & (rng.random(len(cell)) < 0.7)))
+    ragged = _with_gaps(ragged, rng, "gene", cells=0.8, rows=0.7)
     single = _cut(whole, rng, genes=40, lines=10)
     single = single.unique(["gene", "cell_line"], keep="first", maintain_order=True)
     return {"replicated": replicated, "ragged": ragged, "single": single}
@@ -55,6 +58,15 @@ def _cut(table: pl.DataFrame, rng: np.random.Generator, genes: int, lines: int) 
     return table
 
 
+def _with_gaps(
+    table: pl.DataFrame, rng: np.random.Generator, units: str, cells: float, rows: float
+) -> pl.DataFrame:
+    """Keep so many of the cells of units and lines, at random, and so many of their rows."""
+    cell = table.select(pl.struct(units, "cell_line").rank("dense")).to_series().to_numpy() - 1
+    kept = rng.random(cell.max() + 1) < cells
+    return table.filter(pl.Series(kept[cell] & (rng.random(len(cell)) < rows)))
+
+
 def crossed(table: pl.DataFrame) -> cj.CrossedData:
     """Read a table for fitting."""
     return cj.read_table(table, response=RESPONSE, factors=("gene", "cell_line"))
@@ -62,9 +74,7 @@ def crossed(table: pl.DataFrame) -> cj.CrossedData:
 
 def guide_library(name: str) -> pl.DataFrame:
     """Samples of a library that pass quality control: a row per guide and sample."""
-    table = pl.read_csv(DATA / "avana_ky_screens" / "lfc_long.csv.gz")
-    passes = pl.col("passes_qc").cast(pl.String).str.to_lowercase() == "true"
-    kept = table.filter((pl.col("library") == name) & passes)
+    kept = _passing(name, "lfc_long.csv.gz")
     return kept.select("gene", "cell_line", "sgrna", "sequence_ID", RESPONSE).sort(pl.all())
 
 
@@ -73,9 +83,7 @@ def small_guide_tables() -> dict[str, pl.DataFrame]:
     rng = np.random.default_rng(SEED)
     whole = guide_library("KY")
     complete, ragged = (_cut(whole, rng, genes=genes, lines=6) for genes in (16, 24))
-    cell = ragged.select(pl.struct("sgrna", "cell_line").rank("dense")).to_series().to_numpy() - 1
-    kept = rng.random(cell.max() + 1) < 0.85
-    ragged = ragged.filter(pl.Series(kept[cell] & (rng.random(len(cell)) < 0.8)))
+    ragged = _with_gaps(ragged, rng, "sgrna", cells=0.85, rows=0.8)
     return {"guides": complete, "ragged guides": ragged}
 
 

@@ -1,7 +1,6 @@
 """What ``fit`` and ``resume`` do: from a command to a directory of results."""
 
 import importlib
-import json
 import os
 import threading
 import time
@@ -112,6 +111,7 @@ def _write(
     seconds: dict[str, float],
     figures: bool,
 ) -> tuple["Diagnosis", LeftOut]:
+    from crossed_jax.models.model import parts_of
     from crossed_jax.models.noise import noise_of
     from crossed_jax.results.convergence import convergence
     from crossed_jax.results.interactions import hits, interactions
@@ -123,7 +123,6 @@ def _write(
         write_tree,
     )
     from crossed_jax.results.summaries import effects, parameters, variance_components
-    from crossed_jax.results.tree import factor_names
     from crossed_jax.results.unit_evidence import unit_evidence
     from crossed_jax.results.verdict import diagnose
 
@@ -136,9 +135,10 @@ def _write(
         cells = interactions(tree)
         write_parquet(cells, folder / "interactions.parquet")
         called = hits(cells)
-        if "nested" in json.loads(tree.attrs["parts"]):
-            evidence = unit_evidence(tree, data)
-            called = called.join(evidence, on=factor_names(tree), maintain_order="left")
+        parts = parts_of(tree.attrs, data.factor_names)
+        if parts is not None and parts.nested is not None:
+            evidence = unit_evidence(tree, data, called)
+            called = called.join(evidence, on=data.factor_names, maintain_order="left")
         write_csv(called, folder / "hits.csv")
     in_units = all(quantity.in_unit for quantity in noise_of(tree.attrs).quantities)
     if not in_units or tree.attrs["model"] == "screen":

@@ -90,8 +90,7 @@ def resolved(model: Any, data: CrossedData) -> tuple[Parts | None, tuple[str, ..
     notes = tuple(f"The screen model is fitted without {why}" for why in lacking.values())
     has: dict[str, Any] = {part: part not in lacking for part in Parts._fields[1:5]}
     parts = Parts(genes, **has)
-    if data.nested is not None:
-        return _with_guides(parts, data), notes
+    parts = parts if data.nested is None else _with_guides(parts, data)
     return parts, (*notes, *_hidden(parts, data))
 
 

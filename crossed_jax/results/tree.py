@@ -49,8 +49,7 @@ def to_datatree(
     interactions
         What is known of each cell's interaction, shape (cells,) by name.
     """
-    factors = () if data is None else data.factors
-    nested = () if data is None or data.nested is None else (data.nested.units,)
+    factors = () if data is None else data.factors_and_units
     root = xr.Dataset(
         attrs={k: v if isinstance(v, str) else json.dumps(v) for k, v in attributes.items()}
     )
@@ -63,7 +62,7 @@ def to_datatree(
         )
     groups |= {
         "/": root,
-        "posterior": name_quantities(draws, statistics.lp.shape, (*factors, *nested)),
+        "posterior": name_quantities(draws, statistics.lp.shape, factors),
         "sample_stats": xr.Dataset(
             {name: (("chain", "draw"), values) for name, values in statistics._asdict().items()},
             coords=_draw_coordinates(statistics.lp.shape),

@@ -16,19 +16,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from crossed_jax.errors import InputError
-from crossed_jax.models.model import NESTED_SHARE, SHARE, Parts
+from crossed_jax.models.model import NESTED_SHARE, SHARE, Parts, units_by_lines
 from crossed_jax.results.interactions import require_interactions
 from crossed_jax.results.tree import factor_names
+from crossed_jax.statistics.cells import Cells, cells_of
 from crossed_jax.tables.names import of_factor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import polars as pl
     import xarray as xr
 
     from crossed_jax.tables.crossed_data import CrossedData
 
 
-def unit_evidence(tree: xr.DataTree, data: CrossedData) -> pl.DataFrame:
+def unit_evidence(
+    tree: xr.DataTree, data: CrossedData, cells: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """Tabulate what the units in each cell say by themselves of its interaction.
 
     Parameters
@@ -37,6 +42,8 @@ def unit_evidence(tree: xr.DataTree, data: CrossedData) -> pl.DataFrame:
         A fit of the screen model with nested units.
     data
         The table that was fitted.
+    cells
+        Rows of `interactions` whose evidence is wanted; all if None.
 
     Returns
     -------
@@ -56,21 +63,27 @@ def unit_evidence(tree: xr.DataTree, data: CrossedData) -> pl.DataFrame:
     parts = require_interactions(tree, "unit_evidence")
     if parts.nested is None:
         raise InputError("unit_evidence: this fit has no units nested in a factor.")
-    fitted = tree["interactions"].to_dataset()
-    names = factor_names(tree)
     _require_table(tree, data, parts)
     assert data.nested is not None
-    gene, line = (names[k] for k in (parts.genes, 1 - parts.genes))
-    num_lines = len(data.factors[1 - parts.genes].levels)
-    unit, of_line, z = _z_of_units(tree["posterior"].to_dataset(), data, parts)
-
-    place = fitted[of_factor(gene, "code")].values.astype(np.int64) * num_lines
-    place += fitted[of_factor(line, "code")].values
-    order = np.argsort(place)
-    of_units = data.nested.parent_of_unit[unit].astype(np.int64) * num_lines + of_line
-    cell = order[np.searchsorted(place, of_units, sorter=order)]
+    units = cells_of(units_by_lines(data, parts))
+    unit, line = units.codes.T
+    fitted = tree["interactions"].to_dataset()
+    codes = [fitted[of_factor(factor.name, "code")].values for factor in data.factors]
+    of_units = parts.by_factor(data.nested.parent_of_unit[unit], line)
+    # cells are in the order of their codes
+    cell = np.searchsorted(_numbered(codes, data), _numbered(of_units, data))
+    z = _z(tree["posterior"].to_dataset(), units, data, parts)
     agrees = np.sign(z) == np.sign(fitted["mean"].values)[cell]
-    rows = pl.DataFrame({"cell": cell, "z": z, "agrees": agrees})
+
+    levels = {
+        factor.name: pl.Series(factor.levels).gather(code)
+        for factor, code in zip(data.factors, codes, strict=True)
+    }
+    wanted = pl.DataFrame(levels).with_row_index("cell")
+    if cells is not None:
+        wanted = wanted.join(cells, on=data.factor_names, how="semi", maintain_order="left")
+    rows = pl.DataFrame({"cell": cell.astype(np.uint32), "z": z, "agrees": agrees})
+    rows = rows.join(wanted, on="cell", how="semi")
     strongest_first = rows.sort(pl.col("z").abs(), descending=True, maintain_order=True)
     told = pl.col("z").map_elements(lambda x: f"{x:+.2f}", pl.String)
     by_cell = strongest_first.group_by("cell").agg(
@@ -78,17 +91,17 @@ def unit_evidence(tree: xr.DataTree, data: CrossedData) -> pl.DataFrame:
         pl.col("agrees").sum().alias(f"{parts.nested}_agreeing"),
         told.str.join(" ").alias(f"{parts.nested}_z"),
     )
-    levels = {
-        factor.name: pl.Series(factor.levels).gather(fitted[of_factor(factor.name, "code")].values)
-        for factor in data.factors
-    }
-    return pl.DataFrame(levels).hstack(by_cell.sort("cell").drop("cell"))
+    return wanted.join(by_cell, on="cell", maintain_order="left").drop("cell")
+
+
+def _numbered(codes: Sequence[np.ndarray], data: CrossedData) -> np.ndarray:
+    """Number cells by the codes of both factors."""
+    return codes[0].astype(np.int64) * len(data.factors[1].levels) + codes[1]
 
 
 def _require_table(tree: xr.DataTree, data: CrossedData, parts: Parts) -> None:
     known = tree["posterior"].coords
-    units = () if data.nested is None else (data.nested.units,)
-    factors = {factor.name: factor.labels for factor in (*data.factors, *units)}
+    factors = {factor.name: factor.labels for factor in data.factors_and_units}
     for name in (*factor_names(tree), parts.nested):
         if name not in factors or known[name].values.tolist() != list(factors[name]):
             raise InputError(
@@ -97,36 +110,28 @@ def _require_table(tree: xr.DataTree, data: CrossedData, parts: Parts) -> None:
             )
 
 
-def _z_of_units(
-    posterior: xr.Dataset, data: CrossedData, parts: Parts
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The unit and line of each of their cells, and how far its mean is from its expectation."""
+def _z(posterior: xr.Dataset, units: Cells, data: CrossedData, parts: Parts) -> np.ndarray:
+    """How far the mean of each unit in each line is from its expectation, in SDs."""
     assert data.nested is not None
-    gene, line = data.factors[parts.genes], data.factors[1 - parts.genes]
-    pairs = data.nested.units.codes.astype(np.int64) * len(line.levels) + line.codes
-    found, of_rows = np.unique(pairs, return_inverse=True)
-    unit, of_line = np.divmod(found, len(line.levels))
+    gene, line = data.factors[parts.genes].name, data.factors[1 - parts.genes].name
+    unit, of_line = units.codes.T
     of_gene = data.nested.parent_of_unit[unit]
-    n = np.bincount(of_rows)
-    offset = float(data.response.mean())
-    mean = offset + np.bincount(of_rows, data.response - offset) / n
 
     def of(name: str, place: np.ndarray | None = None, absent: float = 0.0) -> np.ndarray:
         """Posterior means, in the cells."""
         if name not in posterior:
-            return np.full(len(found), absent)
+            return np.full(len(unit), absent)
         values = posterior[name].mean(("chain", "draw")).values
         return values if place is None else values[place]
 
-    effect = of(of_factor(gene.name, "effect"), of_gene)
+    effect = of(of_factor(gene, "effect"), of_gene)
     effect = effect + of(of_factor(data.nested.units.name, "effect"), unit)
-    expected = of("intercept") + of(of_factor(line.name, "effect"), of_line)
-    expected = expected + of(of_factor(line.name, "slope"), of_line, 1.0) * effect
-    log_noise = of(of_factor(line.name, "log_noise_sd"), of_line)
-    log_noise = log_noise + of(of_factor(gene.name, "log_noise_sd"), of_gene)
-    share = (
-        of(of_factor(gene.name, "interaction_share"), of_gene) if parts.gene_share else of(SHARE)
-    )
+    expected = of("intercept") + of(of_factor(line, "effect"), of_line)
+    expected = expected + of(of_factor(line, "slope"), of_line, 1.0) * effect
+    log_noise = of(of_factor(line, "log_noise_sd"), of_line)
+    log_noise = log_noise + of(of_factor(gene, "log_noise_sd"), of_gene)
+    of_genes = of_factor(gene, "interaction_share")
+    share = of(of_genes, of_gene) if parts.gene_share else of(SHARE)
     nested = of(NESTED_SHARE)
-    variance = (1.0 - share) * (nested + (1.0 - nested) / n)
-    return unit, of_line, (mean - expected) / (of("sigma") * np.exp(log_noise) * np.sqrt(variance))
+    variance = (1.0 - share) * (nested + (1.0 - nested) / units.counts)
+    return (units.means - expected) / (of("sigma") * np.exp(log_noise) * np.sqrt(variance))

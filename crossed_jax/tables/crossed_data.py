@@ -107,10 +107,15 @@ class CrossedData:
     def digest(self) -> str:
         """SHA-256 of what is fitted, in hexadecimal: response, codes and labels."""
         digest = hashlib.sha256(np.ascontiguousarray(self.response, "<f8").tobytes())
-        for factor in (*self.factors, *([] if self.nested is None else [self.nested.units])):
+        for factor in self.factors_and_units:
             digest.update(json.dumps([factor.name, *factor.levels]).encode())
             digest.update(np.ascontiguousarray(factor.codes, "<i8").tobytes())
         return digest.hexdigest()
+
+    @property
+    def factors_and_units(self) -> tuple[Factor, ...]:
+        """The factors, and what is nested in one of them last."""
+        return self.factors if self.nested is None else (*self.factors, self.nested.units)
 
     @property
     def factor_names(self) -> tuple[str, ...]:

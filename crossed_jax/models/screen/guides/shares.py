@@ -102,17 +102,13 @@ class _Likelihood:
         left, right = self.slopes
         return np.minimum(distance, 0.0) * left + np.maximum(distance, 0.0) * right
 
-    def posterior(self, logit: float, log_sd: float) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities on the finer grid, shape (grid, genes), and log marginal likelihoods."""
-        sd = math.exp(log_sd)
-        log_prior = -0.5 * ((FINER - logit) / sd) ** 2
-        log_prior += math.log(FINER[1] - FINER[0]) - log_sd - 0.5 * math.log(2.0 * math.pi)
-        joint = self.on_grid + log_prior[:, None]
-        total = logsumexp(joint, 0)
-        return np.exp(joint - total), total
+    def joint(self, logit: float, log_sd: float) -> np.ndarray:
+        """Log-likelihoods and log priors on the finer grid, shape (grid, genes)."""
+        spacing = math.log(FINER[1] - FINER[0])
+        return self.on_grid + (_log_prior(FINER, logit, log_sd) + spacing)[:, None]
 
     def marginal(self, logit: float, log_sd: float) -> float:
-        return float(self.posterior(logit, log_sd)[1].sum())
+        return float(logsumexp(self.joint(logit, log_sd), 0).sum())
 
     def by_rule(self, rule: ShareRule, logit: float, log_sd: float) -> float:
         nodes, log_weights = rule.about(jnp.asarray(logit), jnp.asarray(log_sd))
@@ -130,12 +126,15 @@ class _Likelihood:
         return value + self._beyond(nodes - x)
 
     def own_nodes(self, logit: float, log_sd: float, number: int) -> OwnNodes:
-        probability, total = self.posterior(logit, log_sd)
-        nodes, weights = gauss_rules(FINER, probability, number)
-        log_prior = -0.5 * ((nodes - logit) / math.exp(log_sd)) ** 2
-        log_prior -= log_sd + 0.5 * math.log(2.0 * math.pi)
-        log_posterior = self.at_nodes(nodes) + log_prior - total
+        joint = self.joint(logit, log_sd)
+        total = logsumexp(joint, 0)
+        nodes, weights = gauss_rules(FINER, np.exp(joint - total), number)
+        log_posterior = self.at_nodes(nodes) + _log_prior(nodes, logit, log_sd) - total
         return OwnNodes(nodes, np.log(np.maximum(weights, TINY)) - log_posterior)
+
+
+def _log_prior(h: np.ndarray, logit: float, log_sd: float) -> np.ndarray:
+    return np.asarray(Normal(logit, math.exp(log_sd)).log_prob(h))
 
 
 def rules_of_shares(
@@ -165,9 +164,7 @@ def rules_of_shares(
         own = likelihood.own_nodes(logit, log_sd, number)
         if suffices(own):
             return own, likelihood.own_nodes(logit, log_sd, 2 * number + 1)
-    for number in IN_SDS:
-        if suffices(in_sds(number, num_genes)):
-            break
+    number = next((n for n in IN_SDS if suffices(in_sds(n, num_genes))), IN_SDS[-1])
     return in_sds(number, num_genes), in_sds(2 * number - 1, num_genes)
 
 
