@@ -1,4 +1,4 @@
-"""Simulation-based calibration with guides, see `benchmarks.screen.calibration`.
+"""Simulation-based calibration with guides and samples, see `benchmarks.screen.calibration`.
 
     python -m benchmarks.screen.guide_calibration [TABLES]
 
@@ -25,6 +25,7 @@ OF_GUIDES = PRIORS._replace(
     others={
         **PRIORS.others,
         "guide_sd": dist.LogNormal(-1.2, 0.4),
+        "sample_sd": dist.LogNormal(-1.5, 0.4),
         "gene_logit_share_sd": dist.LogNormal(-0.5, 0.4),
         "nested_share": LogitNormal(0.0, 1.0),
     }
@@ -35,18 +36,20 @@ def simulate(rng: np.random.Generator) -> tuple[cj.CrossedData, dict[str, Any]]:
     """Draw parameters from the priors, and a table from those; the truth by the results' names."""
     shape = (NUM_GENES * NUM_GUIDES, NUM_LINES, REPLICATES)
     kept = np.random.default_rng(SEED).random(np.prod(shape)) >= MISSING  # the same in all tables
-    guide, line = np.indices(shape).reshape(3, -1)[:2, kept]
+    guide, line, replicate = np.indices(shape).reshape(3, -1)[:, kept]
+    sample = line * REPLICATES + replicate
     gene = guide // NUM_GUIDES
     m = rng.normal(0.5, 0.7) + rng.normal(-0.3, 0.7)
-    centers = [-0.5, -1.2, -0.7, -1.0, -1.0, -1.0, -1.0, -0.5]
-    sd_a, sd_o, sd_b, sigma, sd_k, sd_d, sd_e, sd_s = np.exp(
-        rng.normal(centers, [0.4, 0.4, 0.4, 0.3, 0.4, 0.4, 0.4, 0.4])
+    centers = [-0.5, -1.2, -0.7, -1.0, -1.0, -1.0, -1.0, -0.5, -1.5]
+    sd_a, sd_o, sd_b, sigma, sd_k, sd_d, sd_e, sd_share, sd_s = np.exp(
+        rng.normal(centers, [0.4, 0.4, 0.4, 0.3, 0.4, 0.4, 0.4, 0.4, 0.4])
     )
     logit, logit_nested = rng.normal(size=2)
     nested = 1.0 / (1.0 + np.exp(-logit_nested))
-    share = 1.0 / (1.0 + np.exp(-rng.normal(logit, sd_s, NUM_GENES)))
+    share = 1.0 / (1.0 + np.exp(-rng.normal(logit, sd_share, NUM_GENES)))
     a, e = rng.normal(0.0, sd_a, NUM_GENES), rng.normal(0.0, sd_e, NUM_GENES)
     o = rng.normal(0.0, sd_o, shape[0])
+    s = rng.normal(0.0, sd_s, NUM_LINES * REPLICATES)
     b, log_k, d = (rng.normal(0.0, sd, NUM_LINES) for sd in (sd_b, sd_k, sd_d))
     log_k, d = log_k - log_k.mean(), d - d.mean()
     k = np.exp(log_k)
@@ -54,15 +57,22 @@ def simulate(rng: np.random.Generator) -> tuple[cj.CrossedData, dict[str, Any]]:
     gamma = np.sqrt(share)[:, None] * sds * rng.normal(size=sds.shape)
     delta = np.sqrt((1.0 - share[gene]) * nested) * rng.normal(size=shape[:2])[guide, line]
     noise = np.sqrt((1.0 - share[gene]) * (1.0 - nested)) * rng.normal(size=len(gene))
-    response = m + b[line] + k[line] * (a[gene] + o[guide])
+    response = m + b[line] + s[sample] + k[line] * (a[gene] + o[guide])
     response += gamma[gene, line] + sds[gene, line] * (delta + noise)
-    table = pl.DataFrame({"y": response, "gene": gene, "line": line, "guide": guide})
+    columns = {"gene": gene, "line": line, "guide": guide, "sample": sample}
     whole = m + b + k * a.mean()
-    data = cj.read_table(table, response="y", factors=("gene", "line"), nested="guide")
+    data = cj.read_table(
+        pl.DataFrame({"y": response, **columns}),
+        response="y",
+        factors=("gene", "line"),
+        nested="guide",
+        sample="sample",
+    )
     return data, {
         "intercept": whole.mean(),
         "gene_effect": a - a.mean(),
         "guide_effect": o,
+        "sample_effect": s,
         "line_effect": whole - whole.mean(),
         "line_slope": k,
         "line_log_noise_sd": d,
@@ -70,12 +80,13 @@ def simulate(rng: np.random.Generator) -> tuple[cj.CrossedData, dict[str, Any]]:
         "gene_interaction_share": share,
         "gene_sd": sd_a,
         "guide_sd": sd_o,
+        "sample_sd": sd_s,
         "line_sd": sd_b,
         "sigma": sigma,
         "line_log_slope_sd": sd_k,
         "line_log_noise_sd_sd": sd_d,
         "gene_log_noise_sd_sd": sd_e,
-        "gene_logit_share_sd": sd_s,
+        "gene_logit_share_sd": sd_share,
         "interaction_share": 1.0 / (1.0 + np.exp(-logit)),
         "nested_share": nested,
         "interaction": gamma,

@@ -21,6 +21,7 @@ class Command(NamedTuple):
     noise_by: tuple[str, ...]
     interaction: str
     nested: str
+    sample: str
     parameterization: str
     noise: str
     priors: str
@@ -42,13 +43,18 @@ class Command(NamedTuple):
     @property
     def has_parts(self) -> bool:
         """Whether it is a screen model, whatever its parts."""
-        named = self.slopes or self.noise_by or self.interaction == "yes" or self.nested
-        return self.model == "screen" or bool(named)
+        named = self.slopes or self.noise_by or self.interaction == "yes"
+        return self.model == "screen" or bool(named or self.has_units)
+
+    @property
+    def has_units(self) -> bool:
+        """Whether anything is nested in the factors."""
+        return bool(self.nested or self.sample)
 
     def settings(self, data: "CrossedData") -> dict[str, Any]:
         """Arguments of :func:`crossed_jax.fitting.fit`."""
         others = ("table", "response", "factors", "out", "stream", "figures")
-        parts = ("model", "slopes", "noise_by", "interaction", "nested")
+        parts = ("model", "slopes", "noise_by", "interaction", "nested", "sample")
         told = self._asdict()
         settings = {name: told[name] for name in told if name not in (*others, *parts)}
         return settings | {"model": self._model(data)}
@@ -63,8 +69,9 @@ class Command(NamedTuple):
             self.interaction == "yes",
             self.noise,
             self.nested or None,
+            sample=self.sample or None,
         )
-        if not self.names_parts and (self.model == "screen" or not self.nested):
+        if not self.names_parts and (self.model == "screen" or not self.has_units):
             return self.model
         if self.model == "additive":
             return named

@@ -29,7 +29,7 @@ def write_figures(tree: "xr.DataTree", data: "CrossedData", folder: Path) -> Lef
         num_draws = MOST_PREDICTIONS // (data.num_rows * tree["posterior"].sizes["chain"])
         if of_factor(data.factors[0].name, "effect") not in tree["posterior"]:
             left_out["posterior_predictive"] = "the draws of the effects were not kept"
-        elif parts is not None and parts.nested is not None:
+        elif parts is not None and parts.has_units:
             left_out["posterior_predictive"] = "a model with nested units has none yet"
         elif num_draws < 50:
             left_out["posterior_predictive"] = (

@@ -65,6 +65,14 @@ def fit(
             "genes, have effects of their own.",
         ),
     ] = None,
+    sample: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Part of it: samples, the replicates of the levels of the other factor, such as "
+            "cell lines, have effects of their own.",
+        ),
+    ] = None,
     parameterization: Annotated[
         ParameterizationName, typer.Option(help="Form of the model to sample.")
     ] = "auto",
@@ -124,6 +132,7 @@ def fit(
         noise_by=_split("--noise-by", noise_by) if noise_by else (),
         interaction="" if interaction is None else "yes" if interaction else "no",
         nested=nested or "",
+        sample=sample or "",
         out=os.path.abspath(out) if checkpoint else str(out),
         parameterization=parameterization,
         noise=noise,

@@ -17,6 +17,7 @@ FLAGS = {
     "noise_by": "--noise-by",
     "interaction": "--interaction",
     "nested": "--nested",
+    "sample": "--sample",
     "parameterization": "--parameterization",
     "noise": "--noise",
     "priors": "--priors",

@@ -54,6 +54,7 @@ def run(command: Command, checkpoint: Path | None, quiet: bool) -> int:
             response=command.response,
             factors=command.factors,
             nested=command.nested or None,
+            sample=command.sample or None,
         )
         seconds = {"read": time.perf_counter() - clock}
         clock = time.perf_counter()

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from crossed_jax.forms.samples import add_samples, locations_of_lines, of_lines_alone
 from crossed_jax.forms.screen import (
     add_moments,
     each_with_a_key,
@@ -33,6 +34,7 @@ from crossed_jax.models.screen.guides.table import GuideStrata
 from crossed_jax.models.screen.interactions import Interactions
 from crossed_jax.models.screen.parameterization import PARAMETERIZATION, Draw
 from crossed_jax.models.screen.parts import Parts
+from crossed_jax.models.screen.samples import Locations
 from crossed_jax.sampling.chunks import Run
 from crossed_jax.sampling.kept_programs import compilation_cache
 from crossed_jax.sampling.settings import RunSettings
@@ -65,7 +67,8 @@ def sample_guides(
     clock = time.perf_counter()
     strata = jax.device_put(strata)
     at = Draw(*run.draws).with_guides
-    kept, moments = _genes(settings, at, strata, model_data.rule)
+    locations = locations_of_lines(settings, run.draws, model_data)
+    kept, moments = _genes(settings, at, strata, model_data.rule, locations)
     seconds["effects"] = time.perf_counter() - clock
     attributes: dict[str, Any] = {"effects_drawn_to": [settings.num_draws]}
     attributes["quadrature_error"] = quadrature_error(
@@ -84,6 +87,7 @@ def sample_guides(
     sds = run.draws.sds
     by_name["{factor}_effect"] += (guide,)
     by_name["{factor}_sd"] += (np.asarray(sds.guide),)
+    add_samples(by_name, run.draws, locations, table.data)
     if sds.gene_share is not None:
         place = np.argsort(np.asarray(strata.gene))
         shares = sigmoid(latent.share[..., place])
@@ -113,17 +117,24 @@ def _given_lines(
 
 
 def _genes(
-    settings: RunSettings, at: GuideLines, strata: GuideStrata, rules: GuideRules
+    settings: RunSettings,
+    at: GuideLines,
+    strata: GuideStrata,
+    rules: GuideRules,
+    locations: Locations | None,
 ) -> tuple[_Kept, list[tuple[np.ndarray, np.ndarray]]]:
     """Draw genes and guides given the lines, and give the moments of gene and line effects."""
-    pieces = []
+    pieces: list[_Kept] = []
+    start = 0
     sums = [np.zeros((3, size)) for size in (len(strata.gene), len(strata.location))]
     effects = Effects._make((0, 0, 0, None if at.lines.log_gene_noise is None else 0))
     like = WithGuides._make((Given._make((effects, effects, effects)), 0, Latent._make((0, 0))))
     with compilation_cache():
-        for given, guide, latent in given_all(
+        for with_samples, guide, latent in given_all(
             settings, at, _given_lines, {}, (strata, rules), like
         ):
+            given = of_lines_alone(with_samples, at.lines, locations, start)
+            start += len(guide)
             pieces.append(_Kept(given.draw, guide, latent))
             add_moments(sums, given)
     kept = jax.tree.map(lambda *x: np.concatenate(x), *pieces)

@@ -2,13 +2,15 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
+from crossed_jax.forms.given_draws import each_with_a_key, given_all, spaced
+from crossed_jax.forms.samples import add_samples, locations_of_lines, of_lines_alone
 from crossed_jax.forms.table import Sampled, Table
 from crossed_jax.models.model import NESTED_SHARE, SHARE
 from crossed_jax.models.priors import Priors
@@ -25,18 +27,15 @@ from crossed_jax.models.screen.parameterization import (
 )
 from crossed_jax.models.screen.parts import Parts
 from crossed_jax.models.screen.quadrature import Rule, gauss_hermite
+from crossed_jax.models.screen.samples import Locations
 from crossed_jax.models.screen.strata import Strata, in_order_of_cells
 from crossed_jax.sampling.chunks import Run
 from crossed_jax.sampling.devices import available_devices
 from crossed_jax.sampling.kept_programs import compilation_cache, kept_program
-from crossed_jax.sampling.nuts import KEY_KIND, key_of
 from crossed_jax.sampling.settings import RunSettings
 from crossed_jax.tables.names import of_factor
 from crossed_jax.types import Array
 
-OF_GENES = 2**32 - 2  # folded into the run's key for what is drawn of the genes
-DRAWS_AT_ONCE = 64
-SIDE_BY_SIDE = 8
 MOST_INTERACTION_DRAWS, LEAST_INTERACTION_DRAWS = 4_000, 100
 INTERACTIONS_AT_ONCE = 2**26
 INTERACTION_NODES = 5
@@ -58,7 +57,10 @@ def sample_screen(
     clock = time.perf_counter()
     strata = jax.device_put(strata)
     num_genes = table.cells.num_levels[parts.genes]
-    drawn, moments = _genes(settings, run.draws.lines, strata, model_data.rule, num_genes)
+    locations = locations_of_lines(settings, run.draws, model_data)
+    drawn, moments = _genes(
+        settings, run.draws.lines, strata, model_data.rule, num_genes, locations
+    )
     seconds["effects"] = time.perf_counter() - clock
     attributes: dict[str, Any] = {"effects_drawn_to": [settings.num_draws]}
     if parts.gene_noise:
@@ -74,6 +76,7 @@ def sample_screen(
         )
         seconds["interactions"] = time.perf_counter() - clock
     by_name = named(run.draws, drawn, parts)
+    add_samples(by_name, run.draws, locations, table.data)
     in_order = list(parts.by_factor(*moments))
     return Sampled(run, by_name, run.seconds | seconds, attributes, in_order, interactions=found)
 
@@ -99,6 +102,7 @@ def screen_priors(priors: Priors, parts: Parts, factor_names: tuple[str, ...]) -
             gene_noise=others(of_factor(gene, "log_noise_sd_sd")),
             guide=None if parts.nested is None else others(of_factor(parts.nested, "sd")),
             gene_share=others(of_factor(gene, "logit_share_sd")),
+            sample=None if parts.sample is None else others(of_factor(parts.sample, "sd")),
         ),
         share=others(SHARE),
         nested_share=others(NESTED_SHARE),
@@ -124,56 +128,13 @@ def _given_lines(
     return each_with_a_key(one, key, chain, number, lines)
 
 
-def each_with_a_key[Draws](
-    one: Callable[[jax.Array, Draws], Any],
-    key: jax.Array,
-    chain: jax.Array,
-    number: jax.Array,
-    draws: Draws,
-) -> Any:
-    """Draw something for each of some draws, by their chain and number in it."""
-    run_key = jax.random.wrap_key_data(key, impl=KEY_KIND)
-
-    def keyed(arguments: tuple[jax.Array, jax.Array, Draws]) -> Any:
-        chain, number, draw = arguments
-        return one(jax.random.fold_in(jax.random.fold_in(run_key, chain), number), draw)
-
-    return jax.lax.map(keyed, (chain, number, draws), batch_size=SIDE_BY_SIDE)
-
-
-def given_all(
-    settings: RunSettings, draws: Any, program: Any, static: dict[str, Any], rest: tuple, like: Any
-) -> Iterator[Any]:
-    """Draw what depends on the lines given all draws of these, some at a time.
-
-    Parameters
-    ----------
-    settings
-        Of the run.
-    draws
-        A pytree, leading dimensions (chains, draws).
-    program, static, rest
-        A compiled function of a key, chains and numbers of draws, these draws and the rest.
-    like
-        A pytree of what it returns.
-    """
-    num_chains, num_draws = jax.tree.leaves(draws)[0].shape[:2]
-    total = num_chains * num_draws
-    flat = jax.tree.map(lambda x: np.asarray(x).reshape(total, *x.shape[2:]), draws)
-    key = np.asarray(jax.random.key_data(jax.random.fold_in(key_of(settings.seed), OF_GENES)))
-    for start in range(0, total, DRAWS_AT_ONCE):
-        # the last draw again fills the last piece up
-        rows = np.minimum(np.arange(start, start + DRAWS_AT_ONCE), total - 1)
-        chain, number = (place.astype(np.uint32) for place in np.divmod(rows, num_draws))
-        of_rows = jax.tree.map(lambda x, rows=rows: x[rows], flat)
-        arguments = (key, chain, number, of_rows, *rest)
-        found = kept_program(program, static, arguments, jax.tree.structure(like))(*arguments)
-        fresh = min(DRAWS_AT_ONCE, total - start)
-        yield jax.tree.map(lambda x, fresh=fresh: np.asarray(x)[:fresh], found)
-
-
 def _genes(
-    settings: RunSettings, lines: Lines, strata: Strata, rule: Rule, num_genes: int
+    settings: RunSettings,
+    lines: Lines,
+    strata: Strata,
+    rule: Rule,
+    num_genes: int,
+    locations: Locations | None,
 ) -> tuple[Effects, list[tuple[np.ndarray, np.ndarray]]]:
     """Draw the genes given the lines, and give the moments of gene and line effects."""
     shape = lines.location.shape[:2]
@@ -190,8 +151,9 @@ def _genes(
         effects = Effects._make((0, 0, 0, None if drawn.gene_log_noise is None else 0))
         like = Given._make((effects, effects, effects))
         static, rest = {"num_genes": num_genes}, (strata, rule)
-        for given in given_all(settings, lines, _given_lines, static, rest, like):
-            stop = start + len(given.draw.intercept)
+        for with_samples in given_all(settings, lines, _given_lines, static, rest, like):
+            stop = start + len(with_samples.draw.intercept)
+            given = of_lines_alone(with_samples, lines, locations, start)
             for whole, piece in zip(drawn, given.draw, strict=True):
                 if whole is not None:
                     whole[start:stop] = piece
@@ -244,14 +206,6 @@ def quadrature_error(program: Any, draws: Any, strata: Any, rules: tuple[Any, An
     return largest if math.isfinite(largest) else None
 
 
-def spaced[Draws](draws: Draws, number: int) -> Draws:
-    """Take evenly spaced draws of all chains, leading dimension (draws,)."""
-    flat = jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), draws)
-    total = len(jax.tree.leaves(flat)[0])
-    rows = np.linspace(0, total - 1, min(number, total)).round().astype(int)
-    return jax.tree.map(lambda x: x[rows], flat)
-
-
 _summed_up = jax.jit(interactions)
 
 
@@ -263,7 +217,7 @@ def _interactions(
     rule = gauss_hermite(1 if lines.log_gene_noise is None else INTERACTION_NODES)
     normals = INTERACTION_NODES * len(cells.counts)
     found = sum_up(_summed_up, lines, (strata, rule), normals)
-    by_cell = Interactions(*(in_order_of_cells(np.asarray(x), cells, genes) for x in found))
+    by_cell = Interactions(*(in_order_of_cells(np.asarray(x), strata, cells, genes) for x in found))
     return named_interactions(by_cell, table)
 
 

@@ -45,6 +45,8 @@ class Model(NamedTuple):
         their own, and what they do to a line is told from the gene's interaction.
     notes
         What a reader of the verdict should know of the choice.
+    sample
+        The replicates of the lines that the table was read with: they have effects of their own.
     """
 
     slopes: str | None = None
@@ -53,6 +55,7 @@ class Model(NamedTuple):
     noise: str = "normal"
     nested: str | None = None
     notes: tuple[str, ...] = ()
+    sample: str | None = None
 
 
 def resolved(model: Any, data: CrossedData) -> tuple[Parts | None, tuple[str, ...]]:
@@ -90,6 +93,8 @@ def resolved(model: Any, data: CrossedData) -> tuple[Parts | None, tuple[str, ..
     notes = tuple(f"The screen model is fitted without {why}" for why in lacking.values())
     has: dict[str, Any] = {part: part not in lacking for part in Parts._fields[1:5]}
     parts = Parts(genes, **has)
+    if data.samples is not None and "samples" not in lacking:
+        parts = parts._replace(sample=data.samples.units.name)
     parts = parts if data.nested is None else _with_guides(parts, data)
     return parts, (*notes, *_hidden(parts, data))
 
@@ -149,6 +154,11 @@ def _lacking(data: CrossedData, genes: int) -> dict[str, str]:
         lacking["interaction"] = (
             "interaction: replicates alone tell it from noise, and no two rows share all levels."
         )
+        if data.samples is not None:
+            lacking["samples"] = (
+                f"effects of {data.samples.units.name}: rows that share all levels tell these from "
+                f"{names[1 - genes]}s, and no two do."
+            )
     return lacking
 
 
@@ -171,7 +181,14 @@ def _checked(model: Model, data: CrossedData) -> Parts | None:
             f"the model has {told(model.nested)} nested: read the table with "
             f"nested={model.nested!r}."
         )
-    if not named and not model.interaction and model.nested is None:
+    if model.sample is not None and (
+        data.samples is None or model.sample != data.samples.units.name
+    ):
+        raise InputError(
+            f"the model has effects of {told(model.sample)}: read the table with "
+            f"sample={model.sample!r}."
+        )
+    if not named and not model.interaction and model.nested is None and model.sample is None:
         return None
     if model.noise != "normal":
         raise InputError(
@@ -186,20 +203,25 @@ def _checked(model: Model, data: CrossedData) -> Parts | None:
             f"slopes={line!r}, in which {gene} effects then differ in size."
         )
     parts = Parts(
-        genes, model.slopes == line, line in noise_by, gene in noise_by, model.interaction
+        genes,
+        model.slopes == line,
+        line in noise_by,
+        gene in noise_by,
+        model.interaction,
+        sample=model.sample,
     )
     for part, why in _lacking(data, genes).items():
-        if getattr(parts, part):
+        if parts.sample if part == "samples" else getattr(parts, part):
             raise InputError(f"the table cannot inform {why.rstrip('.')}; leave that part out.")
     return parts if model.nested is None else _with_guides(parts, data)
 
 
-def require_no_guides(parts: Parts | None, taker: str) -> None:
-    """Refuse a model with nested units where rows cannot be drawn yet."""
-    if parts is not None and parts.nested is not None:
+def require_no_units(parts: Parts | None, taker: str) -> None:
+    """Refuse a model with nested units or samples where rows cannot be drawn yet."""
+    if parts is not None and parts.has_units:
         raise InputError(
-            f"{taker} cannot draw for a model with {parts.nested} nested: fit a Model without "
-            "nested to see predictions."
+            f"{taker} cannot draw for a model with {parts.nested or parts.sample} nested: fit a "
+            "Model without nested and sample to see predictions."
         )
 
 
@@ -221,6 +243,7 @@ def chosen(parts: Parts, factor_names: Sequence[str]) -> Model:
         tuple(name for name, has in noise_by if has),
         parts.interaction,
         nested=parts.nested,
+        sample=parts.sample,
     )
 
 
@@ -241,9 +264,9 @@ def quantities_of(parts: Parts | None, factor_names: Sequence[str]) -> tuple[Qua
         (parts.nested_interaction, NESTED_SHARE, f"share of {parts.nested}", LogitNormal(0.0, 1.5)),
     )
     found = tuple(Quantity(name, title, False, prior) for has, name, title, prior in every if has)
-    if parts.nested is None:
-        return found
-    return (*found, Quantity(of_factor(parts.nested, "sd"), f"SD of {parts.nested}", True, one))
+    units = [name for name in (parts.nested, parts.sample) if name is not None]
+    sds = (Quantity(of_factor(name, "sd"), f"SD of {name}", True, one) for name in units)
+    return (*found, *sds)
 
 
 def priors_of(parts: Parts | None, factor_names: Sequence[str]) -> dict[str, Any]:
@@ -272,6 +295,8 @@ def describe_model(parts: Parts | None, factor_names: Sequence[str]) -> dict[str
     }
     if parts.nested is not None:
         told |= {name: getattr(parts, name) for name in ("nested", *PARTS_OF_GUIDES)}
+    if parts.sample is not None:
+        told["sample"] = parts.sample
     return {"model": "screen", "parts": told}
 
 
@@ -292,6 +317,7 @@ def parts_of(attributes: Mapping[Any, Any], factor_names: Sequence[str]) -> Part
     genes = names.index(parts["integrated_out"])
     gene, line = names[genes], names[1 - genes]
     noise_by = parts["noise_by"]
+    of_guides: dict[str, Any] = {name: parts.get(name, False) for name in PARTS_OF_GUIDES}
     return Parts(
         genes,
         parts["slopes"] == line,
@@ -299,5 +325,6 @@ def parts_of(attributes: Mapping[Any, Any], factor_names: Sequence[str]) -> Part
         gene in noise_by,
         parts["interaction"],
         parts.get("nested"),
-        *(parts.get(name, False) for name in PARTS_OF_GUIDES),
+        sample=parts.get("sample"),
+        **of_guides,
     )

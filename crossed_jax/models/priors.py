@@ -135,9 +135,10 @@ def resolve_priors(
         return post_priors(len(data.factors))._replace(others=dict(defaults))
     if isinstance(priors, str) and priors == "scaled":
         scaled = scaled_priors(data)
-        in_unit = None if data.nested is None else of_factor(data.nested.units.name, "sd")
+        units = data.factors_and_units[len(data.factors) :]
+        in_unit = {of_factor(each.name, "sd") for each in units}
         others = {
-            name: scaled.sigma if name == in_unit else prior for name, prior in defaults.items()
+            name: scaled.sigma if name in in_unit else prior for name, prior in defaults.items()
         }
         return scaled._replace(others=others)
     raise InputError(f"unknown priors {told(priors)}: choose 'post' or 'scaled', or give a Priors.")

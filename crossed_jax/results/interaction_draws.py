@@ -13,7 +13,7 @@ import xarray as xr
 
 from crossed_jax.arguments import seed_number
 from crossed_jax.errors import InputError, told
-from crossed_jax.models.model import SHARE, require_no_guides
+from crossed_jax.models.model import SHARE, require_no_units
 from crossed_jax.models.screen.responses import interaction_given
 from crossed_jax.results.interactions import require_interactions
 from crossed_jax.results.tree import factor_names, thinned
@@ -55,7 +55,7 @@ def interaction_draws(
         fit into memory.
     """
     parts = require_interactions(tree, "interaction_draws")
-    require_no_guides(parts, "interaction_draws")
+    require_no_units(parts, "interaction_draws")
     seed = seed_number(seed)
     names = factor_names(tree)
     posterior = thinned(tree["posterior"].to_dataset(), num_draws)

@@ -20,7 +20,7 @@ from crossed_jax.models.model import (
     own_names,
     parts_of,
     priors_of,
-    require_no_guides,
+    require_no_units,
     require_normal,
     resolved,
 )
@@ -91,7 +91,7 @@ def posterior_predictive(
         rows.append(Factor(factor.name, tuple(fitted), codes.astype(np.int32)))
     rng = np.random.default_rng(seed)
     parts = parts_of(tree.attrs, data.factor_names)
-    require_no_guides(parts, "posterior_predictive")
+    require_no_units(parts, "posterior_predictive")
     if parts is None:
         simulated = _additive_responses(rng, posterior, rows, noise_of(tree.attrs))
     else:
@@ -190,7 +190,7 @@ def prior_predictive(
         _require_factors(tree, data)
     parts = parts_of(tree.attrs, names) if model is None else resolved(model, data)[0]
     require_normal(parts, drawn_noise.name)
-    require_no_guides(parts, "prior_predictive")
+    require_no_units(parts, "prior_predictive")
     check_names(data.response_name, names, (*drawn_noise.names, *own_names(parts)))
     given = _priors_of(tree) if priors is None else priors
     chosen = resolve_priors(given, data, drawn_noise.priors | priors_of(parts, names))

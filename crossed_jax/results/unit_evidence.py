@@ -19,7 +19,7 @@ from crossed_jax.errors import InputError
 from crossed_jax.models.model import NESTED_SHARE, SHARE, Parts, units_by_lines
 from crossed_jax.results.interactions import require_interactions
 from crossed_jax.results.tree import factor_names
-from crossed_jax.statistics.cells import Cells, cells_of
+from crossed_jax.statistics.cells import Cells, cell_of_row, cells_of
 from crossed_jax.tables.names import of_factor
 
 if TYPE_CHECKING:
@@ -111,14 +111,17 @@ def _require_table(tree: xr.DataTree, data: CrossedData, parts: Parts) -> None:
 
 
 def _z(posterior: xr.Dataset, units: Cells, data: CrossedData, parts: Parts) -> np.ndarray:
-    """How far the mean of each unit in each line is from its expectation, in SDs."""
+    """How far the mean of each unit in each line is from its expectation, in SDs.
+
+    Where samples have effects, the expectation holds those of its rows.
+    """
     assert data.nested is not None
     gene, line = data.factors[parts.genes].name, data.factors[1 - parts.genes].name
     unit, of_line = units.codes.T
     of_gene = data.nested.parent_of_unit[unit]
 
     def of(name: str, place: np.ndarray | None = None, absent: float = 0.0) -> np.ndarray:
-        """Posterior means, in the cells."""
+        """Posterior means, as gathered."""
         if name not in posterior:
             return np.full(len(unit), absent)
         values = posterior[name].mean(("chain", "draw")).values
@@ -134,4 +137,9 @@ def _z(posterior: xr.Dataset, units: Cells, data: CrossedData, parts: Parts) -> 
     share = of(of_genes, of_gene) if parts.gene_share else of(SHARE)
     nested = of(NESTED_SHARE)
     variance = (1.0 - share) * (nested + (1.0 - nested) / units.counts)
+    if parts.sample is not None and data.samples is not None:
+        samples = data.samples.units
+        of_samples = of(of_factor(samples.name, "effect"), samples.codes)
+        cell = cell_of_row(units, units_by_lines(data, parts))
+        expected = expected + np.bincount(cell, of_samples) / units.counts
     return (units.means - expected) / (of("sigma") * np.exp(log_noise) * np.sqrt(variance))

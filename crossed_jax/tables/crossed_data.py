@@ -83,6 +83,9 @@ class CrossedData:
         Units within the levels of one of the factors, such as guides of genes; or None.
     guide_column
         A column of the table that names or counts guides, which were not read; or None.
+    samples
+        Replicates of the levels of the other factor, such as samples of a line, each of which has
+        rows of many levels of the first; or None.
     """
 
     response: np.ndarray
@@ -94,6 +97,7 @@ class CrossedData:
     sha256: str | None = None
     nested: Nested | None = None
     guide_column: str | None = None
+    samples: Nested | None = None
 
     @property
     def num_rows(self) -> int:
@@ -114,8 +118,9 @@ class CrossedData:
 
     @property
     def factors_and_units(self) -> tuple[Factor, ...]:
-        """The factors, and what is nested in one of them last."""
-        return self.factors if self.nested is None else (*self.factors, self.nested.units)
+        """The factors, and what is nested in them last."""
+        nested = (each.units for each in (self.nested, self.samples) if each is not None)
+        return (*self.factors, *nested)
 
     @property
     def factor_names(self) -> tuple[str, ...]:
@@ -123,7 +128,8 @@ class CrossedData:
 
     def __repr__(self) -> str:
         factors = ", ".join(f"{factor.name} ({len(factor.levels):,})" for factor in self.factors)
-        nested = "" if self.nested is None else f", {self.nested.units.name} nested"
+        inner = self.factors_and_units[len(self.factors) :]
+        nested = f", {' and '.join(each.name for each in inner)} nested" if inner else ""
         return f"CrossedData({self.num_rows:,} rows of {self.response_name} by {factors}{nested})"
 
 

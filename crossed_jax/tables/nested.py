@@ -1,4 +1,4 @@
-"""A factor whose levels belong to the levels of another, such as the guides of genes."""
+"""A factor whose levels belong to those of another: the guides of genes, the samples of lines."""
 
 import numpy as np
 
@@ -6,27 +6,28 @@ from crossed_jax.errors import InputError, escaped, shown
 from crossed_jax.tables.crossed_data import Factor, Nested
 
 
-def nested_in(factors: tuple[Factor, ...], units: Factor, where: str) -> Nested:
-    """Nest units in the factor of the most levels.
+def nested_in(
+    factors: tuple[Factor, ...], parent: int, units: Factor, argument: str, where: str
+) -> Nested:
+    """Nest units in a factor.
 
     Labels that start again with each of its levels, such as 1 to 4 in each gene, are told apart by
     these.
 
     Parameters
     ----------
-    factors
-        The crossed factors.
+    factors, parent
+        The crossed factors, and the position of the one that they are nested in.
     units
         What is nested, by its labels.
-    where
-        The table, for messages.
+    argument, where
+        That named them, and the table, for messages.
 
     Raises
     ------
     InputError
         If single units belong to two levels, or none has another beside it.
     """
-    parent = max(range(len(factors)), key=lambda k: len(factors[k].levels))
     outer = factors[parent]
     pairs = outer.codes.astype(np.int64) * len(units.levels) + units.codes
     found, codes = np.unique(pairs, return_inverse=True)
@@ -44,7 +45,7 @@ def nested_in(factors: tuple[Factor, ...], units: Factor, where: str) -> Nested:
     if len(found) == len(outer.levels):
         raise InputError(
             f"{where}: each level of {escaped(outer.name)} has a single {escaped(units.name)}, "
-            "which cannot be told from it: leave nested out."
+            f"which cannot be told from it: leave {argument} out."
         )
     labels = [units.levels[k] for k in of_units]
     if starts_again:

@@ -36,7 +36,7 @@ _NAMES = (str, int, np.integer, tuple)
 
 
 def read_table(
-    table: Any, *, response: Any, factors: Sequence[Any], nested: Any = None
+    table: Any, *, response: Any, factors: Sequence[Any], nested: Any = None, sample: Any = None
 ) -> CrossedData:
     """Read a response and its factors from a file or a data frame.
 
@@ -55,6 +55,9 @@ def read_table(
         Name of a column of units within the levels of one factor, the one of the most levels: such
         as the guides of genes, which the screen model has effects for. Labels that start again
         with each level are told apart by it.
+    sample
+        Name of a column of samples, the replicates of the levels of the other of two factors, such
+        as cell lines: the screen model has an effect for each. Labels as of `nested`.
 
     Returns
     -------
@@ -66,8 +69,10 @@ def read_table(
     InputError
         For anything about the table or the names that the model cannot use.
     """
-    response, factors, inner = _names_of(response, factors, nested)
-    names = (response, *factors, *inner)
+    response, factors = _names_of(response, factors)
+    inner = _names_of_units(factors, nested, sample)
+    check_names(response, (*factors, *inner.values()))
+    names = (response, *factors, *inner.values())
     source = sha256 = None
     if isinstance(table, str | Path):
         source = str(table)
@@ -82,7 +87,7 @@ def read_table(
         if frame.select(pl.len()).collect().item() == 0:
             raise InputError(f"{where} has column names but no rows: add the measurements.")
         values = read_response(frame, response, where)
-        read = [read_factor(frame, name, where) for name in (*factors, *inner)]
+        read = [read_factor(frame, name, where) for name in names[1:]]
 
     missing = np.isnan(values)
     num_missing = int(np.count_nonzero(missing))
@@ -103,6 +108,12 @@ def read_table(
     crossed = tuple(read[: len(factors)])
     check_identifiable(values, response, crossed, where)
     notes += remarks(crossed)
+    most = max(range(len(crossed)), key=lambda k: len(crossed[k].levels))
+    parents = {"nested": most, "sample": 1 - most}
+    units = {
+        of: nested_in(crossed, parents[of], factor, of, where)
+        for of, factor in zip(inner, read[len(factors) :], strict=True)
+    }
     return CrossedData(
         values,
         response,
@@ -111,14 +122,13 @@ def read_table(
         tuple(notes),
         source,
         sha256,
-        nested_in(crossed, read[-1], where) if inner else None,
-        None if inner else hidden_guides([name for name in columns if name not in names]),
+        units.get("nested"),
+        None if nested else hidden_guides([name for name in columns if name not in names]),
+        units.get("sample"),
     )
 
 
-def _names_of(
-    response: Any, factors: Any, nested: Any
-) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+def _names_of(response: Any, factors: Any) -> tuple[str, tuple[str, ...]]:
     """Give the names of columns as text, and refuse those that cannot be used."""
     ordered = isinstance(factors, Iterable) and not isinstance(factors, str | bytes | Set)
     factors = tuple(factors) if ordered else ()
@@ -133,13 +143,26 @@ def _names_of(
             f"a crossed model needs at least two factors, got {len(factors)}: "
             "name two or more columns, such as gene and cell_line."
         )
-    if nested is None:
-        check_names(response, factors)
-        return response, factors, ()
-    if not isinstance(nested, _NAMES):
-        raise InputError(f"nested is {told(nested)}: give the name of a column, such as guide.")
-    check_names(response, (*factors, str(nested)))
-    return response, factors, (str(nested),)
+    return response, factors
+
+
+def _names_of_units(factors: Sequence[str], nested: Any, sample: Any) -> dict[str, str]:
+    """Give the names of columns of what is nested in the factors, by the argument that has them."""
+    found = {}
+    for argument, name, example in (("nested", nested, "guide"), ("sample", sample, "sample")):
+        if name is None:
+            continue
+        if not isinstance(name, _NAMES):
+            raise InputError(
+                f"{argument} is {told(name)}: give the name of a column, such as {example}."
+            )
+        found[argument] = str(name)
+    if "sample" in found and len(factors) != 2:
+        raise InputError(
+            f"samples are told apart in tables of two factors, and this has {len(factors)}: leave "
+            "sample out."
+        )
+    return found
 
 
 def _read_file(path: Path, names: Sequence[str], where: str) -> tuple[pl.LazyFrame, list[str]]:

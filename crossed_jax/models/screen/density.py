@@ -33,7 +33,7 @@ import jax.numpy as jnp
 
 from crossed_jax.models.parameterization import sum_over_shards
 from crossed_jax.models.screen.quadrature import GeneSums, Rule, log_marginal
-from crossed_jax.models.screen.strata import Matrices, Strata
+from crossed_jax.models.screen.strata import Matrices, OfSamples, Strata
 from crossed_jax.types import Array
 
 
@@ -52,6 +52,9 @@ class Lines(NamedTuple):
         :math:`\\log\\tau`; None without noise by gene.
     logit_share
         Of :math:`\\rho`; None without interaction.
+    sample
+        Effects of samples about the means of their lines, which the locations hold, shape
+        (samples,); None where these have none.
     """
 
     location: Array
@@ -59,15 +62,20 @@ class Lines(NamedTuple):
     log_noise: Array
     log_gene_noise: Array | None
     logit_share: Array | None
+    sample: Array | None = None
 
 
 class Columns(NamedTuple):
-    """What the matrices are multiplied with, shape (strata, columns) each."""
+    """What the matrices are multiplied with, shape (strata, columns) each.
+
+    And one for what samples differ by, shape (samples, 1), or None.
+    """
 
     seen: Array
     mean: Array
     square: Array
     within: Array
+    between: Array | None
 
 
 def columns_of(lines: Lines, strata: Strata) -> Columns:
@@ -76,7 +84,7 @@ def columns_of(lines: Lines, strata: Strata) -> Columns:
     num_lines = lines.location.shape[0]
     log_noise = jnp.broadcast_to(lines.log_noise, (num_lines,))[line]
     slope = jnp.exp(jnp.broadcast_to(lines.log_slope, (num_lines,))[line])
-    shift = (lines.location - strata.location)[line]
+    shift = shift_of(lines, strata)
     if lines.logit_share is None:
         u, log_rest, rest = 1.0 / n, jnp.zeros(()), jnp.ones(())
     else:
@@ -86,12 +94,43 @@ def columns_of(lines: Lines, strata: Strata) -> Columns:
     precision = jnp.exp(-2.0 * log_noise)
     w = precision / u
     log_variances = 2.0 * n * log_noise + jnp.log(n * u) + (n - 1.0) * log_rest
+    squares, between = w * shift**2, None
+    if strata.samples is not None:
+        squares += precision / rest * squares_of_samples(lines, strata)
+        of_lines = jnp.exp(-2.0 * lines.log_noise) * jnp.ones(num_lines) / rest
+        between = between_samples(lines, strata.samples, of_lines)[:, None]
     return Columns(
-        seen=jnp.stack([w * shift**2, -w * slope * shift, w * slope**2, log_variances], -1),
+        seen=jnp.stack([squares, -w * slope * shift, w * slope**2, log_variances], -1),
         mean=jnp.stack([-2.0 * w * shift, w * slope], -1),
         square=w[:, None],
         within=(precision / rest)[:, None],
+        between=between,
     )
+
+
+def shift_of(lines: Lines, strata: Any) -> Array:
+    """What lines and samples add to the means of cells as they are kept, shape (strata,)."""
+    shift = jnp.asarray(lines.location - strata.location)[strata.line]
+    if strata.samples is None:
+        return shift
+    return shift + strata.samples.share @ _beside_estimate(lines, strata.samples)
+
+
+def squares_of_samples(lines: Lines, strata: Any) -> Array:
+    """Sum over a cell's rows of the squares of samples' effects about its mean, shape (strata,)."""
+    share = strata.samples.share
+    effect = _beside_estimate(lines, strata.samples)
+    return strata.replicates * (share * (effect - (share @ effect)[:, None]) ** 2).sum(-1)
+
+
+def between_samples(lines: Lines, samples: OfSamples, weight: Array) -> Array:
+    """What sums of samples' deviations count in the squares, with weights of lines."""
+    return -2.0 * weight[samples.line] * _beside_estimate(lines, samples)
+
+
+def _beside_estimate(lines: Lines, samples: OfSamples) -> Array:
+    assert lines.sample is not None
+    return jnp.asarray(lines.sample - samples.estimate)
 
 
 def gene_sums(columns: Columns, matrices: Matrices) -> GeneSums:
@@ -101,6 +140,8 @@ def gene_sums(columns: Columns, matrices: Matrices) -> GeneSums:
     if matrices.within is not None:
         replicated = matrices.within.shape[-1]
         squares += (matrices.within @ columns.within[:replicated])[..., 0]
+    if matrices.between is not None:
+        squares += (matrices.between @ jnp.asarray(columns.between))[..., 0]
     product, precision = of_seen[..., 1] + of_mean[..., 1], of_seen[..., 2]
     mean = product / jnp.where(precision > 0.0, precision, 1.0)  # a block's last may be empty
     # a gene of one cell fits it exactly

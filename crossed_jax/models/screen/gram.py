@@ -38,6 +38,9 @@ class Gram(NamedTuple):
         Sums of squares about the cells' means, shape (lines with replicates,).
     genes
         Their number.
+    between
+        By how much the rows of samples add up to more than their cells' means, shape (samples,);
+        None where samples have no effects.
     """
 
     strata: Strata
@@ -45,11 +48,12 @@ class Gram(NamedTuple):
     total: Array
     within: Array
     genes: Array
+    between: Array | None = None
 
 
 def gram_of(strata: Strata, num_genes: int) -> Gram | None:
     """Sum over the genes; None if not all have the same rows in every line."""
-    seen, mean, within, _ = strata.matrices
+    seen, mean, within, _, between = strata.matrices
     if len(strata.line) > len(strata.location) or np.sum(seen) < num_genes * len(strata.line):
         return None
     means = np.asarray(mean).reshape(-1, len(strata.line))
@@ -59,6 +63,7 @@ def gram_of(strata: Strata, num_genes: int) -> Gram | None:
         total=means.sum(0),
         within=np.zeros(0) if within is None else np.sum(within, (0, 1)),
         genes=np.asarray(float(num_genes)),
+        between=None if between is None else between.sum((0, 1)),
     )
 
 
@@ -70,6 +75,8 @@ def log_likelihood_of_gram(lines: Lines, gram: Gram) -> Array:
     squares = gram.genes * of_shift + of_mean @ gram.total
     squares += columns.square[:, 0] @ jnp.diag(gram.product)
     squares += columns.within[: gram.within.shape[0], 0] @ gram.within
+    if gram.between is not None:
+        squares += jnp.asarray(columns.between)[:, 0] @ gram.between
     products = _quadratic(v, gram.product) + 2.0 * shift * (v @ gram.total)
     products += gram.genes * shift**2
     rows = gram.genes * gram.strata.replicates.sum()

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import erfc, ndtri
 
-from crossed_jax.models.screen.density import Lines, columns_of, gene_sums
+from crossed_jax.models.screen.density import Lines, columns_of, gene_sums, shift_of
 from crossed_jax.models.screen.quadrature import Rule, effect_given_noise, posterior_nodes
 from crossed_jax.models.screen.strata import Matrices, Strata
 from crossed_jax.types import Array
@@ -193,6 +193,6 @@ def _given_lines(lines: Lines, strata: Strata, block: Matrices, rule: Rule) -> N
     slope = jnp.exp(jnp.broadcast_to(lines.log_slope, (num_lines,))[line])
     noise = jnp.exp(2.0 * jnp.broadcast_to(lines.log_noise, (num_lines,)))[line]
     noise = share * rest / (n * u) * noise * jnp.exp(2.0 * nodes.e)[..., None]
-    residual = block.mean - (lines.location - strata.location)[line] - slope * effect
+    residual = block.mean - shift_of(lines, strata) - slope * effect
     sd = jnp.sqrt(noise + (share * slope / u) ** 2 * variance)
     return Normals(residual, share / u * residual, sd, nodes.probability[..., None])

@@ -102,10 +102,10 @@ def vector(z: Array, rotation: Rotation, log_sd: Array | None) -> tuple[Array, A
     mean = v.mean()
     if log_sd is None:
         return mean, v - mean
-    return mean, (v - mean) * jnp.exp(_log_factor(rotation, log_sd))
+    return mean, (v - mean) * jnp.exp(log_factor(rotation, log_sd))
 
 
-def _log_factor(rotation: Rotation, log_sd: Array) -> Array:
+def log_factor(rotation: Rotation, log_sd: Array) -> Array:
     """Logarithm of what the zero-sum part is multiplied by."""
     before, now = (
         jax.nn.softplus(rotation.log_known + 2.0 * log) for log in (rotation.log_sd, log_sd)
@@ -122,8 +122,13 @@ def log_prior(zero_sum: Array, rotation: Rotation, log_sd: Array) -> Array:
     """Log prior density of the coordinates across the mean, Normal(0, sd) each."""
     freedom = zero_sum.shape[0] - 1.0
     squares = jnp.sum((zero_sum * jnp.exp(-log_sd)) ** 2)
-    factor = _log_factor(rotation, log_sd)
-    return freedom * (factor - log_sd - 0.5 * math.log(2.0 * math.pi)) - 0.5 * squares
+    constant = freedom * (log_sd + 0.5 * math.log(2.0 * math.pi))
+    return log_jacobian(zero_sum, rotation, log_sd) - constant - 0.5 * squares
+
+
+def log_jacobian(zero_sum: Array, rotation: Rotation, log_sd: Array) -> Array:
+    """Log-determinant of what an SD does to the coordinates across the mean."""
+    return (zero_sum.shape[0] - 1.0) * log_factor(rotation, log_sd)
 
 
 def scale(rotation: Rotation) -> Array:

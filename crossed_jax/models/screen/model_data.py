@@ -25,10 +25,12 @@ from crossed_jax.models.screen.line_vectors import Rotation
 from crossed_jax.models.screen.parameterization import OfSDs, Position, ScreenData, ScreenPriors
 from crossed_jax.models.screen.parts import Parts
 from crossed_jax.models.screen.quadrature import Rule, enough_nodes, gauss_hermite
+from crossed_jax.models.screen.sample_data import measured_samples, with_samples
 from crossed_jax.models.screen.spread import Spread, spread_of, spread_of_genes
 from crossed_jax.models.screen.strata import Strata, strata_of
 from crossed_jax.statistics.cells import Cells, squares_within
 from crossed_jax.statistics.design import LEAST_NOISE
+from crossed_jax.statistics.samples import without_samples
 from crossed_jax.tables.crossed_data import CrossedData
 
 FEW_ROWS = 0.05  # the quantile of rows a gene that the quadrature is to suit
@@ -48,14 +50,17 @@ def screen_data(
     priors
         Its priors.
     """
+    samples = None
+    if parts.sample is not None:
+        data, cells, samples = without_samples(data, 1 - parts.genes)
     within = squares_within(cells, data)
     matrices = cell_matrices(cells, within, parts.genes)
-    point, lines, _ = estimate(matrices, parts)
+    point, lines, units = estimate(matrices, parts)
     point = inside_supports(point, priors)
     num_genes = cells.num_levels[parts.genes]
     rows = cells.level_sums(parts.genes, cells.counts)
     enlarged = num_genes / len(matrices.rows)
-    strata = strata_of(cells, within, parts.genes, point.location)
+    strata = strata_of(cells, within, parts.genes, point.location, samples)
     sums = None if parts.gene_noise else gram_of(strata, num_genes)
     rule = gauss_hermite(enough_nodes(point.gene_noise_sd, float(np.quantile(rows, FEW_ROWS))))
     spreads = spreads_of(point, lines, enlarged, point.gene_sd, num_genes, parts, priors)
@@ -63,9 +68,13 @@ def screen_data(
         spreads = spreads._replace(gene_noise=spread_of_genes(2.0 * rows, point.gene_noise_sd))
     statistics = strata if sums is None else sums
     mean_rows, unit = float(rows.mean()), float(np.std(cells.means))
-    return strata, about(
-        point, spreads, statistics, rule, parts, priors, num_genes, mean_rows, unit
-    )
+    made = about(point, spreads, statistics, rule, parts, priors, num_genes, mean_rows, unit)
+    if samples is None:
+        return strata, made
+    measured = measured_samples(samples, cells, 1 - parts.genes, point, units)
+    location = Measured(lines[0].value, spreads.line.precision)
+    shift = taken_up(point.log_slope, point.gene_sd, num_genes)
+    return strata, with_samples(made, measured, location, shift)
 
 
 def spreads_of(
@@ -95,14 +104,19 @@ def spreads_of(
     location, slope, noise = (
         measured._replace(precision=enlarged * measured.precision) for measured in lines
     )
-    slopes, sds = np.exp(point.log_slope), priors.sds
-    shift = slopes - slopes.mean(), effect_sd / math.sqrt(num_genes)
+    sds = priors.sds
     return OfSDs(
-        spread_of(sds.line, *location, *shift),
+        spread_of(sds.line, *location, *taken_up(point.log_slope, effect_sd, num_genes)),
         spread_of(sds.slope, *slope) if parts.slopes else None,
         spread_of(sds.line_noise, *noise) if parts.line_noise else None,
         None,
     )
+
+
+def taken_up(log_slope: np.ndarray, effect_sd: float, num_genes: int) -> tuple[np.ndarray, float]:
+    """What genes take up of the lines' locations beside their mean: its direction, and its SD."""
+    slopes = np.exp(log_slope)
+    return slopes - slopes.mean(), effect_sd / math.sqrt(num_genes)
 
 
 def about(

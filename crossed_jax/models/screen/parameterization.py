@@ -8,7 +8,9 @@ Three vectors with a value for each line (:mod:`crossed_jax.models.screen.line_v
 with :math:`\bar\beta \sim \mathrm{Normal}(m_0, \sqrt{s_0^2 + \sigma_b^2/C})` and zero-sum parts
 Normal(0, sd); their SDs, in the coordinates of :mod:`crossed_jax.models.sd_coordinate`; the
 logarithm of the genes' noise SD :math:`\tau`, and :math:`\operatorname{logit}\rho`. A part that the
-model leaves out has no coordinates: its vector has a single entry.
+model leaves out has no coordinates: its vector has a single entry. Where samples have effects,
+:math:`\beta` holds the mean of a line's, and their contrasts are coordinates too
+(:mod:`crossed_jax.models.screen.samples`).
 """
 
 from collections.abc import Iterator
@@ -20,13 +22,14 @@ import jax.numpy as jnp
 from crossed_jax.models import sd_coordinate
 from crossed_jax.models.distributions import Normal, log_density_of_log, log_density_of_logit
 from crossed_jax.models.parameterization import Parameterization, scatter
-from crossed_jax.models.screen import line_vectors
+from crossed_jax.models.screen import line_vectors, samples
 from crossed_jax.models.screen.density import Lines, log_likelihood
 from crossed_jax.models.screen.gram import Gram, log_likelihood_of_gram
 from crossed_jax.models.screen.guides.density import GuideRules
 from crossed_jax.models.screen.guides.density import log_likelihood as log_likelihood_with_guides
 from crossed_jax.models.screen.guides.lines import GuideLines
 from crossed_jax.models.screen.line_vectors import Rotation
+from crossed_jax.models.screen.samples import Contrasts
 from crossed_jax.models.screen.strata import Strata
 from crossed_jax.types import Array
 
@@ -38,7 +41,7 @@ class OfSDs(NamedTuple):
 
     Attributes
     ----------
-    line, slope, line_noise, gene_noise, guide, gene_share
+    line, slope, line_noise, gene_noise, guide, gene_share, sample
         None where the model has no such part.
     """
 
@@ -48,6 +51,7 @@ class OfSDs(NamedTuple):
     gene_noise: Any
     guide: Any = None
     gene_share: Any = None
+    sample: Any = None
 
 
 class ScreenPriors(NamedTuple):
@@ -84,6 +88,8 @@ class Position(NamedTuple):
         Of their SDs.
     logit_share, logit_nested
         None without interactions of genes and of guides.
+    sample
+        Of the contrasts of samples, shape (contrasts,); None where these have no effects.
     """
 
     location: Array
@@ -92,6 +98,7 @@ class Position(NamedTuple):
     sds: OfSDs
     logit_share: Array | None
     logit_nested: Array | None = None
+    sample: Array | None = None
 
 
 class ScreenData(NamedTuple):
@@ -114,6 +121,8 @@ class ScreenData(NamedTuple):
         Coordinates of the three vectors.
     anchors, widths
         Of the SDs' coordinates: see `sd_coordinate`; rough posterior SDs.
+    contrasts
+        Coordinates of the samples; None where these have no effects.
     """
 
     statistics: Any
@@ -124,6 +133,7 @@ class ScreenData(NamedTuple):
     rotations: tuple[Rotation, Rotation, Rotation]
     anchors: OfSDs
     widths: OfSDs
+    contrasts: Contrasts | None = None
 
 
 class Draw(NamedTuple):
@@ -141,20 +151,31 @@ class Draw(NamedTuple):
         return GuideLines(self.lines, jnp.log(self.sds.guide), self.logit_nested, log_share_sd)
 
 
-class _Vector(NamedTuple):
-    """A vector of the lines, and the logarithm of its zero-sum part's SD; None if it has none."""
+class _Vectors(NamedTuple):
+    """What a position stands for.
 
-    mean: Array
-    zero_sum: Array
-    rotation: Rotation
-    log_sd: Array | None
+    Attributes
+    ----------
+    location, slope, noise
+        Mean and zero-sum part of each vector of the lines.
+    variance
+        Of the locations, shape (lines,).
+    sample
+        Effects of samples about the means of their lines, or None.
+    """
+
+    location: tuple[Array, Array]
+    slope: tuple[Array, Array]
+    noise: tuple[Array, Array]
+    variance: Array
+    sample: Array | None
 
 
 def log_density(position: Position, data: ScreenData) -> Array:
     """Log posterior density."""
     log_sds, log_jacobian = _log_sds(position, data)
     vectors = _vectors(position, log_sds, data)
-    log_prior = sum(_log_priors(vectors, log_sds, position, data.priors), start=log_jacobian)
+    log_prior = sum(_log_priors(vectors, log_sds, position, data), start=log_jacobian)
     lines = _lines(vectors, log_sds, position)
     likelihood = _log_likelihood(lines, log_sds, position, data)
     enough = jnp.min(lines.log_noise) > data.least_log_noise
@@ -179,29 +200,47 @@ def _log_sds(position: Position, data: ScreenData) -> tuple[OfSDs, Array]:
     return jax.tree.unflatten(structure, list(log_sds)), log_jacobian
 
 
-def _vectors(position: Position, log_sds: OfSDs, data: ScreenData) -> list[_Vector]:
-    """The location, log slope and log noise of the lines."""
-    return [
-        _Vector(*line_vectors.vector(z, rotation, log_sd), rotation, log_sd)
-        for z, rotation, log_sd in zip(position[:3], data.rotations, log_sds[:3], strict=True)
-    ]
+def _vectors(position: Position, log_sds: OfSDs, data: ScreenData) -> _Vectors:
+    """What a position stands for, given the logarithms of the SDs."""
+    contrasts, sample = data.contrasts, None
+    share = None if contrasts is None else contrasts.share_of_each
+    variance = samples.variances(log_sds.line, log_sds.sample, share, position.location.shape[0])
+    if contrasts is not None and position.sample is not None:
+        sample = samples.deviations(position.sample, contrasts, log_sds.sample)
+    log_scales = (_log_scale(variance), log_sds.slope, log_sds.line_noise)
+    location, slope, noise = (
+        line_vectors.vector(z, rotation, log_sd)
+        for z, rotation, log_sd in zip(position[:3], data.rotations, log_scales, strict=True)
+    )
+    return _Vectors(location, slope, noise, variance, sample)
+
+
+def _log_scale(variance: Array) -> Array:
+    """Logarithm of the SD of a typical line's location."""
+    return 0.5 * jnp.log(variance.mean())
 
 
 def _log_priors(
-    vectors: list[_Vector], log_sds: OfSDs, position: Position, priors: ScreenPriors
+    vectors: _Vectors, log_sds: OfSDs, position: Position, data: ScreenData
 ) -> Iterator[Array]:
     """Log prior densities, each given those before it: their sum counts."""
-    for vector in vectors:
-        if vector.log_sd is not None:
-            yield line_vectors.log_prior(vector.zero_sum, vector.rotation, vector.log_sd)
+    priors, rotations = data.priors, data.rotations
     for prior, log_sd in zip(priors.sds, log_sds, strict=True):
         if log_sd is not None:
             yield log_density_of_log(prior, log_sd)
-    location, slope, noise = vectors
-    of_mean = priors.mean.scale**2 + jnp.exp(2.0 * log_sds.line) / location.zero_sum.shape[0]
-    yield Normal(priors.mean.loc, jnp.sqrt(of_mean)).log_prob(location.mean)
-    yield log_density_of_log(priors.gene_sd, slope.mean)
-    yield log_density_of_log(priors.sigma, noise.mean)
+    mean, zero_sum = vectors.location
+    yield samples.log_prior_of_locations(mean, zero_sum, vectors.variance, priors.mean)
+    yield line_vectors.log_jacobian(zero_sum, rotations[0], _log_scale(vectors.variance))
+    for (_, zero_sum), rotation, log_sd in (
+        (vectors.slope, rotations[1], log_sds.slope),
+        (vectors.noise, rotations[2], log_sds.line_noise),
+    ):
+        if log_sd is not None:
+            yield line_vectors.log_prior(zero_sum, rotation, log_sd)
+    if vectors.sample is not None and data.contrasts is not None:
+        yield samples.log_prior(vectors.sample, data.contrasts, log_sds.sample)
+    yield log_density_of_log(priors.gene_sd, vectors.slope[0])
+    yield log_density_of_log(priors.sigma, vectors.noise[0])
     for prior, logit in (
         (priors.share, position.logit_share),
         (priors.nested_share, position.logit_nested),
@@ -210,10 +249,10 @@ def _log_priors(
             yield log_density_of_logit(prior, logit)
 
 
-def _lines(vectors: list[_Vector], log_sds: OfSDs, position: Position) -> Lines:
+def _lines(vectors: _Vectors, log_sds: OfSDs, position: Position) -> Lines:
     """What the likelihood depends on."""
-    location, slope, noise = (vector.mean + vector.zero_sum for vector in vectors)
-    return Lines(location, slope, noise, log_sds.gene_noise, position.logit_share)
+    location, slope, noise = (mean + zero_sum for mean, zero_sum in vectors[:3])
+    return Lines(location, slope, noise, log_sds.gene_noise, position.logit_share, vectors.sample)
 
 
 def start(key: jax.Array, data: ScreenData) -> Position:
@@ -228,7 +267,9 @@ def scale(data: ScreenData) -> Position:
         None if center is None else jnp.asarray(SHARE_SCALE)
         for center in (data.center.logit_share, data.center.logit_nested)
     )
-    return Position(location, slope, noise, jax.tree.map(jnp.asarray, data.widths), share, nested)
+    widths = jax.tree.map(jnp.asarray, data.widths)
+    sample = None if data.center.sample is None else jnp.ones_like(data.center.sample)
+    return Position(location, slope, noise, widths, share, nested, sample)
 
 
 def quantities(position: Position, data: ScreenData) -> Draw:

@@ -22,6 +22,9 @@ class Parts(NamedTuple):
     nested_interaction, gene_share
         With guides: whether rows of a guide in a line share a part of their own, and whether genes
         differ in how much of their variance is interaction.
+    sample
+        What the replicates of lines are called, such as samples, that have effects of their own;
+        None if there are none.
     """
 
     genes: int = 0
@@ -32,6 +35,12 @@ class Parts(NamedTuple):
     nested: str | None = None
     nested_interaction: bool = False
     gene_share: bool = False
+    sample: str | None = None
+
+    @property
+    def has_units(self) -> bool:
+        """Whether anything is nested in the factors."""
+        return self.nested is not None or self.sample is not None
 
     def by_factor(self, of_genes: Any, of_lines: Any) -> tuple[Any, Any]:
         """Put what belongs to genes and to lines in the order of the factors."""

@@ -83,6 +83,8 @@ def spread_of(
     precision: np.ndarray,
     direction: np.ndarray | None = None,
     along: float = 0.0,
+    *,
+    about_zero: bool = False,
 ) -> Spread:
     """Look at the SD of a vector.
 
@@ -94,10 +96,13 @@ def spread_of(
         Of the lines, shape (lines,).
     direction, along
         Of the shift that the genes take up, if it is not common to all lines; and its SD.
+    about_zero
+        Whether the values have the mean zero, as contrasts have.
     """
-    scale = max(math.sqrt(np.mean((values - values.mean()) ** 2)), 1e-9)
-    columns = np.ones((len(values), 1))
-    known = np.zeros((1, 1))
+    middle = 0.0 if about_zero else values.mean()
+    scale = max(math.sqrt(np.mean((values - middle) ** 2)), 1e-9)
+    columns = np.zeros((len(values), 0)) if about_zero else np.ones((len(values), 1))
+    known = np.zeros((columns.shape[1],) * 2)
     if direction is not None:
         columns = np.stack([columns[:, 0], direction], 1)
         known = np.diag([0.0, along**-2])

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from crossed_jax.statistics.cells import Cells
+from crossed_jax.statistics.samples import SampleCells
 from crossed_jax.types import Array
 
 BLOCK_BYTES = 2**22
@@ -32,12 +33,34 @@ class Matrices(NamedTuple):
         first; None if there are none.
     rows
         Number of rows of each gene, shape (blocks, genes).
+    between
+        By how much the rows of samples add up to more than their cell's mean, shape (blocks, genes,
+        samples); None where samples have no effects.
     """
 
     seen: Array
     mean: Array
     within: Array | None
     rows: Array
+    between: Array | None = None
+
+
+class OfSamples(NamedTuple):
+    """What the strata need to know of samples (:mod:`crossed_jax.statistics.samples`).
+
+    Attributes
+    ----------
+    line
+        Shape (samples,).
+    share
+        Of the rows of a stratum's cells, shape (strata, samples).
+    estimate
+        What was taken off their responses, shape (samples,).
+    """
+
+    line: Array
+    share: Array
+    estimate: Array
 
 
 class Strata(NamedTuple):
@@ -53,15 +76,24 @@ class Strata(NamedTuple):
         The lines' estimates that means are measured from, shape (lines,).
     matrices
         The cells; None where sums over the genes stand for them.
+    samples
+        None where these have no effects.
     """
 
     line: Array
     replicates: Array
     location: Array
     matrices: Any
+    samples: OfSamples | None = None
 
 
-def strata_of(cells: Cells, within: np.ndarray | None, genes: int, location: np.ndarray) -> Strata:
+def strata_of(
+    cells: Cells,
+    within: np.ndarray | None,
+    genes: int,
+    location: np.ndarray,
+    samples: SampleCells | None = None,
+) -> Strata:
     """Lay a table of two factors out by gene and stratum.
 
     Parameters
@@ -72,9 +104,12 @@ def strata_of(cells: Cells, within: np.ndarray | None, genes: int, location: np.
         Position of the factor that is integrated out; the other is the lines.
     location
         Estimates of the lines' mean responses, shape (lines,).
+    samples
+        What the cells have of each; None where these have no effects.
     """
     gene, line = cells.codes[:, genes], cells.codes[:, 1 - genes]
-    stratum, cell_stratum = _strata_of_cells(cells, genes)
+    pattern = None if samples is None else samples.pattern
+    stratum, cell_stratum, first = _strata_of_cells(cells, genes, pattern)
     num_genes = cells.num_levels[genes]
     size = max(1, BLOCK_BYTES // (8 * len(stratum)))
     num_blocks = -(-num_genes // size)
@@ -93,27 +128,62 @@ def strata_of(cells: Cells, within: np.ndarray | None, genes: int, location: np.
         within=None if within is None else laid_out(within)[..., :replicated].copy(),
         rows=rows.reshape(num_blocks, size),
     )
-    return Strata(stratum["line"], stratum["rows"], location, matrices)
+    found = Strata(stratum["line"], stratum["rows"], location, matrices)
+    if samples is None:
+        return found
+    between = np.zeros((num_blocks * size, len(samples.line)))
+    between[:num_genes] = samples.by_sample(samples.between, cells, 1 - genes, gene)
+    matrices = matrices._replace(between=between.reshape(num_blocks, size, -1))
+    of_samples = samples_of_strata(samples, cells, 1 - genes, first)
+    return found._replace(matrices=matrices, samples=of_samples)
 
 
-def in_order_of_cells(values: np.ndarray, cells: Cells, genes: int) -> np.ndarray:
-    """Take from matrices of genes by strata what belongs to the cells, shape (..., cells)."""
-    _, stratum = _strata_of_cells(cells, genes)
-    return values.reshape(*values.shape[:-3], -1, values.shape[-1])[
-        ..., cells.codes[:, genes], stratum
-    ]
+def samples_of_strata(
+    samples: SampleCells, cells: Cells, lines: int, first: np.ndarray
+) -> OfSamples:
+    """Say what strata have of samples.
+
+    Parameters
+    ----------
+    samples, cells
+        The table's, and
+    lines
+        the position of the factor that samples are replicates of.
+    first
+        A cell of each stratum, shape (strata,).
+    """
+    some = cells._replace(codes=cells.codes[first], counts=cells.counts[first])
+    share = samples.counts[first] / some.counts[:, None]
+    return OfSamples(
+        samples.line,
+        samples.by_sample(share, some, lines, np.arange(len(first))),
+        samples.estimate,
+    )
 
 
-def _strata_of_cells(cells: Cells, genes: int) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs of a line and a number of rows that cells have, and which one each has.
+def in_order_of_cells(values: np.ndarray, strata: Strata, cells: Cells, genes: int) -> np.ndarray:
+    """Take from matrices of genes by strata what belongs to the cells, shape (cells,)."""
+    seen = np.asarray(strata.matrices.seen)
+    gene, stratum = np.nonzero(seen.reshape(-1, seen.shape[-1]))
+    place = np.zeros((cells.num_levels[genes], cells.num_levels[1 - genes]), np.int32)
+    place[gene, np.asarray(strata.line)[stratum]] = stratum
+    gene = cells.codes[:, genes]
+    return values.reshape(-1, values.shape[-1])[gene, place[gene, cells.codes[:, 1 - genes]]]
 
-    Those of one row come last.
+
+def _strata_of_cells(
+    cells: Cells, genes: int, pattern: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All pairs of a line and a number of rows that cells have; which one each has; a cell of each.
+
+    Those of one row come last. Cells of different patterns of samples are kept apart.
     """
     pairs = np.empty(len(cells.counts), [("line", np.int32), ("rows", float)])
     pairs["line"], pairs["rows"] = cells.codes[:, 1 - genes], cells.counts
     most, num_lines = int(cells.counts.max()) + 1, cells.num_levels[1 - genes]
     block = pairs["line"] + num_lines * (pairs["rows"] == 1.0)
-    _, first, of_cells = np.unique(
-        block * most + pairs["rows"], return_index=True, return_inverse=True
-    )
-    return pairs[first], of_cells
+    number = block * most + pairs["rows"]
+    if pattern is not None:
+        number = number * (pattern.max() + 1) + pattern
+    _, first, of_cells = np.unique(number, return_index=True, return_inverse=True)
+    return pairs[first], of_cells, first

@@ -73,7 +73,7 @@ def _summed_up(parts: Parts, number: int, nodes: int) -> Interactions:
     screen, lines = _screen(parts, number)
     strata = jax.tree.map(jnp.asarray, screen.statistics)
     found = jax.jit(interactions)(lines, strata, gauss_hermite(nodes))
-    return Interactions(*(in_order_of_cells(np.asarray(x), CELLS, 0) for x in found))
+    return Interactions(*(in_order_of_cells(np.asarray(x), strata, CELLS, 0) for x in found))
 
 
 @cache
@@ -186,5 +186,5 @@ def test_rates_do_not_depend_on_the_sign() -> None:
         found = jax.jit(interactions)(
             of_sign, jax.tree.map(jnp.asarray, strata), gauss_hermite(INTERACTION_NODES)
         )
-        rates.append(in_order_of_cells(np.asarray(found.lfsr), CELLS, 0))
+        rates.append(in_order_of_cells(np.asarray(found.lfsr), strata, CELLS, 0))
     np.testing.assert_allclose(*rates, rtol=1e-4)

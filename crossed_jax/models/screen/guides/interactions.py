@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from crossed_jax.models.screen.density import shift_of
 from crossed_jax.models.screen.guides.density import solve_lower, sums_of_genes
 from crossed_jax.models.screen.guides.effects import Latent
 from crossed_jax.models.screen.guides.lines import (
@@ -44,15 +45,18 @@ class _Means(NamedTuple):
 
     Attributes
     ----------
-    rows
-        Of each guide.
+    stratum
+        Of the cells.
+    there
+        Whether there are any.
     mean
         As that of the table's sets.
     guides
         Of the sets, shape (genes, sets).
     """
 
-    rows: Array
+    stratum: Array
+    there: Array
     mean: Array
     guides: Array
 
@@ -94,21 +98,26 @@ def _means(strata: GuideStrata) -> tuple[_Means, _Means]:
     """Lay the sets out by line, of genes with one and with several."""
     sets, alone = strata.sets, strata.alone
     to_line = (strata.line[:, None] == jnp.arange(strata.location.shape[0])).astype(float)
-    rows, mean = sets.seen @ (strata.replicates[:, None] * to_line), sets.mean @ to_line
+    number = jnp.arange(1.0, len(strata.line) + 1.0)
+    kind, mean = sets.seen @ (number[:, None] * to_line), sets.mean @ to_line
+    stratum, seen = jnp.maximum(kind.astype(int) - 1, 0), kind > 0.0
     of_genes, guides = strata.ragged.set, strata.ragged.guides
-    there = (guides > 0.0)[:, None, :]
-    several = [jnp.where(there, jnp.swapaxes(x[of_genes], 1, 2), 0.0) for x in (rows, mean)]
-    return (
-        _Means(rows[:alone, :, None], mean[:alone, :, None], sets.number[:alone, None]),
-        _Means(several[0], several[1], guides),
+    one = _Means(
+        stratum[:alone, :, None],
+        seen[:alone, :, None],
+        mean[:alone, :, None],
+        sets.number[:alone, None],
     )
+    stratum, seen, mean = (jnp.swapaxes(x[of_genes], 1, 2) for x in (stratum, seen, mean))
+    there = seen & (guides > 0.0)[:, None, :]
+    several = _Means(stratum, there, jnp.where(there, mean, 0.0), guides)
+    return one, several
 
 
-def _q(at: GuideLines, means: _Means, share: Array) -> Array:
+def _q(at: GuideLines, strata: GuideStrata, means: _Means, share: Array) -> Array:
     """Precisions of the sets' means where the noise has variance one, shape of these."""
-    seen = means.rows > 0.0
-    z = z_of(at, jnp.where(seen, means.rows, 1.0))
-    return jnp.where(seen, means.guides[:, None] / z, 0.0) / (1.0 - share)[:, None, None]
+    z = z_of(at, strata.replicates)[means.stratum]
+    return jnp.where(means.there, means.guides[:, None] / z, 0.0) / (1.0 - share)[:, None, None]
 
 
 def _normals(
@@ -126,8 +135,8 @@ def _normals(
     gene effects.
     """
     log_noise, slope, _ = of_lines(at)
-    q = _q(at, means, share)
-    residual = means.mean - (at.lines.location - strata.location)[:, None]
+    q = _q(at, strata, means, share)
+    residual = means.mean - shift_of(at.lines, strata)[means.stratum]
     residual = (q * (residual - slope[:, None] * effect)).sum(-1)
     whole = q.sum(-1)
     shared = share[:, None] / (1.0 + share[:, None] * whole)
@@ -142,7 +151,7 @@ def _with_one_set(
     inflation = inflation_of(at, means.guides[:, 0])
     x = v * sums.effects[0].precision[0]
     effect = jnp.sqrt(inflation) * x / (1.0 + x) * jnp.asarray(sums.mean)[0]
-    q = _q(at, means, share)[..., 0]
+    q = _q(at, strata, means, share)[..., 0]
     variance = q**2 * (inflation / (1.0 + x))[:, None]
     return _normals(at, strata, means, v, share, effect[:, None, None], variance)
 
@@ -152,7 +161,7 @@ def _with_several(
 ) -> tuple[Array, Array, Array]:
     gram = [[entry[0] for entry in row] for row in sums.gram]
     _, solved = solve_lower(gram, [x[0] for x in sums.product], v)
-    q = _q(at, means, share)
+    q = _q(at, strata, means, share)
     # a set's effect is its gene's and, times this, its own
     size = jnp.exp(log_ratio(at)) / jnp.sqrt(jnp.where(means.guides > 0.0, means.guides, 1.0))
     weights = [q.sum(-1), *jnp.moveaxis(size[:, None] * q, -1, 0)]

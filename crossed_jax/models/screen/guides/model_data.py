@@ -12,6 +12,7 @@ from crossed_jax.models.screen.density import Lines
 from crossed_jax.models.screen.estimate import (
     GeneEstimate,
     LineEstimate,
+    Measured,
     cell_matrices,
     estimate,
     evenly_spaced,
@@ -26,12 +27,20 @@ from crossed_jax.models.screen.guides.shares import (
     rules_of_shares,
 )
 from crossed_jax.models.screen.guides.table import GuideStrata, guide_strata
-from crossed_jax.models.screen.model_data import about, inside_supports, spreads_of, vectors_of
+from crossed_jax.models.screen.model_data import (
+    about,
+    inside_supports,
+    spreads_of,
+    taken_up,
+    vectors_of,
+)
 from crossed_jax.models.screen.parameterization import ScreenData, ScreenPriors
 from crossed_jax.models.screen.parts import Parts
 from crossed_jax.models.screen.quadrature import ENOUGH_NODES, enough_nodes, gauss_hermite
+from crossed_jax.models.screen.sample_data import measured_samples, with_samples
 from crossed_jax.models.screen.spread import spread_of_genes
 from crossed_jax.statistics.cells import Cells, squares_within
+from crossed_jax.statistics.samples import without_samples
 from crossed_jax.tables.crossed_data import CrossedData
 
 MOST_GENES = 1_000  # that an estimate is made from
@@ -61,11 +70,15 @@ def guide_data(
         Its priors.
     """
     num_genes = int(gene_of_guide.max()) + 1
+    samples = None
+    if parts.sample is not None:
+        data, cells, samples = without_samples(data, 1)
     within = squares_within(cells, data)
     chosen = np.flatnonzero(np.isin(gene_of_guide, evenly_spaced(num_genes, MOST_GENES)))
     matrices = cell_matrices(cells, within, 0, chosen)
     of_units = parts._replace(interaction=within is not None)
     point, lines, units = estimate(matrices, of_units)
+    measured = None if samples is None else measured_samples(samples, cells, 1, point, units)
     _, gene = np.unique(gene_of_guide[chosen], return_inverse=True)
     residual = _residuals(matrices.mean, matrices.rows > 0, point, units)
     guides = of_guides(units.effect, units.variance, residual, matrices.rows > 0, point.share, gene)
@@ -73,17 +86,9 @@ def guide_data(
     gene_noise_sd = max(float(of_genes.std()), 0.5 * point.gene_noise_sd)
     point = point._replace(gene_sd=guides.gene_sd, share=guides.share, gene_noise_sd=gene_noise_sd)
     point = inside_supports(point, priors)
-    strata = guide_strata(cells, within, gene_of_guide, point.location)
-    rule: ShareRule = NodesInSDs(*np.zeros((2, 1, num_genes)))
-    finer = rule
-    share_sd = 0.0
-    if parts.gene_share:
-        log_likelihoods = _log_likelihoods(strata, point, guides, parts)
-        logit, share_sd = of_shares(log_likelihoods)
-        rule, finer = rules_of_shares(log_likelihoods, logit, share_sd)
-        share_sd = inside_support(priors.sds.gene_share, share_sd)
-        share = 1.0 / (1.0 + math.exp(-logit))
-        point = point._replace(share=inside_support(priors.share, share))
+    strata = guide_strata(cells, within, gene_of_guide, point.location, samples)
+    share, share_sd, rule, finer = _shares(strata, point, guides, parts, priors)
+    point = point._replace(share=share)
 
     # interactions of a gene are shared by its guides
     number = np.bincount(gene_of_guide).mean()
@@ -108,7 +113,29 @@ def guide_data(
         made = made._replace(
             center=made.center._replace(logit_nested=np.log(nested / (1.0 - nested)))
         )
+    if measured is not None:
+        location = Measured(lines[0].value, spreads.line.precision)
+        shift = taken_up(point.log_slope, effect_sd, num_genes)
+        made = with_samples(made, measured, location, shift)
     return strata, made, GuideRules(gauss_hermite(2 * num_nodes + 1), finer)
+
+
+def _shares(
+    strata: GuideStrata,
+    point: LineEstimate,
+    guides: GuideEstimate,
+    parts: Parts,
+    priors: ScreenPriors,
+) -> tuple[float, float, ShareRule, ShareRule]:
+    """Share of a typical gene, SD of the logits, rules to integrate over these and to check by."""
+    if not parts.gene_share:
+        rule = NodesInSDs(*np.zeros((2, 1, len(strata.gene))))
+        return point.share, 0.0, rule, rule
+    log_likelihoods = _log_likelihoods(strata, point, guides, parts)
+    logit, sd = of_shares(log_likelihoods)
+    rules = rules_of_shares(log_likelihoods, logit, sd)
+    share = inside_support(priors.share, 1.0 / (1.0 + math.exp(-logit)))
+    return share, inside_support(priors.sds.gene_share, sd), *rules
 
 
 def _residuals(
@@ -137,8 +164,9 @@ def _log_likelihoods(
     """Log-likelihood of each gene on the grid of logits of its share."""
     tau = np.log(point.gene_noise_sd) if parts.gene_noise else None
     nested = guides.nested_share
+    estimate_of_samples = None if strata.samples is None else strata.samples.estimate
     at = GuideLines(
-        Lines(point.location, *vectors_of(point, parts), tau, np.zeros(())),
+        Lines(point.location, *vectors_of(point, parts), tau, np.zeros(()), estimate_of_samples),
         np.log(guides.guide_sd),
         np.log(nested / (1.0 - nested)) if parts.nested_interaction else None,
         None,

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from crossed_jax.models.screen.density import between_samples, shift_of, squares_of_samples
 from crossed_jax.models.screen.guides.lines import GuideLines, of_lines, z_of
 from crossed_jax.models.screen.guides.table import GuideStrata
 from crossed_jax.types import Array
@@ -75,6 +76,11 @@ def set_sums(at: GuideLines, strata: GuideStrata) -> SetSums:
     measured = jax.ops.segment_sum(measured, sets.set_of_guide, sets.number.shape[0])
     explained = measured / jnp.where(precision > 0.0, precision, 1.0)
     squares = sets.spread @ (weight / z) + sets.within @ (weight / jnp.exp(log_unshared))
+    if sets.between is not None and strata.samples is not None:
+        unshared = jnp.exp(-2.0 * of_lines(at)[0] - log_unshared)
+        squares += sets.between @ between_samples(at.lines, strata.samples, unshared)
+        of_samples = unshared[strata.line] * squares_of_samples(at.lines, strata)
+        squares += sets.number * (sets.seen @ of_samples)
     others = sets.number - 1.0
     freedom = others * cells + sets.number * within_freedom
     log_variance = log_n + cells * jnp.log(sets.number) + others * log_nz
@@ -105,7 +111,7 @@ def sums_of_means(at: GuideLines, strata: GuideStrata) -> SumsOfMeans:
     log_noise, slope, _ = (x[strata.line] for x in of_lines(at))
     z = z_of(at, strata.replicates)
     weight = jnp.exp(-2.0 * log_noise) / z
-    shift = (at.lines.location - strata.location)[strata.line]
+    shift = shift_of(at.lines, strata)
     own = slice(strata.alone, None)
     seen, mean, number = (x[own] for x in (strata.sets.seen, strata.sets.mean, strata.sets.number))
     columns = [weight * shift**2, -weight * slope * shift, weight * slope**2, jnp.log(z)]

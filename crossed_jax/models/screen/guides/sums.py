@@ -21,6 +21,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from crossed_jax.models.screen.density import shift_of
 from crossed_jax.models.screen.guides.lines import (
     GuideLines,
     Shares,
@@ -87,7 +88,7 @@ def class_sums(at: GuideLines, strata: GuideStrata) -> ClassSums:
     """Sum over the lines in which all guides of a gene have equally many rows."""
     log_noise, slope, _ = (x[strata.line] for x in of_lines(at))
     weight = jnp.exp(-2.0 * log_noise)
-    shift = (at.lines.location - strata.location)[strata.line]
+    shift = shift_of(at.lines, strata)
     seen, mean = strata.genes.seen, strata.genes.mean
 
     def by_class(values: Array, *columns: Array) -> list[Array]:
@@ -210,15 +211,19 @@ def _unlike(at: GuideLines, strata: GuideStrata, shares: Shares) -> _Unlike:
     ragged = strata.ragged
     num_genes, num_sets = ragged.guides.shape
     log_noise, slope, _ = (x[ragged.line] for x in of_lines(at))
-    shift = (at.lines.location - strata.location)[ragged.line]
+    of_strata = shift_of(at.lines, strata)
     share, rest = (x[:, ragged.gene, None] for x in shares[:2])
-    seen = ragged.rows > 0.0
+    rows = strata.replicates[ragged.stratum]
     number = jnp.moveaxis(ragged.guides[ragged.gene], 1, 0)[..., None]
-    without_share = jnp.where(seen, number / z_of(at, jnp.where(seen, ragged.rows, 1.0)), 0.0)
+    without_share = jnp.where(ragged.there, number / z_of(at, rows), 0.0)
     weight = [one / rest for one in without_share]
     whole = sum(weight, jnp.zeros(()))
     product = sum(
-        (q * (mean - shift) for q, mean in zip(weight, ragged.mean, strict=True)), jnp.zeros(())
+        (
+            q * (mean - of_strata[stratum])
+            for q, mean, stratum in zip(weight, ragged.mean, ragged.stratum, strict=True)
+        ),
+        jnp.zeros(()),
     )
     taken = jnp.exp(-2.0 * log_noise) * share / (1.0 + share * whole)
 

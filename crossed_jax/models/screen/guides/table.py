@@ -1,6 +1,7 @@
 r"""What the model with guides needs of a table: sets of guides that were seen alike.
 
-Guides of a gene that have the same number of rows in every line are exchangeable. Their mean and
+Guides of a gene that have the same number of rows in every line, and of the same samples where
+these have effects, are exchangeable. Their mean and
 their deviations from it are independent, and all deviations weigh the same, so a set enters through
 its means and through sums over its guides. Most genes have a single set. Where some guides were not
 seen everywhere there are several, whose means share the gene's interactions.
@@ -10,7 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from crossed_jax.models.screen.strata import OfSamples, samples_of_strata
 from crossed_jax.statistics.cells import Cells
+from crossed_jax.statistics.samples import SampleCells
 from crossed_jax.types import Array
 
 GROUP = 4  # of lines
@@ -37,6 +40,8 @@ class Sets(NamedTuple):
         Shape (guides,).
     gene
         Place of each set's gene, shape (sets,).
+    between
+        Sum over the guides of what `Matrices.between` is of genes, shape (sets, samples), or None.
     """
 
     seen: Array
@@ -47,10 +52,11 @@ class Sets(NamedTuple):
     deviations: Array
     set_of_guide: Array
     gene: Array
+    between: Array | None = None
 
 
 class Genes(NamedTuple):
-    """Genes in the lines where all their guides have equally many rows, by stratum.
+    """Genes in the lines where all their guides are seen alike, by stratum.
 
     Attributes
     ----------
@@ -67,7 +73,7 @@ class Genes(NamedTuple):
 
 
 class Ragged(NamedTuple):
-    """Genes with several sets of guides, and the lines in which not all have equally many rows.
+    """Genes with several sets of guides, and the lines in which not all are seen alike.
 
     Filled up with sets and lines that there are not; a gene has as many groups of lines as need be.
 
@@ -81,8 +87,10 @@ class Ragged(NamedTuple):
         Place among these genes of each group of lines, shape (groups,).
     line
         Shape (groups, lines).
-    rows
-        That each guide of a set has in such a line, shape (sets, groups, lines).
+    stratum
+        Of a set in such a line, shape (sets, groups, lines).
+    there
+        Whether it has a cell there, likewise.
     mean
         As that of `Sets`, likewise.
     """
@@ -91,7 +99,8 @@ class Ragged(NamedTuple):
     guides: Array
     gene: Array
     line: Array
-    rows: Array
+    stratum: Array
+    there: Array
     mean: Array
 
 
@@ -116,6 +125,8 @@ class GuideStrata(NamedTuple):
         The genes with several sets.
     gene
         Which gene comes at which place, shape (genes,).
+    samples
+        None where these have no effects.
     """
 
     line: Array
@@ -127,6 +138,7 @@ class GuideStrata(NamedTuple):
     sets: Sets
     ragged: Ragged
     gene: Array
+    samples: OfSamples | None = None
 
     @property
     def alone(self) -> int:
@@ -135,7 +147,11 @@ class GuideStrata(NamedTuple):
 
 
 def guide_strata(
-    cells: Cells, within: np.ndarray | None, gene_of_guide: np.ndarray, location: np.ndarray
+    cells: Cells,
+    within: np.ndarray | None,
+    gene_of_guide: np.ndarray,
+    location: np.ndarray,
+    samples: SampleCells | None = None,
 ) -> GuideStrata:
     """Lay a table out by sets of guides.
 
@@ -147,19 +163,23 @@ def guide_strata(
         The gene of each guide, shape (guides,).
     location
         Estimates of the lines' mean responses, shape (lines,).
+    samples
+        What the cells have of each; None where these have no effects.
     """
     guide, line = cells.codes.T
     shape = cells.num_levels
-    rows, mean, squares = (np.zeros(shape) for _ in range(3))
+    rows, mean, squares, kind = (np.zeros(shape) for _ in range(4))
     rows[guide, line] = cells.counts
+    stratum, first = _strata_of_cells(cells, None if samples is None else samples.pattern)
+    kind[guide, line] = stratum + 1.0
     mean[guide, line] = cells.means - location[line]
     if within is not None:
         squares[guide, line] = within
 
-    set_of_guide, gene_of_set = _sets(rows, gene_of_guide)
+    set_of_guide, gene_of_set = _sets(kind, gene_of_guide)
     number = np.bincount(set_of_guide).astype(float)
-    set_rows = np.zeros((len(number), shape[1]))
-    set_rows[set_of_guide] = rows
+    kind_of_set = np.zeros((len(number), shape[1]))
+    kind_of_set[set_of_guide] = kind
     set_mean = sums_by_group(mean, set_of_guide) / number[:, None]
     deviations = (mean - set_mean[set_of_guide]) * (rows > 0)
 
@@ -167,45 +187,65 @@ def guide_strata(
     several = np.flatnonzero(sets_of_gene > 1)
     gene = np.concatenate([np.flatnonzero(sets_of_gene == 1), several])
     guides = np.bincount(gene_of_guide)[gene].astype(float)
-    gene_rows = sums_by_group(rows, gene_of_guide)[gene]
-    each = gene_rows / guides[:, None]
-    alike = sums_by_group(rows**2, gene_of_guide)[gene] == each**2 * guides[:, None]
+    gene_kind = np.zeros((len(gene), shape[1]))
+    gene_kind[gene_of_guide] = kind  # of any guide
+    alike = sums_by_group(kind != gene_kind[gene_of_guide], gene_of_guide)[gene] == 0.0
     gene_mean = sums_by_group(mean, gene_of_guide)[gene] / guides[:, None]
 
-    most = int(rows.max()) + 1
-    pairs = np.unique((np.arange(shape[1]) * most + set_rows.astype(int))[set_rows > 0])
-    strata_line, replicates = np.divmod(pairs, most)
+    strata_line, replicates = line[first], cells.counts[first]
     classes = np.unique(replicates)
 
-    def by_stratum(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
-        return np.where(rows[:, strata_line] == replicates, values[:, strata_line], 0.0)
+    def by_stratum(kind: np.ndarray, values: np.ndarray) -> np.ndarray:
+        own = kind[:, strata_line] == np.arange(1, len(first) + 1)
+        return np.where(own, values[:, strata_line], 0.0)
 
-    each = np.where(alike, each, 0.0)
+    each = np.where(alike, gene_kind[gene], 0.0)
+    between = of_samples = None
+    if samples is not None:
+        between = samples.by_sample(samples.between, cells, 1, set_of_guide[guide])
+        of_samples = samples_of_strata(samples, cells, 1, first)
     return GuideStrata(
         line=strata_line,
-        replicates=replicates.astype(float),
-        classes=classes.astype(float),
+        replicates=replicates,
+        classes=classes,
         in_class=(replicates[:, None] == classes).astype(float),
         location=location,
         genes=Genes(
             seen=by_stratum(each, np.ones_like(each)),
             mean=by_stratum(each, gene_mean),
             guides=guides,
-            rows=gene_rows.sum(1),
+            rows=np.bincount(gene_of_guide, rows.sum(1))[gene],
         ),
         sets=Sets(
-            seen=by_stratum(set_rows, np.ones_like(set_rows)),
-            mean=by_stratum(set_rows, set_mean),
-            spread=by_stratum(set_rows, sums_by_group(deviations**2, set_of_guide)),
-            within=by_stratum(set_rows, sums_by_group(squares, set_of_guide)),
+            seen=by_stratum(kind_of_set, np.ones_like(kind_of_set)),
+            mean=by_stratum(kind_of_set, set_mean),
+            spread=by_stratum(kind_of_set, sums_by_group(deviations**2, set_of_guide)),
+            within=by_stratum(kind_of_set, sums_by_group(squares, set_of_guide)),
             number=number,
-            deviations=by_stratum(rows, deviations),
+            deviations=by_stratum(kind, deviations),
             set_of_guide=set_of_guide,
             gene=np.argsort(gene)[gene_of_set],
+            between=between,
         ),
-        ragged=_ragged(several, ~alike[-len(several) :], gene_of_set, number, set_rows, set_mean),
+        ragged=_ragged(
+            several, ~alike[-len(several) :], gene_of_set, number, kind_of_set, set_mean
+        ),
         gene=gene,
+        samples=of_samples,
     )
+
+
+def _strata_of_cells(cells: Cells, pattern: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Number the pairs of a line and a number of rows; which one each cell has, a cell of each.
+
+    Cells of different patterns of samples are kept apart.
+    """
+    most = int(cells.counts.max()) + 1
+    number = cells.codes[:, 1].astype(np.int64) * most + cells.counts.astype(np.int64)
+    if pattern is not None:
+        number = number * (int(pattern.max()) + 1) + pattern
+    _, first, stratum = np.unique(number, return_index=True, return_inverse=True)
+    return stratum, first
 
 
 def sums_by_group(values: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -215,17 +255,17 @@ def sums_by_group(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     return total
 
 
-def _sets(rows: np.ndarray, gene_of_guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _sets(kind: np.ndarray, gene_of_guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Number the sets of guides, those that are a whole gene first.
 
     Returns
     -------
     set_of_guide, gene_of_set
     """
-    _, alike = np.unique(rows, axis=0, return_inverse=True)
-    pair = gene_of_guide.astype(np.int64) * len(rows) + alike.ravel()
+    _, alike = np.unique(kind, axis=0, return_inverse=True)
+    pair = gene_of_guide.astype(np.int64) * len(kind) + alike.ravel()
     pairs, set_of_guide = np.unique(pair, return_inverse=True)
-    gene = pairs // len(rows)
+    gene = pairs // len(kind)
     alone = np.bincount(gene)[gene] == 1
     order = np.argsort(~alone, kind="stable")
     place = np.empty_like(order)
@@ -238,7 +278,7 @@ def _ragged(
     unlike: np.ndarray,
     gene_of_set: np.ndarray,
     number: np.ndarray,
-    rows: np.ndarray,
+    kind: np.ndarray,
     mean: np.ndarray,
 ) -> Ragged:
     """Put the sets of some genes side by side, and the lines in which they are unlike."""
@@ -258,5 +298,6 @@ def _ragged(
         line[i, : len(lines)] = lines
         there[i, : len(lines)] = True
     at = np.moveaxis(of_genes[gene], 1, 0)[..., None], line
-    there = there & (np.moveaxis(guides[gene], 1, 0)[..., None] > 0)
-    return Ragged(of_genes, guides, gene, line, rows[at] * there, mean[at] * there)
+    there = there & (np.moveaxis(guides[gene], 1, 0)[..., None] > 0) & (kind[at] > 0)
+    stratum = np.where(there, kind[at] - 1.0, 0.0).astype(np.intp)
+    return Ragged(of_genes, guides, gene, line, stratum, there, mean[at] * there)
