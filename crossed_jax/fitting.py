@@ -209,6 +209,7 @@ def fit(
             sampled.moments,
             sampled.quantiles,
             sampled.interactions,
+            sampled.seen,
         )
 
     def opened() -> AbstractContextManager[Checkpoint | None]:

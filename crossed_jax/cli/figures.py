@@ -21,16 +21,12 @@ def write_figures(tree: "xr.DataTree", data: "CrossedData", folder: Path) -> Lef
     """Draw what can be drawn; say of each figure that is left out why, or what failed."""
     left_out: dict[str, str | Exception] = {}
     try:
-        from crossed_jax.models.model import parts_of
         from crossed_jax.results import plots
         from crossed_jax.results.predict import posterior_predictive
 
-        parts = parts_of(tree.attrs, data.factor_names)
         num_draws = MOST_PREDICTIONS // (data.num_rows * tree["posterior"].sizes["chain"])
         if of_factor(data.factors[0].name, "effect") not in tree["posterior"]:
             left_out["posterior_predictive"] = "the draws of the effects were not kept"
-        elif parts is not None and parts.has_units:
-            left_out["posterior_predictive"] = "a model with nested units has none yet"
         elif num_draws < 50:
             left_out["posterior_predictive"] = (
                 f"{data.num_rows:,} rows are too many to predict in passing; "

@@ -49,6 +49,9 @@ def simulate(
     logit_share_sd: Annotated[
         float, typer.Option(help="SD of the logits of the genes' interaction shares.")
     ] = 0.0,
+    sample_sd: Annotated[
+        float, typer.Option(help="SD of what each replicate of a line adds to all its rows.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same table.")] = 0,
 ) -> None:
     """Simulate a gene x cell line screen; the post's, unless told otherwise."""
@@ -75,6 +78,7 @@ def simulate(
         guide_sd=guide_sd,
         nested_share=nested_share,
         logit_share_sd=logit_share_sd,
+        sample_sd=sample_sd,
         seed=seed,
     )
     write_table(screen_frame(simulation), out)

@@ -22,7 +22,7 @@ from crossed_jax.forms.screen import (
     sigmoid,
     sum_up,
 )
-from crossed_jax.forms.table import Sampled, Table
+from crossed_jax.forms.table import Sampled, Table, seen_by_units
 from crossed_jax.models.model import NESTED_SHARE, units_by_lines
 from crossed_jax.models.screen.genes import Effects, Given
 from crossed_jax.models.screen.guides.density import GuideRules, log_likelihood
@@ -96,7 +96,15 @@ def sample_guides(
     if at.logit_nested is not None:
         by_name[NESTED_SHARE] = sigmoid(at.logit_nested)
     in_order = list(parts.by_factor(*moments))
-    return Sampled(run, by_name, run.seconds | seconds, attributes, in_order, interactions=found)
+    return Sampled(
+        run,
+        by_name,
+        run.seconds | seconds,
+        attributes,
+        in_order,
+        interactions=found,
+        seen=seen_by_units(table),
+    )
 
 
 @jax.jit

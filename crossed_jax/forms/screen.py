@@ -11,7 +11,7 @@ import numpy as np
 
 from crossed_jax.forms.given_draws import each_with_a_key, given_all, spaced
 from crossed_jax.forms.samples import add_samples, locations_of_lines, of_lines_alone
-from crossed_jax.forms.table import Sampled, Table
+from crossed_jax.forms.table import Sampled, Table, seen_by_units
 from crossed_jax.models.model import NESTED_SHARE, SHARE
 from crossed_jax.models.priors import Priors
 from crossed_jax.models.screen.density import Lines, log_likelihood
@@ -78,7 +78,15 @@ def sample_screen(
     by_name = named(run.draws, drawn, parts)
     add_samples(by_name, run.draws, locations, table.data)
     in_order = list(parts.by_factor(*moments))
-    return Sampled(run, by_name, run.seconds | seconds, attributes, in_order, interactions=found)
+    return Sampled(
+        run,
+        by_name,
+        run.seconds | seconds,
+        attributes,
+        in_order,
+        interactions=found,
+        seen=None if parts.sample is None else seen_by_units(table),
+    )
 
 
 def pays_side_by_side(settings: RunSettings, data: ScreenData) -> bool:

@@ -13,6 +13,7 @@ from crossed_jax.statistics.design import describe_design, require_noise
 from crossed_jax.statistics.least_squares import Decomposition, decompose
 from crossed_jax.statistics.point_estimate import Estimate, estimate
 from crossed_jax.tables.crossed_data import CrossedData
+from crossed_jax.tables.names import of_factor
 
 
 class Table(NamedTuple):
@@ -46,6 +47,7 @@ class Sampled(NamedTuple):
     moments: list[tuple[np.ndarray, np.ndarray]] | None = None
     quantiles: list[np.ndarray] | None = None
     interactions: dict[str, np.ndarray] | None = None
+    seen: dict[str, np.ndarray] | None = None
 
 
 def prepared(data: CrossedData, priors: Priors, offset: float) -> tuple[Table, tuple[str, ...]]:
@@ -58,6 +60,19 @@ def prepared(data: CrossedData, priors: Priors, offset: float) -> tuple[Table, t
     require_noise(decomposition)
     notes = describe_design(unconnected, decomposition, data.factor_names)
     return Table(measured, offset, cells, pairs, decomposition, priors), notes
+
+
+def seen_by_units(table: Table) -> dict[str, np.ndarray]:
+    """Count rows and average them by the levels of both factors, or what is nested in them."""
+    data = table.data
+    nested = {each.parent: each.units for each in (data.nested, data.samples) if each is not None}
+    first, second = (nested.get(k, factor) for k, factor in enumerate(data.factors))
+    flat = first.codes.astype(np.int64) * len(second.levels) + second.codes
+    _, row, place = np.unique(flat, return_index=True, return_inverse=True)
+    number = np.bincount(place)
+    mean = np.bincount(place, data.response) / number
+    codes = {of_factor(each.name, "code"): each.codes[row] for each in data.factors_and_units}
+    return codes | {"n": number, "raw_mean": mean + table.offset}
 
 
 def estimated(table: Table) -> Estimate:

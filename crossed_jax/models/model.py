@@ -216,15 +216,6 @@ def _checked(model: Model, data: CrossedData) -> Parts | None:
     return parts if model.nested is None else _with_guides(parts, data)
 
 
-def require_no_units(parts: Parts | None, taker: str) -> None:
-    """Refuse a model with nested units or samples where rows cannot be drawn yet."""
-    if parts is not None and parts.has_units:
-        raise InputError(
-            f"{taker} cannot draw for a model with {parts.nested or parts.sample} nested: fit a "
-            "Model without nested and sample to see predictions."
-        )
-
-
 def require_normal(parts: Parts | None, noise: str) -> None:
     """Refuse a screen model of another noise."""
     if parts is not None and noise != "normal":

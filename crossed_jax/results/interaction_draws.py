@@ -13,12 +13,18 @@ import xarray as xr
 
 from crossed_jax.arguments import seed_number
 from crossed_jax.errors import InputError, told
-from crossed_jax.models.model import SHARE, require_no_units
-from crossed_jax.models.screen.responses import interaction_given
+from crossed_jax.models.model import Parts
+from crossed_jax.models.screen.responses import CellRows, interactions_given
 from crossed_jax.results.interactions import require_interactions
+from crossed_jax.results.screen_predictions import (
+    RowCodes,
+    cells_of_rows,
+    draws_by_name,
+    seen_in,
+)
 from crossed_jax.results.tree import factor_names, thinned
 from crossed_jax.sampling.memory import most_draws_in_memory
-from crossed_jax.tables.names import FactorQuantity, of_factor
+from crossed_jax.tables.names import of_factor
 
 
 def interaction_draws(
@@ -55,7 +61,6 @@ def interaction_draws(
         fit into memory.
     """
     parts = require_interactions(tree, "interaction_draws")
-    require_no_units(parts, "interaction_draws")
     seed = seed_number(seed)
     names = factor_names(tree)
     posterior = thinned(tree["posterior"].to_dataset(), num_draws)
@@ -65,32 +70,22 @@ def interaction_draws(
 
     gene, line = names[parts.genes], names[1 - parts.genes]
     genes, lines = codes[parts.genes], codes[1 - parts.genes]
-    number, mean = (x.T if parts.genes else x for x in _seen(tree, names, codes))
-    drawn = posterior.isel({gene: genes, line: lines})
-
-    def by_level(factor: str, quantity: FactorQuantity, absent: float) -> np.ndarray:
-        """Shape (chains, draws, levels)."""
-        name = of_factor(factor, quantity)
-        if name in drawn:
-            return drawn[name].transpose("chain", "draw", factor).to_numpy()
-        return np.full((1, 1, drawn.sizes[factor]), absent)
-
-    effect, log_noise = by_level(gene, "effect", 0.0), by_level(gene, "log_noise_sd", 0.0)
-    slope, line_log_noise = by_level(line, "slope", 1.0), by_level(line, "log_noise_sd", 0.0)
-    intercept, sigma, share = (
-        drawn[name].to_numpy()[..., None] for name in ("intercept", "sigma", SHARE)
-    )
-    at_mean_gene = intercept + by_level(line, "effect", 0.0)
-    line_sd = sigma * np.exp(line_log_noise)
-    found = np.empty((*shape, len(genes), len(lines)))
-    for i, code in enumerate(genes):  # one in memory at a time
-        residual = mean[i] - (at_mean_gene + slope * effect[..., i, None])
-        variance = (line_sd * np.exp(log_noise[..., i, None])) ** 2
-        location, sd = interaction_given(share, variance, number[i], residual)
+    cells = _cells(tree, parts, names, genes, lines)
+    drawn = {str(name): values.to_numpy() for name, values in posterior.items()}
+    mean, sd = np.empty((2, shape[0] * shape[1], len(genes), len(lines)))
+    # cells are in the order of their codes
+    order = np.argsort(np.argsort(genes))[:, None] * len(lines) + np.argsort(np.argsort(lines))
+    for i, one in enumerate(draws_by_name(drawn, parts, names)):
+        given = interactions_given(one, cells)
+        mean[i], sd[i] = given.mean[order], given.sd[order]
+    found = mean.reshape(*shape, len(genes), len(lines))
+    sd = sd.reshape(found.shape)
+    for i, code in enumerate(genes):
         for j, other in enumerate(lines):
             rng = np.random.default_rng([seed, code, other])
-            found[:, :, i, j] = location[..., j] + sd[..., j] * rng.standard_normal(shape)
-    coordinates = {name: drawn.coords[name] for name in ("chain", "draw", gene, line)}
+            found[:, :, i, j] += sd[:, :, i, j] * rng.standard_normal(shape)
+    of_levels = posterior.isel({gene: genes, line: lines})
+    coordinates = {name: of_levels.coords[name] for name in ("chain", "draw", gene, line)}
     array = xr.DataArray(found, coordinates, ("chain", "draw", gene, line), "interaction")
     return array.transpose("chain", "draw", *names)
 
@@ -117,25 +112,23 @@ def _codes(
     return found
 
 
-def _seen(
-    tree: xr.DataTree, names: Sequence[str], codes: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of each cell and their mean response, zero where it has none; a dimension a factor."""
-    cells = tree["interactions"].to_dataset()
-    at = []
-    for name, chosen in zip(names, codes, strict=True):
-        place = np.full(tree["posterior"].sizes[name], -1)
-        place[chosen] = np.arange(len(chosen))
-        at.append(place[cells[of_factor(name, "code")].to_numpy()])
-    kept = (at[0] >= 0) & (at[1] >= 0)
-    number, mean = np.zeros((2, len(codes[0]), len(codes[1])))
-    for matrix, name in ((number, "n"), (mean, "raw_mean")):
-        matrix[at[0][kept], at[1][kept]] = cells[name].to_numpy()[kept]
-    return number, mean
+def _cells(
+    tree: xr.DataTree, parts: Parts, names: Sequence[str], genes: np.ndarray, lines: np.ndarray
+) -> CellRows:
+    """All cells of some genes and lines, and what was seen of them."""
+    seen = seen_in(tree, parts)
+    assert seen is not None
+    gene, line = (codes.ravel() for codes in np.meshgrid(genes, lines, indexing="ij"))
+    unit = None
+    if parts.nested is not None:  # any of a gene's stands for it in a line where none was seen
+        of_gene = np.zeros(tree["posterior"].sizes[names[parts.genes]], np.int64)
+        of_gene[seen[of_factor(names[parts.genes], "code")]] = seen[of_factor(parts.nested, "code")]
+        unit = of_gene[gene]
+    return cells_of_rows(RowCodes(gene, line, unit, None), parts, seen, names)
 
 
 def _check_memory(num_cells: int, num_draws: int) -> None:
-    most = most_draws_in_memory(num_cells)
+    most = most_draws_in_memory(2 * num_cells)  # means and SDs
     if most is not None and num_draws > most:
         raise InputError(
             f"{num_draws:,} draws of {num_cells:,} interactions do not fit into memory: ask for "

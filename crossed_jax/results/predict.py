@@ -20,14 +20,20 @@ from crossed_jax.models.model import (
     own_names,
     parts_of,
     priors_of,
-    require_no_units,
     require_normal,
     resolved,
 )
 from crossed_jax.models.noise import noise_named, noise_of
 from crossed_jax.models.parts import Noise
 from crossed_jax.models.priors import Priors, resolve_priors
-from crossed_jax.results.screen_predictions import cells_of_rows, drawn_from_priors, responses
+from crossed_jax.models.screen.parts import Parts
+from crossed_jax.results.screen_predictions import (
+    RowCodes,
+    cells_of_rows,
+    drawn_from_priors,
+    responses,
+    seen_in,
+)
 from crossed_jax.results.tree import (
     factor_names,
     name_quantities,
@@ -37,7 +43,7 @@ from crossed_jax.results.tree import (
     thinned,
     with_groups,
 )
-from crossed_jax.tables.crossed_data import CrossedData, Factor, require_table
+from crossed_jax.tables.crossed_data import CrossedData, Factor, Nested, require_table
 from crossed_jax.tables.names import check_names, of_factor
 from crossed_jax.types import ModelName, NoiseName, PriorName
 
@@ -54,7 +60,8 @@ def posterior_predictive(
     tree
         A fit in any form.
     data
-        The table that was fitted, or another with its factors, whose levels all were.
+        The table that was fitted, or another with its factors, whose levels all were. It is read
+        with what the fit has nested and with its samples; one that was not fitted is a new one.
     num_draws
         Posterior draws to use of each chain, evenly spaced; all by default.
     seed
@@ -78,28 +85,13 @@ def posterior_predictive(
     _require_factors(tree, data)
     require_effect_draws(tree)
     posterior = thinned(tree["posterior"].to_dataset(), num_draws)
-    rows = []
-    for factor in data.factors:
-        fitted = posterior.indexes[factor.name]
-        unknown = [level for level in factor.levels if level not in fitted]
-        if unknown:
-            raise InputError(
-                f"level {unknown[0]!r} of {factor.name} was not in the fitted table: "
-                "leave its rows out or fit again with them."
-            )
-        codes = fitted.get_indexer(list(factor.levels))[factor.codes]
-        rows.append(Factor(factor.name, tuple(fitted), codes.astype(np.int32)))
+    rows = [_as_fitted(factor, posterior) for factor in data.factors]
     rng = np.random.default_rng(seed)
     parts = parts_of(tree.attrs, data.factor_names)
-    require_no_units(parts, "posterior_predictive")
     if parts is None:
         simulated = _additive_responses(rng, posterior, rows, noise_of(tree.attrs))
     else:
-        fitted = tree["interactions"].to_dataset() if parts.interaction else None
-        names = data.factor_names
-        cells = cells_of_rows([row.codes for row in rows], parts, fitted, names)
-        drawn = {str(name): values.to_numpy() for name, values in posterior.items()}
-        simulated = responses(rng, drawn, cells, parts, names)
+        simulated = _screen_responses(rng, tree, posterior, rows, data, parts)
     predicted = xr.Dataset(
         {data.response_name: (("chain", "draw", "row"), simulated)},
         coords={"chain": posterior["chain"], "draw": posterior["draw"]},
@@ -112,6 +104,59 @@ def posterior_predictive(
         observed_data=observed,
         constant_data=by_level.assign(by_row),
     )
+
+
+def _as_fitted(factor: Factor, posterior: xr.Dataset) -> Factor:
+    """Number the levels of a factor as the fit has them."""
+    fitted = posterior.indexes[factor.name]
+    unknown = [level for level in factor.levels if level not in fitted]
+    if unknown:
+        raise InputError(
+            f"level {unknown[0]!r} of {factor.name} was not in the fitted table: "
+            "leave its rows out or fit again with them."
+        )
+    codes = fitted.get_indexer(list(factor.levels))[factor.codes]
+    return Factor(factor.name, tuple(fitted), codes.astype(np.int32))
+
+
+def _screen_responses(
+    rng: np.random.Generator,
+    tree: xr.DataTree,
+    posterior: xr.Dataset,
+    factors: Sequence[Factor],
+    data: CrossedData,
+    parts: Parts,
+) -> np.ndarray:
+    """Simulate the response of each row, shape (chains, draws, rows)."""
+    drawn = {str(name): values.to_numpy() for name, values in posterior.items()}
+    unit = sample = None
+    if parts.nested is not None:
+        unit = _as_fitted(_units(data.nested, "nested", parts.nested), posterior).codes
+    if parts.sample is not None:
+        samples = _units(data.samples, "sample", parts.sample)
+        fitted = list(posterior.indexes[parts.sample])
+        place = {
+            level: code for code, level in enumerate(dict.fromkeys([*fitted, *samples.levels]))
+        }
+        sample = np.array([place[level] for level in samples.levels])[samples.codes]
+        sd = drawn[of_factor(parts.sample, "sd")][..., None]
+        of_new = sd * rng.standard_normal((*sd.shape[:2], len(place) - len(fitted)))
+        effect = of_factor(parts.sample, "effect")
+        drawn[effect] = np.concatenate([drawn[effect], of_new], -1)
+    gene, line = factors[parts.genes].codes, factors[1 - parts.genes].codes
+    rows = RowCodes(gene, line, unit, sample)
+    cells = cells_of_rows(rows, parts, seen_in(tree, parts), data.factor_names)
+    return responses(rng, drawn, cells, parts, data.factor_names)
+
+
+def _units(units: Nested | None, argument: str, name: str) -> Factor:
+    """What a table has nested, which has to be what the fit has."""
+    if units is None or units.units.name != name:
+        raise InputError(
+            f"the fit has {name} nested in a factor, and this table has not: read it with "
+            f"{argument}={name!r}."
+        )
+    return units.units
 
 
 def _require_factors(tree: xr.DataTree, data: CrossedData) -> None:
@@ -190,7 +235,6 @@ def prior_predictive(
         _require_factors(tree, data)
     parts = parts_of(tree.attrs, names) if model is None else resolved(model, data)[0]
     require_normal(parts, drawn_noise.name)
-    require_no_units(parts, "prior_predictive")
     check_names(data.response_name, names, (*drawn_noise.names, *own_names(parts)))
     given = _priors_of(tree) if priors is None else priors
     chosen = resolve_priors(given, data, drawn_noise.priors | priors_of(parts, names))
@@ -216,9 +260,14 @@ def prior_predictive(
         prior = name_quantities(drawn, shape, data.factors)
     else:
         drawn = drawn_from_priors(rng, values, sds, means, data, parts)
-        prior = name_quantities(drawn, shape, data.factors)
+        prior = name_quantities(drawn, shape, data.factors_and_units)
         by_name = {str(name): values.to_numpy() for name, values in prior.items()}
-        cells = cells_of_rows([factor.codes for factor in data.factors], parts, None, names)
+        gene, line = (data.factors[k].codes for k in (parts.genes, 1 - parts.genes))
+        of_units = (
+            None if name is None or units is None else units.units.codes
+            for name, units in ((parts.nested, data.nested), (parts.sample, data.samples))
+        )
+        cells = cells_of_rows(RowCodes(gene, line, *of_units), parts, None, names)
         response = responses(rng, by_name, cells, parts, names)
     predicted = xr.Dataset(
         {data.response_name: (("chain", "draw", "row"), response)},

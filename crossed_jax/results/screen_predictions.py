@@ -2,57 +2,143 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from crossed_jax.models.model import SHARE, Parts
-from crossed_jax.models.screen.responses import CellRows, Drawn, simulated
+from crossed_jax.models.model import NESTED_SHARE, SHARE, Parts
+from crossed_jax.models.screen.responses import CellRows, Drawn, SeenRows, simulated
 from crossed_jax.tables.names import of_factor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import xarray as xr
 
     from crossed_jax.tables.crossed_data import CrossedData
 
 
+class RowCodes(NamedTuple):
+    """Levels of the rows to simulate, shape (rows,) each.
+
+    Attributes
+    ----------
+    gene, line
+        Of the factors.
+    unit, sample
+        Of what is nested in them; None where the model has no such part.
+    """
+
+    gene: np.ndarray
+    line: np.ndarray
+    unit: np.ndarray | None
+    sample: np.ndarray | None
+
+
 def cells_of_rows(
-    codes: Sequence[np.ndarray], parts: Parts, fitted: xr.Dataset | None, names: Sequence[str]
+    rows: RowCodes, parts: Parts, fitted: xr.Dataset | None, names: Sequence[str]
 ) -> CellRows:
     """Find the cells that rows lie in, and what a fit has seen of them.
 
     Parameters
     ----------
-    codes
-        Of the rows' levels of each factor.
+    rows
+        Their levels.
     parts
         Of the model.
     fitted
-        The fit's group `interactions`; None if there is none, or nothing was fitted.
+        Counts and means of the rows that were fitted, see `seen_in`; None if there were none.
     names
-        Of the factors, in the order of the codes.
+        Of the factors.
     """
-    gene, line = codes[parts.genes].astype(np.int64), codes[1 - parts.genes]
-    number_of_lines = int(line.max()) + 1
-    seen: dict[str, np.ndarray] = {}
-    if fitted is not None:
-        gene_name, line_name = names[parts.genes], names[1 - parts.genes]
-        seen = {name: fitted[name].values for name in ("n", "raw_mean")}
-        fitted_line = fitted[of_factor(line_name, "code")].values
-        number_of_lines = max(number_of_lines, int(fitted_line.max()) + 1)
-        place = fitted[of_factor(gene_name, "code")].values.astype(np.int64)
-        place = place * number_of_lines + fitted_line
-    cells, of_rows = np.unique(gene * number_of_lines + line, return_inverse=True)
-    number, mean = np.zeros(len(cells)), np.zeros(len(cells))
-    if seen:
-        order = np.argsort(place)
-        at = np.minimum(np.searchsorted(place, cells, sorter=order), len(place) - 1)
-        at = order[at]
-        known = place[at] == cells
-        number[known], mean[known] = seen["n"][at[known]], seen["raw_mean"][at[known]]
-    return CellRows(cells // number_of_lines, cells % number_of_lines, number, mean, of_rows)
+    gene, line = rows.gene.astype(np.int64), rows.line.astype(np.int64)
+    unit = gene if rows.unit is None else rows.unit.astype(np.int64)
+    seen = _seen(parts, fitted, names)
+    number_of_lines = 1 + max(int(line.max()), int(seen.line.max(initial=0)))
+    asked, own = gene * number_of_lines + line, seen.gene * number_of_lines + seen.line
+    kept = np.isin(own, asked)
+    seen = Seen(*(values[kept] for values in seen))
+
+    units = np.concatenate([unit, seen.unit]) * number_of_lines
+    units += np.concatenate([line, seen.line])
+    unit_cells, first, place = np.unique(units, return_index=True, return_inverse=True)
+    of_cells, cell = np.unique(np.concatenate([asked, own[kept]])[first], return_inverse=True)
+    return CellRows(
+        gene=of_cells // number_of_lines,
+        line=of_cells % number_of_lines,
+        unit=unit_cells // number_of_lines,
+        cell=cell,
+        seen=SeenRows(place[len(unit) :], seen.sample, seen.number, seen.mean),
+        of_rows=place[: len(unit)],
+        samples=np.zeros(len(unit), np.intp) if rows.sample is None else rows.sample,
+    )
+
+
+def seen_in(tree: xr.DataTree, parts: Parts) -> xr.Dataset | None:
+    """The group of a fit that has the counts and means of its rows; None if they do not matter."""
+    group = "seen" if parts.has_units else "interactions"
+    return tree[group].to_dataset() if group in tree.children else None
+
+
+class Seen(NamedTuple):
+    """What was fitted, shape (seen,) each."""
+
+    gene: np.ndarray
+    unit: np.ndarray
+    line: np.ndarray
+    sample: np.ndarray
+    number: np.ndarray
+    mean: np.ndarray
+
+
+def _seen(parts: Parts, fitted: xr.Dataset | None, names: Sequence[str]) -> Seen:
+    if fitted is None:
+        return Seen(*np.zeros((4, 0), np.int64), *np.zeros((2, 0)))
+    gene, line = (
+        fitted[of_factor(names[k], "code")].values for k in (parts.genes, 1 - parts.genes)
+    )
+    gene, line = gene.astype(np.int64), line.astype(np.int64)
+    unit, sample = (
+        other if name is None else fitted[of_factor(name, "code")].values.astype(np.int64)
+        for name, other in ((parts.nested, gene), (parts.sample, np.zeros_like(gene)))
+    )
+    number, mean = (fitted[name].values.astype(float) for name in ("n", "raw_mean"))
+    return Seen(gene, unit, line, sample, number, mean)
+
+
+def draws_by_name(
+    drawn: Mapping[str, np.ndarray], parts: Parts, names: Sequence[str]
+) -> Iterator[Drawn]:
+    """Go through draws of a model with some parts.
+
+    Parameters
+    ----------
+    drawn
+        By name in the results, leading dimensions (chains, draws), levels last.
+    parts, names
+        Of the model, and of the factors.
+    """
+    gene, line = names[parts.genes], names[1 - parts.genes]
+    share = of_factor(gene, "interaction_share") if parts.gene_share else SHARE
+    nested, sample = (
+        "" if name is None else of_factor(name, "effect") for name in (parts.nested, parts.sample)
+    )
+    fields = (  # in the order of `Drawn`, with what stands for a part that the model has not
+        ("intercept", None),
+        ("sigma", None),
+        (of_factor(gene, "effect"), None),
+        (of_factor(gene, "log_noise_sd"), 0.0),
+        (of_factor(line, "effect"), None),
+        (of_factor(line, "slope"), 1.0),
+        (of_factor(line, "log_noise_sd"), 0.0),
+        (share, 0.0),
+        (NESTED_SHARE, 0.0),
+        (nested, 0.0),
+        (sample, 0.0),
+    )
+    for place in np.ndindex(drawn["sigma"].shape):
+        one = (drawn[name][place] if name in drawn else absent for name, absent in fields)
+        yield Drawn._make(one)
 
 
 def responses(
@@ -69,7 +155,7 @@ def responses(
     rng
         Of the noise.
     drawn
-        By name in the results, leading dimensions (chains, draws), levels last.
+        As of :func:`draws_by_name`.
     cells
         What the rows lie in.
     parts, names
@@ -80,22 +166,10 @@ def responses(
     ndarray
         Shape (chains, draws, rows).
     """
-    gene, line = names[parts.genes], names[1 - parts.genes]
-    fields = (  # in the order of `Drawn`, with what stands for a part that the model has not
-        ("intercept", None),
-        (of_factor(gene, "effect"), None),
-        (of_factor(gene, "log_noise_sd"), 0.0),
-        (of_factor(line, "effect"), None),
-        (of_factor(line, "slope"), 1.0),
-        (of_factor(line, "log_noise_sd"), 0.0),
-        ("sigma", None),
-        (SHARE, 0.0),
-    )
-    num_chains, num_draws = drawn["sigma"].shape
-    found = np.empty((num_chains, num_draws, len(cells.of_rows)))
-    for place in np.ndindex(num_chains, num_draws):
-        one = (drawn[name][place] if name in drawn else absent for name, absent in fields)
-        found[place] = simulated(rng, Drawn._make(one), cells)
+    found = np.empty((*drawn["sigma"].shape, len(cells.of_rows)))
+    by_draw = found.reshape(-1, len(cells.of_rows))
+    for i, one in enumerate(draws_by_name(drawn, parts, names)):
+        by_draw[i] = simulated(rng, one, cells)
     return found
 
 
@@ -135,7 +209,7 @@ def drawn_from_priors(
     a = normal(sds[parts.genes], len(gene.levels))
     b = normal(sds[1 - parts.genes], len(line.levels))
     of_line = np.sum(means, 0)[..., None] + b
-    slope = d = e = None
+    slope = d = e = shares = None
     if parts.slopes:
         log_slope = normal(values[of_factor(line.name, "log_slope_sd")], len(line.levels))
         slope = np.exp(centred(log_slope))
@@ -143,12 +217,22 @@ def drawn_from_priors(
         d = centred(normal(values[of_factor(line.name, "log_noise_sd_sd")], len(line.levels)))
     if parts.gene_noise:
         e = normal(values[of_factor(gene.name, "log_noise_sd_sd")], len(gene.levels))
+    if parts.gene_share:
+        logit = np.log(values[SHARE] / (1.0 - values[SHARE]))[..., None]
+        logit = logit + normal(values[of_factor(gene.name, "logit_share_sd")], len(gene.levels))
+        shares = 1.0 / (1.0 + np.exp(-logit))
+    effects: list[np.ndarray | None] = []
+    for units, name in ((data.nested, parts.nested), (data.samples, parts.sample)):
+        if units is not None:
+            own = None if name is None else values[of_factor(name, "sd")]
+            effects.append(None if own is None else normal(own, len(units.units.levels)))
     whole = of_line + (1.0 if slope is None else slope) * a.mean(-1, keepdims=True)
     return {
         "intercept": whole.mean(-1),
-        "{factor}_effect": parts.by_factor(centred(a), centred(whole)),
+        "{factor}_effect": (*parts.by_factor(centred(a), centred(whole)), *effects),
         "{factor}_slope": parts.by_factor(None, slope),
         "{factor}_log_noise_sd": parts.by_factor(e, d),
+        "{factor}_interaction_share": parts.by_factor(shares, None),
         "{factor}_sd": tuple(sds),
         "{factor}_mean": parts.by_factor(None, np.sum(means, 0)),
         "{factor}_intercept": parts.by_factor(a, of_line),

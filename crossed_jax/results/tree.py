@@ -26,6 +26,7 @@ def to_datatree(
     moments: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
     quantiles: Sequence[np.ndarray] | None = None,
     interactions: Mapping[str, np.ndarray] | None = None,
+    seen: Mapping[str, np.ndarray] | None = None,
 ) -> xr.DataTree:
     """Name the draws and gather them with the data they came from.
 
@@ -48,6 +49,8 @@ def to_datatree(
         (levels, probabilities), where they stand for draws.
     interactions
         What is known of each cell's interaction, shape (cells,) by name.
+    seen
+        Counts and means of rows by what is nested in the factors, which predictions go by.
     """
     factors = () if data is None else data.factors_and_units
     root = xr.Dataset(
@@ -60,6 +63,8 @@ def to_datatree(
         groups["interactions"] = xr.Dataset(
             {name: ("cell", values) for name, values in interactions.items()}
         )
+    if seen is not None:
+        groups["seen"] = xr.Dataset({name: ("unit_cell", values) for name, values in seen.items()})
     groups |= {
         "/": root,
         "posterior": name_quantities(draws, statistics.lp.shape, factors),

@@ -34,6 +34,7 @@ class Settings(NamedTuple):
     guide_sd: float
     nested_share: float
     logit_share_sd: float
+    sample_sd: float
 
 
 def check_together(at: Settings) -> None:

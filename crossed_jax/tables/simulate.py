@@ -20,7 +20,7 @@ replicates of a cell have in common:
 with :math:`e_g` Normal, and :math:`\log k` and :math:`d` Normal on the vectors that sum to zero.
 Genes may have guides, with effects :math:`k_c o_u` and a share :math:`\pi` of what interaction
 leaves that rows of a guide in a line have in common, and shares :math:`\rho_g` of their own, of
-Normal logits.
+Normal logits. Samples, the replicates of a line, may add an effect to all their rows.
 
 The defaults are the small screen the package grew out of: 3 genes, each in 10 cell lines with 3
 replicates, :math:`\mu_\alpha = -1`, :math:`\mu_\beta = 0`, :math:`\sigma_\alpha = \sigma_\beta =
@@ -62,7 +62,8 @@ class Simulation(NamedTuple):
         `cell_line_log_slope_sd`, `cell_line_log_noise_sd` (d) and `cell_line_log_noise_sd_sd`,
         `gene_log_noise_sd` (e) and `gene_log_noise_sd_sd`, `interaction_share`, and `interaction`
         (gamma, of all cells, shape (genes, cell lines)); `guide_effect` (o), `guide_sd` and
-        `nested_share` (pi); `gene_interaction_share` and `gene_logit_share_sd`.
+        `nested_share` (pi); `gene_interaction_share` and `gene_logit_share_sd`;
+        `replicate_effect` and `replicate_sd`.
     """
 
     data: CrossedData
@@ -88,6 +89,7 @@ def simulate_screen(
     guide_sd: float = 0.0,
     nested_share: float = 0.0,
     logit_share_sd: float = 0.0,
+    sample_sd: float = 0.0,
     seed: int = 0,
 ) -> Simulation:
     """Draw a screen from the model.
@@ -119,13 +121,16 @@ def simulate_screen(
         have in common of what interaction leaves.
     logit_share_sd
         SD of the logits of the genes' shares of interaction, 0 to 10.
+    sample_sd
+        SD of the effects of samples, the replicates of lines.
     seed
         Of `numpy.random.default_rng`: the same seed gives the same screen.
 
     Returns
     -------
     Simulation
-        Response `logfc`; factors `gene` and `cell_line`, and guides nested in genes.
+        Response `logfc`; factors `gene` and `cell_line`; guides nested in genes, and replicates
+        nested in lines where they have effects.
 
     Raises
     ------
@@ -152,6 +157,7 @@ def simulate_screen(
         guide_sd=size("guide SD", guide_sd, at_least=0.0),
         nested_share=fraction("nested share", nested_share),
         logit_share_sd=log_sd("SD of logit shares", logit_share_sd),
+        sample_sd=size("sample SD", sample_sd, at_least=0.0),
     )
     check_together(at)
     return _drawn(at)
@@ -162,7 +168,7 @@ def _drawn(at: Settings) -> Simulation:
     alpha = at.gene_mean + at.gene_sd * rng.standard_normal(at.genes)
     beta = at.line_mean + at.line_sd * rng.standard_normal(at.lines)
     # Streams of their own, so that neither the layout nor a part changes the rest of the truth.
-    layout, *parts = rng.spawn(8)
+    layout, *parts = rng.spawn(9)
     slope = np.exp(_zero_sum(parts[0], at.slope_sd, at.lines))
     line_noise = _zero_sum(parts[1], at.line_noise_sd, at.lines)
     gene_noise = at.gene_noise_sd * parts[2].standard_normal(at.genes)
@@ -186,18 +192,21 @@ def _drawn(at: Settings) -> Simulation:
     logfc = rng.standard_normal(len(gene))
     logfc *= np.repeat(np.broadcast_to(cell_sd[:, None], shape).ravel(), rows)
     logfc += np.repeat(means.ravel(), rows)
+    replicate = np.arange(len(gene)) - np.repeat(np.cumsum(rows) - rows, rows)
+    sample_effect = at.sample_sd * parts[7].standard_normal((at.lines, at.replicates[1]))
+    logfc += sample_effect[cell_line, replicate]
 
     genes = Factor("gene", _labels("gene", at.genes), gene)
+    cell_lines = Factor("cell_line", _labels("line", at.lines), cell_line)
+    samples, seen = _replicates_of(cell_lines, replicate, at.replicates[1])
     data = CrossedData(
         response=logfc,
         response_name="logfc",
-        factors=(
-            genes,
-            Factor("cell_line", _labels("line", at.lines), cell_line),
-        ),
+        factors=(genes, cell_lines),
         num_missing=0,
         notes=(),
         nested=_guides_of(genes, at.guides, guide) if at.guides else None,
+        samples=samples if at.sample_sd else None,
     )
     line = beta + (slope - 1.0) * (alpha.mean() - at.gene_mean)  # at the mean gene effect
     truth: dict[str, np.ndarray | float] = {
@@ -228,6 +237,8 @@ def _drawn(at: Settings) -> Simulation:
     if at.guides:
         truth |= {"guide_effect": guide_effect.ravel(), "guide_sd": at.guide_sd}
         truth |= {"nested_share": at.nested_share}
+    if at.sample_sd:
+        truth |= {"replicate_effect": sample_effect.ravel()[seen], "replicate_sd": at.sample_sd}
     return Simulation(data, truth)
 
 
@@ -283,6 +294,15 @@ def _guides_of(genes: Factor, number: int, guide: np.ndarray) -> Nested:
     labels = tuple(f"{gene}_guide_{i}" for gene in genes.levels for i in range(1, number + 1))
     parent = np.repeat(np.arange(len(genes.levels), dtype=np.int32), number)
     return Nested(Factor("guide", labels, genes.codes * np.int32(number) + guide), 0, parent)
+
+
+def _replicates_of(lines: Factor, replicate: np.ndarray, most: int) -> tuple[Nested, np.ndarray]:
+    """Nest replicates in lines; and say which there are of so many of each."""
+    seen, codes = np.unique(lines.codes * most + replicate, return_inverse=True)
+    parent, number = np.divmod(seen, most)
+    labels = tuple(f"{lines.levels[k]} {i + 1}" for k, i in zip(parent, number, strict=True))
+    units = Factor("replicate", labels, codes.astype(np.int32))
+    return Nested(units, 1, parent.astype(np.int32)), seen
 
 
 def _labels(stem: str, size: int) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from crossed_jax.tables.simulate import Simulation
 def screen_frame(simulation: Simulation) -> pl.DataFrame:
     """Lay a screen out as a table: gene, cell_line, guide if any, replicate (from 1) and logfc."""
     data = simulation.data
-    factors = data.factors_and_units
+    factors = data.factors if data.nested is None else (*data.factors, data.nested.units)
     first = np.any([np.diff(factor.codes, prepend=-1) != 0 for factor in factors], axis=0)
     starts = np.flatnonzero(first)
     replicate = np.arange(1, data.num_rows + 1, dtype=np.int32)

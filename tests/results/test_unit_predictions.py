@@ -1,0 +1,170 @@
+"""Predictions with guides and samples: Normal, given what was seen of their cells."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import crossed_jax as cj
+from crossed_jax.errors import InputError
+from crossed_jax.tables.crossed_data import CrossedData, Factor
+
+SCREEN = cj.simulate_screen(
+    num_genes=6,
+    num_cell_lines=4,
+    num_replicates=2,
+    missing=0.2,
+    num_guides=3,
+    guide_sd=0.4,
+    noise_sd=0.4,
+    interaction_share=0.3,
+    logit_share_sd=1.0,
+    nested_share=0.3,
+    slope_sd=0.3,
+    sample_sd=0.5,
+    seed=4,
+).data
+KEPT = np.random.default_rng(2).random(SCREEN.num_rows) < 0.8  # guides that were seen otherwise
+NUMBER = 4000
+
+
+def only(data: CrossedData, rows: np.ndarray) -> CrossedData:
+    def of_rows(factor: Factor) -> Factor:
+        return dataclasses.replace(factor, codes=factor.codes[rows])
+
+    return dataclasses.replace(
+        data,
+        response=data.response[rows],
+        factors=tuple(map(of_rows, data.factors)),
+        nested=dataclasses.replace(data.nested, units=of_rows(data.nested.units)),
+        samples=dataclasses.replace(data.samples, units=of_rows(data.samples.units)),
+    )
+
+
+TABLE = only(SCREEN, KEPT)
+GENE, LINE, GUIDE, SAMPLE = (factor.codes for factor in TABLE.factors_and_units)
+
+
+@pytest.fixture(scope="module")
+def tree() -> xr.DataTree:
+    settings = {"num_chains": 1, "num_warmup": 50, "num_draws": 10}
+    fitted = cj.fit(TABLE, model="screen", **settings)
+    draw = fitted["posterior"].to_dataset().isel(draw=np.full(NUMBER, 7))
+    fitted["posterior"] = xr.DataTree(draw.assign_coords(draw=np.arange(NUMBER)))
+    return fitted
+
+
+def row_of_cells() -> tuple[int, int]:
+    """A row of a cell in which two guides were seen and one was not; and one never seen."""
+    for row in range(TABLE.num_rows):
+        in_cell = (GENE[row] == GENE) & (LINE[row] == LINE)
+        if len(np.unique(GUIDE[in_cell])) == 2 and in_cell.sum() == 3:
+            break
+    seen = set(zip(GENE, LINE, strict=True))
+    unseen = next(
+        i for i, pair in enumerate((g, c) for g in range(6) for c in range(4)) if pair not in seen
+    )
+    return row, unseen
+
+
+def moments(
+    draw: xr.Dataset, guide: np.ndarray, line: np.ndarray, sample: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance of rows of one gene, and after them of its interaction in each line."""
+    gene = guide[0] // 3
+    assert (guide // 3 == gene).all()
+    effect = draw["gene_effect"].values[gene] + draw["guide_effect"].values[guide]
+    mean = float(draw["intercept"]) + draw["cell_line_effect"].values[line]
+    mean = mean + draw["cell_line_slope"].values[line] * effect
+    of_samples = draw["replicate_effect"].values
+    new = sample >= len(of_samples)
+    mean = mean + np.where(new, 0.0, of_samples[np.minimum(sample, len(of_samples) - 1)])
+    log_noise = draw["cell_line_log_noise_sd"].values + draw["gene_log_noise_sd"].values[gene]
+    sd = float(draw["sigma"]) * np.exp(log_noise)
+    share = draw["gene_interaction_share"].values[gene]
+    nested = float(draw["nested_share"])
+    same_line, same_guide = line[:, None] == line, guide[:, None] == guide
+    of_rows = share * same_line + (1.0 - share) * nested * (same_line & same_guide)
+    of_rows += (1.0 - share) * (1.0 - nested) * np.eye(len(line))
+    covariance = of_rows * np.outer(sd[line], sd[line])
+    covariance += float(draw["replicate_sd"]) ** 2 * (new[:, None] & (sample[:, None] == sample))
+    across = share * sd**2 * (line[:, None] == np.arange(4))
+    whole = np.block([[covariance, across], [across.T, np.diag(share * sd**2)]])
+    return np.concatenate([mean, np.zeros(4)]), whole
+
+
+def conditioned(
+    draw: xr.Dataset, guide: np.ndarray, line: np.ndarray, sample: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same of new rows, given those of their gene that were fitted."""
+    own = guide[0] // 3 == GENE
+    number = own.sum()
+    mean, covariance = moments(
+        draw,
+        np.concatenate([GUIDE[own], guide]),
+        np.concatenate([LINE[own], line]),
+        np.concatenate([SAMPLE[own], sample]),
+    )
+    gain = np.linalg.solve(covariance[:number, :number], covariance[:number, number:])
+    given = mean[number:] + (TABLE.response[own] - mean[:number]) @ gain
+    return given, covariance[number:, number:] - covariance[number:, :number] @ gain
+
+
+def assert_moments(values: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> None:
+    """Hold draws, shape (draws, values), to these at 4.5 standard errors."""
+    error = np.sqrt(np.diag(covariance) / len(values))
+    np.testing.assert_array_less(np.abs(values.mean(0) - mean), 4.5 * error)
+    spread = np.outer(np.diag(covariance), np.diag(covariance)) + covariance**2
+    off = np.abs(np.cov(values.T) - covariance)
+    np.testing.assert_array_less(off, 4.5 * np.sqrt(spread / len(values)))
+
+
+def test_rows_are_normal_given_what_was_seen(tree: xr.DataTree) -> None:
+    """Of a cell with rows of two guides, and of one without; of samples that are new, and not."""
+    draw = tree["posterior"].to_dataset().isel(chain=0, draw=0)
+    row, unseen = row_of_cells()
+    new = len(TABLE.samples.units.levels)
+    for gene, line in ((GENE[row], LINE[row]), divmod(unseen, 4)):
+        of_line = np.flatnonzero(TABLE.samples.parent_of_unit == line)[0]
+        guide = 3 * gene + np.array([0, 0, 1, 2, 2])
+        lines = np.full(5, line)
+        sample = np.array([of_line, new, new, of_line, new + 1])
+        labels = (*TABLE.samples.units.levels, "one more", "another")
+        codes = (np.full(5, gene), lines, guide, sample)
+        factors = [
+            dataclasses.replace(factor, codes=one.astype(np.int32))
+            for factor, one in zip(TABLE.factors_and_units, codes, strict=True)
+        ]
+        samples = dataclasses.replace(factors[3], levels=labels)
+        asked = dataclasses.replace(
+            TABLE,
+            response=np.zeros(5),
+            factors=tuple(factors[:2]),
+            nested=dataclasses.replace(TABLE.nested, units=factors[2]),
+            samples=dataclasses.replace(TABLE.samples, units=samples),
+        )
+        predicted = cj.posterior_predictive(tree, asked, seed=1)["posterior_predictive"]["logfc"]
+        mean, covariance = conditioned(draw, guide, lines, sample)
+        assert_moments(predicted.values[0], mean[:5], covariance[:5, :5])
+
+        levels = {"gene": TABLE.factors[0].levels[gene]}
+        drawn = cj.interaction_draws(tree, levels, seed=2).values[0, :, 0]
+        assert_moments(drawn, mean[5:], covariance[5:, 5:])
+
+
+def test_a_table_read_otherwise_is_told_how_to_read_it(tree: xr.DataTree) -> None:
+    for way, name in (("nested", "guide"), ("samples", "replicate")):
+        other = dataclasses.replace(TABLE, **{way: None})
+        with pytest.raises(InputError, match=f"read it with {way.rstrip('s')}='{name}'"):
+            cj.posterior_predictive(tree, other)
+
+
+def test_prior_predictive_has_units_of_their_own() -> None:
+    """Rows of a guide in a line have a correlation, and so have those of a sample."""
+    found = cj.prior_predictive(xr.DataTree(), TABLE, model="screen", num_draws=30, seed=1)
+    prior = found["prior"]
+    assert prior["guide_effect"].sizes["guide"] == 18
+    assert prior["replicate_effect"].sizes["replicate"] == len(TABLE.samples.units.levels)
+    assert prior["gene_interaction_share"].sizes["gene"] == 6
+    assert np.isfinite(found["prior_predictive"]["logfc"]).all()
