@@ -7,6 +7,7 @@
     python -m benchmarks.screen held_out         prediction of values that were held out
     python -m benchmarks.screen cross_library    interactions from Avana against KY
     python -m benchmarks.screen guide_calls      the same from guides
+    python -m benchmarks.screen guide_prediction prediction of guides' values that were held out
     python -m benchmarks.screen samples          how sure line effects are, with samples
     python -m benchmarks.screen avana            how long Avana takes, and NumPyro
     python -m benchmarks.screen nutpie           the same by nutpie, for ten minutes
@@ -30,6 +31,7 @@ COMMANDS = {  # name: module
     "held_out": "held_out",
     "cross_library": "cross_library",
     "guide_calls": "guide_calls",
+    "guide_prediction": "guide_prediction",
     "samples": "samples",
     "avana": "avana",
     "nutpie": "nutpie_rows",

@@ -17,12 +17,16 @@ SDS = {
     "cell_line_log_noise_sd_sd": "noise SD by line",
     "gene_log_noise_sd_sd": "noise SD by gene",
     "interaction_share": "share",
+    "sgrna_sd": "guide SD",
+    "nested_share": "guides' share",
+    "sample_sd": "sample SD",
 }
 
 
-def held_out_table(screen: str) -> str:
-    """Gain of each model over the additive one, and what its intervals cover."""
-    models = _read("held_out")[screen]["models"]
+def held_out_table(result: str, screen: str | None = None) -> str:
+    """Gain of each model over the first, and what its intervals cover."""
+    found = _read(result)
+    models = (found if screen is None else found[screen])["models"]
     rows = []
     for name, found in models.items():
         gain = f"{found['gain']:+.3f} ± {found['standard_error']:.3f}"
@@ -34,6 +38,19 @@ def held_out_table(screen: str) -> str:
         )
         rows.append([name, f"{found['log_density']:.3f}", gain, coverage, means])
     return _table(["model", "log density", "gain", "50/90/99% cover", "fitted"], "l r r r l", rows)
+
+
+def samples_table() -> str:
+    """How sure line effects are with effects of samples and without."""
+    rows = []
+    for name in ("Avana", "KY"):
+        found = _read("samples")[name]
+        sds = (found["sample_sd"], *(found["line_effect_sd"][how] for how in ("without", "with")))
+        moved = found["interactions_moved_in_sds"]["median"]
+        numbers = [f"{found['lines']}", f"{found['samples']}", *(f"{sd:.3f}" for sd in sds)]
+        rows.append([name, *numbers, f"{found['ratio_of_sds']:.1f}", f"{moved:.3f}"])
+    header = ["screen", "lines", "samples", "sample SD", "SD of a line effect without", "with"]
+    return _table([*header, "times as wide", "interactions moved, in SDs"], "l r r r r r r r", rows)
 
 
 def cross_library_table() -> str:
@@ -164,11 +181,13 @@ TABLES: dict[str, Callable[[], str]] = {
     "screen-avana": avana_table,
     "screen-cross-library": cross_library_table,
     "screen-guide-calls": guide_calls_table,
+    "screen-guide-prediction": partial(held_out_table, "guide_prediction"),
+    "screen-samples": samples_table,
     "screen-recovery": recovery_table,
     "screen-genome": genome_table,
     "screen-genome-run": genome_run_table,
     **{
-        f"screen-held-out-{name}": partial(held_out_table, name)
+        f"screen-held-out-{name}": partial(held_out_table, "held_out", name)
         for name in ("avana", "ky", "depmap")
     },
 }

@@ -66,3 +66,19 @@ def test_chain_methods_agree_to_rounding():
     for group in ("posterior", "interactions"):
         for name, values in one[group].data_vars.items():
             np.testing.assert_allclose(two[group][name], values, rtol=1e-6, atol=1e-6)
+
+
+def test_an_extended_run_with_guides_and_samples_is_one_longer_run(tmp_path):
+    sizes = {"num_genes": 8, "num_cell_lines": 4, "num_replicates": 2, "num_guides": 2}
+    data = cj.simulate_screen(
+        **sizes, guide_sd=0.3, noise_sd=0.3, interaction_share=0.2, sample_sd=0.2
+    ).data
+    settings = {"model": "screen", "num_chains": 2, "num_warmup": 20}
+    whole = cj.fit(data, num_draws=70, **settings)
+    shorter, longer = (
+        cj.fit(data, num_draws=number, checkpoint=tmp_path, **settings) for number in (33, 70)
+    )
+    assert_same(longer, whole, (*GROUPS, "seen"))
+    first = whole["posterior"].to_dataset().isel(draw=slice(33))
+    xr.testing.assert_identical(first, shorter["posterior"].to_dataset())
+    assert {"guide_effect", "replicate_effect"} < set(first)

@@ -72,3 +72,45 @@ def test_columns_that_cannot_be_nested_are_refused(nested, message):
     table = rows({"A": ["g1", "g2"], "B": ["g3", "g4"], "C": ["g5", "g6"]})
     with pytest.raises(InputError, match=message):
         cj.read_table(table, response="lfc", factors=FACTORS, nested=nested)
+
+
+def with_samples(labels: list[str]) -> cj.CrossedData:
+    """Two rows of each of five genes in each of two lines, of the samples so named."""
+    table = pl.DataFrame(
+        [
+            {"gene": f"g{gene}", "line": line, "sample": labels[2 * place + k], "lfc": 0.1 * gene}
+            for gene in range(5)
+            for place, line in enumerate(("a", "b"))
+            for k in range(2)
+        ]
+    )
+    table = table.with_columns(lfc=pl.col("lfc") + 0.01 * pl.int_range(pl.len()).sqrt())
+    return cj.read_table(table, response="lfc", factors=FACTORS, sample="sample")
+
+
+def test_samples_belong_to_the_factor_of_fewer_levels():
+    data = with_samples(["s1", "s2", "s3", "s4"])
+    assert data.samples.parent == 1
+    assert data.samples.units.levels == ("s1", "s2", "s3", "s4")
+    assert data.samples.parent_of_unit.tolist() == [0, 0, 1, 1]
+    assert data.nested is None
+    assert "sample nested" in repr(data)
+    started_again = with_samples(["A", "B", "A", "B"])
+    assert started_again.samples.units.levels == ("a A", "a B", "b A", "b B")
+
+
+def test_a_sample_of_two_lines_and_one_that_is_its_line_are_refused():
+    with pytest.raises(InputError, match="sample 's1' belongs to two levels of line, 'a' and 'b'"):
+        with_samples(["s1", "s2", "s1", "s4"])
+    with pytest.raises(InputError, match="each level of line has a single sample"):
+        with_samples(["s1", "s1", "s2", "s2"])
+
+
+def test_samples_need_two_factors_and_a_name():
+    table = rows({"A": ["g1", "g2"], "B": ["g3", "g4"]})
+    for factors, sample, message in (
+        (("gene", "line", "guide"), "lfc2", "this has 3: leave sample out"),
+        (FACTORS, 3.5, "sample is 3.5: give the name of a column"),
+    ):
+        with pytest.raises(InputError, match=message):
+            cj.read_table(table, response="lfc", factors=factors, sample=sample)

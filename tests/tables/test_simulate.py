@@ -332,3 +332,21 @@ def test_bad_setting_is_told(setting, wanted):
 
 def test_zero_noise_is_allowed():
     assert simulate_screen(noise_sd=0).truth["sigma"] == 0.0
+
+
+def test_samples_add_to_all_their_rows():
+    settings = {"num_genes": 6, "num_cell_lines": 4, "num_replicates": (1, 3), "seed": 5}
+    plain, moved = (simulate_screen(**settings, sample_sd=sd) for sd in (0.0, 0.5))
+    assert plain.data.samples is None
+    samples = moved.data.samples
+    assert moved.truth.keys() - plain.truth.keys() == {"replicate_effect", "replicate_sd"}
+    effect = moved.truth["replicate_effect"]
+    np.testing.assert_allclose(
+        moved.data.response - plain.data.response, effect[samples.units.codes], atol=1e-14
+    )
+    assert samples.units.levels[0] == "line_1 1"
+    lines = moved.data.factors[1].codes
+    np.testing.assert_array_equal(samples.parent_of_unit[samples.units.codes], lines)
+    many = simulate_screen(num_genes=2, num_cell_lines=300, num_replicates=4, sample_sd=0.3)
+    error = 4 / np.sqrt(2 * 1200)
+    assert np.std(many.truth["replicate_effect"]) == pytest.approx(0.3, rel=error)

@@ -10,7 +10,10 @@ from example_tables import balanced, unbalanced
 from guide_tables import GENE_OF_GUIDE, guides, lines_with
 from scipy.stats import multivariate_normal
 
+import crossed_jax as cj
+from crossed_jax.errors import InputError
 from crossed_jax.models.distributions import Normal
+from crossed_jax.models.model import resolved
 from crossed_jax.models.screen.density import Lines, log_likelihood
 from crossed_jax.models.screen.gram import gram_of, log_likelihood_of_gram
 from crossed_jax.models.screen.guides.density import GuideRules
@@ -197,3 +200,22 @@ def test_locations_of_lines_are_those_given_their_samples() -> None:
     drawn = np.cov(np.transpose(found.draw))
     spread = np.outer(np.diag(covariance), np.diag(covariance)) + covariance**2
     assert (np.abs(drawn - covariance) < 4.5 * np.sqrt(spread / number)).all()
+
+
+def test_samples_are_a_part_of_the_screen_model_where_replicates_tell_them() -> None:
+    data = _with_samples(TABLES["complete"], in_order=True)
+    parts, notes = resolved("screen", data)
+    assert parts is not None
+    assert (parts.sample, notes) == ("sample", ())
+    assert resolved(cj.Model(slopes="b"), data)[0] == parts._replace(
+        line_noise=False, gene_noise=False, interaction=False, sample=None
+    )
+    single = _with_samples(balanced((6, 4), 1, sds=(1.0, 0.5), sigma=1.0))
+    parts, notes = resolved("screen", single)
+    assert parts is not None
+    assert parts.sample is None
+    assert "without effects of sample: rows that share all levels" in notes[-1]
+    with pytest.raises(InputError, match="cannot inform effects of sample"):
+        resolved(cj.Model(sample="sample"), single)
+    with pytest.raises(InputError, match="read the table with sample='plate'"):
+        resolved(cj.Model(sample="plate"), data)
