@@ -13,7 +13,7 @@ from crossed_jax.forms.collapsed import sample_collapsed
 from crossed_jax.forms.effects import sample_effects
 from crossed_jax.forms.guides import sample_guides
 from crossed_jax.forms.screen import sample_screen
-from crossed_jax.forms.table import prepared
+from crossed_jax.forms.table import adequacy_of, prepared
 from crossed_jax.models.centering import checked_centering
 from crossed_jax.models.model import (
     Model,
@@ -171,6 +171,7 @@ def fit(
     offset = offset_of(data.response)
     table, notes = prepared(data, chosen, offset)
     notes += left_out
+    against = adequacy_of(table)
     seconds = {"prepare": time.perf_counter() - clock}
     model_told = {
         **describe_model(parts, data.factor_names),
@@ -204,6 +205,7 @@ def fit(
                 **describe_run(settings, seconds | sampled.seconds, device),
                 **describe_table(data, notes),
                 **sampled.attributes,
+                "adequacy": against if parts is None and chosen_noise.name == "normal" else None,
             },
             data,
             sampled.moments,

@@ -21,9 +21,7 @@ import crossed_jax as cj
 from benchmarks.screen.held_out import fitted, score, split_samples
 from benchmarks.screen.prediction import Prediction
 from benchmarks.screen.screens import RESPONSE, SEED, guide_library
-from crossed_jax.models.distributions import LogitNormal
 from crossed_jax.models.model import parts_of
-from crossed_jax.models.priors import post_priors
 from crossed_jax.models.screen.responses import CellRows, Drawn, interactions_given, shared_by_rows
 from crossed_jax.results.screen_predictions import RowCodes, cells_of_rows, draws_by_name, seen_in
 from crossed_jax.results.tree import thinned
@@ -32,17 +30,11 @@ SETTINGS = {"num_chains": 4, "num_warmup": 300, "num_draws": 250, "seed": SEED}
 DRAWS = 100  # of each chain, in the mixture
 FACTORS = ("gene", "cell_line")
 ALL = {"slopes": "cell_line", "noise_by": FACTORS}
-# guide by line effects held to a percent or less of what interaction leaves
-NO_GUIDES_BY_LINE = post_priors(2)._replace(others={"nested_share": LogitNormal(-6.0, 0.5)})
-MODELS: dict[str, tuple[dict[str, Any], Any]] = {
-    "no guides": ({"interaction": True}, "post"),
-    "guide effects": ({"interaction": True, "nested": "sgrna"}, NO_GUIDES_BY_LINE),
-    "guide effects, guides by line": ({"interaction": True, "nested": "sgrna"}, "post"),
-    "the same, no interaction": ({"nested": "sgrna"}, "post"),
-    "guide effects, guides by line, samples": (
-        {"interaction": True, "nested": "sgrna", "sample": "sample"},
-        "post",
-    ),
+MODELS: dict[str, dict[str, Any]] = {
+    "no guides": {"interaction": True},
+    "guides, no interaction": {"nested": "sgrna"},
+    "guides": {"interaction": True, "nested": "sgrna"},
+    "guides and samples": {"interaction": True, "nested": "sgrna", "sample": "sample"},
 }
 
 
@@ -52,12 +44,12 @@ def guide_prediction() -> dict[str, Any]:
     train, held = split_samples(guide_library("Avana").rename({"sequence_ID": "sample"}))
     found: dict[str, Any] = {}
     without: Prediction | None = None
-    for name, (parts, priors) in MODELS.items():
+    for name, parts in MODELS.items():
         clock = time.perf_counter()
         units = {argument: parts.get(argument) for argument in ("nested", "sample")}
         data = cj.read_table(train, response=RESPONSE, factors=FACTORS, **units)
         model = cj.Model(**ALL, **parts)
-        tree = cj.fit(data, model=model, priors=priors, chain_method="parallel", **SETTINGS)
+        tree = cj.fit(data, model=model, chain_method="parallel", **SETTINGS)
         seconds = time.perf_counter() - clock
         prediction = predict(tree, data, held)
         without = prediction if without is None else without

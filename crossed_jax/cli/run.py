@@ -158,7 +158,8 @@ def _write(
 def _tell(diagnosis: "Diagnosis", quiet: bool) -> None:
     if quiet and diagnosis.converged:
         return
-    reasons, warnings = (
-        tuple(map(in_flags, sentences)) for sentences in (diagnosis.reasons, diagnosis.warnings)
+    reasons, misfits, warnings = (
+        tuple(map(in_flags, sentences))
+        for sentences in (diagnosis.reasons, diagnosis.misfits, diagnosis.warnings)
     )
-    say(str(diagnosis._replace(reasons=reasons, warnings=warnings)))
+    say(str(diagnosis._replace(reasons=reasons, misfits=misfits, warnings=warnings)))

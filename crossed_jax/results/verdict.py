@@ -1,11 +1,12 @@
-"""One verdict on a fit: may its draws be trusted, and if not, why not.
+"""Two verdicts on a fit: may its draws be trusted, and does the model fit the data; why not.
 
 The checks it puts together each say their limits and where those come from: convergence
 (:mod:`~crossed_jax.results.convergence`), how NUTS moved (:mod:`~crossed_jax.results.transitions`),
 the error of an interpolated or integrated log-density, that of the interactions' summaries, the
 ridge (:mod:`~crossed_jax.results.ridge`), separate modes
 (:mod:`~crossed_jax.results.missed_modes`), and data that quarrel with the priors
-(:mod:`~crossed_jax.results.prior_conflicts`).
+(:mod:`~crossed_jax.results.prior_conflicts`). Whether the model fits is a verdict of its own
+(:mod:`~crossed_jax.results.adequacy`): draws may be right and the model wrong.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from crossed_jax.results.adequacy import adequacy
 from crossed_jax.results.convergence import (
     Convergence,
     broken_draws,
@@ -38,9 +40,11 @@ LFSR_LIMIT = 0.0125  # a rate of 0.05 is four errors from none
 
 
 class Diagnosis(NamedTuple):
-    """Whether to trust the draws. Print it for plain words, `to_dict` for JSON.
+    """Whether to trust the draws, and the model. Print it for plain words, `to_dict` for JSON.
 
-    `reasons` say why not to trust the draws, and are empty exactly when `converged`. `warnings`
+    `reasons` say why not to trust the draws, and are empty exactly when `converged`. `misfits` say
+    in what the data are not as the model has them, whatever its draws: there are none where it
+    `fits`, which is None for models that are not looked at. `warnings`
     are worth knowing but do not make the draws untrustworthy. A number that could not be computed
     is NaN; `max_r_hat_at` and its like name the quantity, for example ``gene_effect[TP53]``.
     """
@@ -60,6 +64,8 @@ class Diagnosis(NamedTuple):
     num_chains: int
     num_draws: int
     ridge: Ridge | None
+    fits: bool | None = None
+    misfits: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Give the fields as JSON-safe values; a number that could not be computed is None."""
@@ -70,8 +76,10 @@ class Diagnosis(NamedTuple):
 
     def __str__(self) -> str:
         verdict = "Converged." if self.converged else "NOT CONVERGED: do not trust these draws."
+        fits = {None: [], True: ["The model fits: no departure from it was found."]}
         lines = [
             verdict,
+            *fits.get(self.fits, ["THE MODEL DOES NOT FIT THE DATA, see below."]),
             f"  {self.num_draws:,} draws, {self.num_chains} chain(s)",
             f"  largest R-hat       {_number(self.max_r_hat, '.3f')}  {self.max_r_hat_at}",
             f"  smallest bulk ESS   {_number(self.min_ess_bulk, ',.0f')}  {self.min_ess_bulk_at}",
@@ -80,7 +88,11 @@ class Diagnosis(NamedTuple):
             f"  at max. tree depth  {self.max_tree_depth_hits:,}",
             f"  smallest E-BFMI     {_number(self.min_bfmi, '.2f')}",
         ]
-        for title, sentences in (("Why not:", self.reasons), ("Worth knowing:", self.warnings)):
+        for title, sentences in (
+            ("Why not:", self.reasons),
+            ("Where the model does not fit:", self.misfits),
+            ("Worth knowing:", self.warnings),
+        ):
             if sentences:
                 lines += [title, *(f"  - {sentence}" for sentence in sentences)]
         return "\n".join(line.rstrip() for line in lines)
@@ -134,6 +146,7 @@ def diagnose(tree: xr.DataTree, statistics: Convergence | None = None) -> Diagno
     for sentence, weight in findings:
         serious = weight == "reason" or (weight == "explanation" and reasons)
         (reasons if serious else warnings).append(sentence)
+    fits, misfits = adequacy(tree)
     return Diagnosis(
         converged=not reasons,
         reasons=tuple(reasons),
@@ -150,6 +163,8 @@ def diagnose(tree: xr.DataTree, statistics: Convergence | None = None) -> Diagno
         num_chains=num_chains,
         num_draws=num_draws,
         ridge=ridge,
+        fits=fits,
+        misfits=misfits,
     )
 
 

@@ -41,11 +41,14 @@ class Decomposition(NamedTuple):
         What all factors together leave.
     adjusted
         For each factor, what it explains beyond all others (Yates, 1934, *JASA* 29:51).
+    effects
+        Of each factor's levels, adding up to the response that is fitted.
     """
 
     total: Explained
     residual: Explained
     adjusted: tuple[Explained, ...]
+    effects: tuple[np.ndarray, ...]
 
     @property
     def evidence(self) -> np.ndarray:
@@ -102,16 +105,23 @@ def decompose(cells: Cells, pairs: PairCounts, num_blocks: int) -> Decomposition
         [cells.level_sums(k, weighted) for k in range(len(factors))],
         pairs,
     )
-    everything = _explained(equations, factors, num_blocks)
+    everything, solution = _fitted(equations, factors, num_blocks)
+    effects = dict(zip(factors, solution, strict=True))
+    effects[0] = effects[0] + mean
     adjusted = []
     for k in range(len(factors)):
         others = [j for j in factors if j != k]
-        without = _explained(equations, others, _num_blocks(cells, others))
+        without, _ = _fitted(equations, others, _num_blocks(cells, others))
         squares = max(everything.squares - without.squares, 0.0)
         adjusted.append(Explained(squares, everything.freedom - without.freedom))
     left = max(total - everything.squares, 0.0), max(cells.num_rows - 1 - everything.freedom, 0)
     residual = Explained(*left)
-    return Decomposition(Explained(total, cells.num_rows - 1), residual, tuple(adjusted))
+    return Decomposition(
+        Explained(total, cells.num_rows - 1),
+        residual,
+        tuple(adjusted),
+        tuple(effects[k] for k in range(len(factors))),
+    )
 
 
 def _num_blocks(cells: Cells, factors: list[int]) -> int:
@@ -122,11 +132,17 @@ def _num_blocks(cells: Cells, factors: list[int]) -> int:
     return len(blocks(cells._replace(codes=cells.codes[:, factors], num_levels=levels)))
 
 
-def _explained(equations: _NormalEquations, factors: list[int], num_blocks: int) -> Explained:
-    """What a least-squares fit of some factors explains; the one with most levels comes first."""
+def _fitted(
+    equations: _NormalEquations, factors: list[int], num_blocks: int
+) -> tuple[Explained, list[np.ndarray]]:
+    """What a least-squares fit of some factors explains, and their effects.
+
+    The factor with most levels comes first.
+    """
     eliminated, *others = factors
     rows, sums = equations.rows[eliminated], equations.sums[eliminated]
     squares, rank = float(sums @ (sums / rows)), len(rows)
+    effects = [sums / rows]
     if others:
         counts = _beside([equations.pairs[eliminated, k] for k in others])
         gram = _among(equations, others)
@@ -141,11 +157,13 @@ def _explained(equations: _NormalEquations, factors: list[int], num_blocks: int)
         scaling = sparse.diags_array(1.0 / gram.diagonal())
         solution, _ = cg(operator, right, rtol=TOLERANCE, atol=least, M=scaling)
         squares += float(solution @ right)
+        ends = np.cumsum([len(equations.rows[k]) for k in others])
+        effects = [(sums - counts @ solution) / rows, *np.split(solution, ends[:-1])]
         if len(others) > 1 and len(right) <= RANK_LEVELS:
             rank += int(np.linalg.matrix_rank(operator @ np.eye(len(right)), hermitian=True))
         else:
             rank += len(right) - len(others) - (num_blocks - 1)
-    return Explained(squares, rank - 1)
+    return Explained(squares, rank - 1), effects
 
 
 def _beside(counts: list[np.ndarray | sparse.csr_array]) -> np.ndarray | sparse.csr_array:
