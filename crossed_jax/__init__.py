@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from crossed_jax.models.model import Model
     from crossed_jax.models.parameterization import Parameterization
     from crossed_jax.models.priors import Priors
+    from crossed_jax.results.contrasts import contrast
     from crossed_jax.results.interaction_draws import interaction_draws
     from crossed_jax.results.interactions import interactions
     from crossed_jax.results.original_coordinates import original_coordinates
@@ -28,6 +29,7 @@ __all__ = [
     "Model",
     "Parameterization",
     "Priors",
+    "contrast",
     "diagnose",
     "effects",
     "fit",
@@ -51,6 +53,7 @@ _HOMES = {
     "Model": "models.model",
     "Parameterization": "models.parameterization",
     "Priors": "models.priors",
+    "contrast": "results.contrasts",
     "diagnose": "results.verdict",
     "effects": "results.summaries",
     "fit": "fitting",

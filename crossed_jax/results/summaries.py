@@ -51,7 +51,9 @@ def effects(
     polars.DataFrame
         One row per level: factor, level, n (rows seen), raw_mean (mean response of those rows),
         mean, sd, lower, upper (of the effect, a deviation that sums to zero within its factor),
-        ess_bulk and r_hat (null where they cannot be computed). In units of the response.
+        p_negative (the probability that it is below zero), level_mean (posterior mean of intercept
+        and effect: the mean response of the level over all levels of the other factors), ess_bulk
+        and r_hat (null where they cannot be computed). In units of the response.
 
         A fit in the ``collapsed`` form knows mean and sd exactly, given the SDs drawn, and it is
         these that are tabulated; lower and upper are quantiles of the draws. If it has kept no
@@ -71,8 +73,10 @@ def effects(
     if statistics is None:
         names = [of_factor(factor, "effect") for factor in factors]
         statistics = convergence(tree, names)
+    intercept = float(tree["posterior"]["intercept"].mean())
     tables = []
     for factor in factors:
+        moments = effect_moments(tree, factor, interval)
         name = of_factor(factor, "effect")
         levels = [str(level) for level in constant[factor].values]
         unknown = np.full(len(levels), np.nan)
@@ -83,7 +87,9 @@ def effects(
                     "level": levels,
                     "n": constant[of_factor(factor, "n")].values.astype(np.int64),
                     "raw_mean": constant[of_factor(factor, "raw_mean")].values.astype(float),
-                    **effect_moments(tree, factor, interval),
+                    **moments,
+                    "p_negative": _p_negative(tree, factor),
+                    "level_mean": intercept + moments["mean"],
                     "ess_bulk": _values(statistics.ess_bulk, name, unknown),
                     "r_hat": _values(statistics.r_hat, name, unknown),
                     **_slope_and_noise(tree, factor, interval),
@@ -121,7 +127,7 @@ def slopes_and_noise(
     if (log_noise := of_factor(factor, "log_noise_sd")) in posterior:
         drawn["noise_sd"] = posterior["sigma"] * np.exp(posterior[log_noise])
     return {
-        name: _moments(draws.transpose("chain", "draw", factor), interval)
+        name: moments_of_draws(draws.transpose("chain", "draw", factor), interval)
         for name, draws in drawn.items()
     }
 
@@ -135,9 +141,40 @@ def effect_moments(tree: xr.DataTree, factor: str, interval: float = 0.95) -> di
         exact = {name: known[of_factor(factor, name)].values for name in ("mean", "sd")}
     if of_factor(factor, "effect") in posterior:
         draws = posterior[of_factor(factor, "effect")].transpose("chain", "draw", factor)
-        return _moments(draws, interval) | exact
+        return moments_of_draws(draws, interval) | exact
     _check_interval(interval)
     return exact | _interval(known[of_factor(factor, "quantile")], interval)
+
+
+def _p_negative(tree: xr.DataTree, factor: str) -> np.ndarray:
+    """Probability that each effect of a factor is below zero."""
+    posterior = tree["posterior"].to_dataset()
+    if (name := of_factor(factor, "effect")) in posterior:
+        return share_negative(posterior[name].transpose("chain", "draw", factor))
+    from scipy.special import ndtr, ndtri
+
+    known = tree["effect_moments"][of_factor(factor, "quantile")].transpose(factor, "probability")
+    scores = ndtri(known["probability"].values)
+    return np.array([ndtr(_score_of_zero(scores, quantiles)) for quantiles in known.values])
+
+
+def _score_of_zero(scores: np.ndarray, quantiles: np.ndarray) -> float:
+    """Where quantiles, which are nearly a line in their scores, reach zero; beyond them a line."""
+    slopes = (scores[[1, -1]] - scores[[0, -2]]) / (quantiles[[1, -1]] - quantiles[[0, -2]])
+    if quantiles[0] > 0.0:
+        return float(scores[0] - quantiles[0] * slopes[0])
+    if quantiles[-1] < 0.0:
+        return float(scores[-1] - quantiles[-1] * slopes[1])
+    return float(np.interp(0.0, quantiles, scores))
+
+
+def share_negative(draws: np.ndarray | xr.DataArray) -> np.ndarray:
+    """Share of draws below zero, of a (chain, draw, n) array."""
+
+    def compute(block: np.ndarray) -> np.ndarray:
+        return (block < 0.0).reshape(len(block), -1).mean(-1)[None]
+
+    return by_blocks(draws, compute)[0]
 
 
 def _interval(quantiles: xr.DataArray, interval: float) -> dict[str, np.ndarray]:
@@ -199,7 +236,7 @@ def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFra
         of_noise["sigma"] = np.sqrt(1.0 - interaction) * of_noise["sigma"]
     variances = np.stack([*(sd**2 for sd in sds.values()), noise.variance(of_noise)], -1)
     sds |= {q.name: of_noise[q.name] for q in noise.quantities if q.in_unit}
-    moments = _moments(np.stack([*sds.values()], -1), interval)
+    moments = moments_of_draws(np.stack([*sds.values()], -1), interval)
     shares: list[float | None] = [None] * len(sds)
     if factors:
         variances[np.isinf(variances[..., -1])] = [0.0] * (variances.shape[-1] - 1) + [1.0]
@@ -258,14 +295,14 @@ def parameters(
     return pl.DataFrame(
         {
             "parameter": names,
-            **_moments(np.stack(draws, -1), interval),
+            **moments_of_draws(np.stack(draws, -1), interval),
             "ess_bulk": [float(statistics.ess_bulk[name]) for name in names],
             "r_hat": [float(statistics.r_hat[name]) for name in names],
         }
     ).with_columns(pl.col("ess_bulk", "r_hat").fill_nan(None))
 
 
-def _moments(draws: np.ndarray | xr.DataArray, interval: float) -> dict[str, np.ndarray]:
+def moments_of_draws(draws: np.ndarray | xr.DataArray, interval: float) -> dict[str, np.ndarray]:
     """Mean, SD and interval over the leading axes chain and draw of a (chain, draw, n) array."""
     _check_interval(interval)
 

@@ -34,7 +34,8 @@ def test_a_fit_writes_these_files_and_no_others(penicillin):
 def test_effects_have_their_columns_and_sum_to_zero(penicillin):
     effects = pl.read_csv(penicillin / "effects.csv")
     assert effects.columns == [
-        *("factor", "level", "n", "raw_mean", "mean", "sd", "lower", "upper", "ess_bulk", "r_hat")
+        *("factor", "level", "n", "raw_mean", "mean", "sd", "lower", "upper"),
+        *("p_negative", "level_mean", "ess_bulk", "r_hat"),
     ]
     assert effects["factor"].to_list() == ["plate"] * 24 + ["sample"] * 6
     assert effects.filter(factor="plate")["n"].to_list() == [6] * 24

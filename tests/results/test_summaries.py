@@ -6,12 +6,15 @@ from heavy_noise import with_heavy_noise
 from scipy.stats import norm
 from synthetic_tree import synthetic_tree
 
+from crossed_jax.errors import InputError
+from crossed_jax.results.contrasts import contrast
 from crossed_jax.results.convergence import convergence
 from crossed_jax.results.summaries import effect_moments, effects, variance_components
 
 EFFECT_COLUMNS = [
-    "factor", "level", "n", "raw_mean", "mean", "sd", "lower", "upper", "ess_bulk", "r_hat",
-]  # fmt: skip
+    *("factor", "level", "n", "raw_mean", "mean", "sd", "lower", "upper"),
+    *("p_negative", "level_mean", "ess_bulk", "r_hat"),
+]
 COMPONENT_COLUMNS = ["component", "sd_mean", "sd_sd", "lower", "upper", "share_of_variance"]
 
 
@@ -36,6 +39,9 @@ def test_effects_are_moments_and_equal_tailed_quantiles_of_all_draws():
     np.testing.assert_allclose(table["sd"], draws.std(0, ddof=1))
     np.testing.assert_allclose(table["lower"], np.quantile(draws, 0.025, axis=0))
     np.testing.assert_allclose(table["upper"], np.quantile(draws, 0.975, axis=0))
+    np.testing.assert_allclose(table["p_negative"], (draws < 0.0).mean(0))
+    level_mean = draws.mean(0) + tree["posterior"]["intercept"].values.mean()
+    np.testing.assert_allclose(table["level_mean"], level_mean)
     half = effects(tree, interval=0.5).filter(pl.col("factor") == "gene")
     np.testing.assert_allclose(half["upper"], np.quantile(draws, 0.75, axis=0))
 
@@ -67,6 +73,8 @@ def test_without_draws_of_effects_intervals_are_between_the_quantiles_kept(inter
         off = (table[end] - drawn[end]) / table["sd"]
         assert off.abs().max() < 0.1
     assert table["ess_bulk"].null_count() == table["r_hat"].null_count() == 13
+    below = norm.cdf(-(table["mean"] / table["sd"]).to_numpy())
+    np.testing.assert_allclose(table["p_negative"], below, rtol=1e-6, atol=1e-12)
 
 
 def test_thousands_of_levels_are_summarized_in_blocks():
@@ -152,3 +160,23 @@ def test_an_interval_that_is_no_probability_is_refused(summarize, keep_effects, 
     kinds = {"parameterization": "collapsed", "keep_effects": keep_effects}
     with pytest.raises(ValueError, match="between 0 and 1"):
         summarize(synthetic_tree(draws=8, **kinds)[0], interval=interval)
+
+
+def test_contrasts_are_of_the_differences_of_draws():
+    tree, _ = synthetic_tree(draws=60)
+    draws = tree["posterior"]["gene_effect"].values
+    difference = (draws[..., 0] - draws[..., 2]).ravel()
+    (row,) = contrast(tree, "gene", "gene 0", "gene 2", interval=0.9).to_dicts()
+    assert [row[name] for name in ("factor", "first", "second")] == ["gene", "gene 0", "gene 2"]
+    assert row["mean"] == pytest.approx(difference.mean())
+    assert row["sd"] == pytest.approx(difference.std(ddof=1))
+    assert row["upper"] == pytest.approx(np.quantile(difference, 0.95))
+    assert row["p_negative"] == (difference < 0.0).mean()
+    assert row["ess_bulk"] > 50
+    for arguments, message in (
+        (("plate", "a", "b"), "no effects of 'plate': name gene or cell_line"),
+        (("gene", "gene 0", "gene 9"), "no level 'gene 9' of gene"),
+        (("gene", "gene 0", "gene 0"), "'gene 0' is given twice"),
+    ):
+        with pytest.raises(InputError, match=message):
+            contrast(tree, *arguments)
