@@ -281,7 +281,8 @@ def _model(
             f"the screen model cannot be had in the {form} form: leave out "
             f"parameterization={form!r}."
         )
-    check_names(data.response_name, data.factor_names, (*chosen.names, *own_names(parts)))
+    names = tuple(factor.name for factor in data.factors_and_units)
+    check_names(data.response_name, names, (*chosen.names, *own_names(parts)))
     return chosen, form, parts, notes
 
 
@@ -298,8 +299,9 @@ def _check_memory(
     number = settings.num_chains * settings.num_draws
     if parts is not None:  # slopes and noise, too
         by_lines = 3 * len(data.factors[1 - parts.genes].levels)
-        check_run(settings, 5 + by_lines)
-        check_draws(2 * data.num_levels + by_lines, number, None)
+        units = [len(each.levels) for each in data.factors_and_units[len(data.factors) :]]
+        check_run(settings, 5 + by_lines + (len(data.samples.units.levels) if data.samples else 0))
+        check_draws(2 * data.num_levels + by_lines + sum(units), number, None)
         return
     check_run(settings, len(data.factors) + 1 + (0 if form == "collapsed" else data.num_levels))
     if keeps:

@@ -138,10 +138,10 @@ def _genes(
     effects = Effects._make((0, 0, 0, None if at.lines.log_gene_noise is None else 0))
     like = WithGuides._make((Given._make((effects, effects, effects)), 0, Latent._make((0, 0))))
     with compilation_cache():
-        for with_samples, guide, latent in given_all(
+        for found, guide, latent in given_all(
             settings, at, _given_lines, {}, (strata, rules), like
         ):
-            given = of_lines_alone(with_samples, at.lines, locations, start)
+            given = of_lines_alone(found, at.lines, locations, start)
             start += len(guide)
             pieces.append(_Kept(given.draw, guide, latent))
             add_moments(sums, given)

@@ -159,9 +159,9 @@ def _genes(
         effects = Effects._make((0, 0, 0, None if drawn.gene_log_noise is None else 0))
         like = Given._make((effects, effects, effects))
         static, rest = {"num_genes": num_genes}, (strata, rule)
-        for with_samples in given_all(settings, lines, _given_lines, static, rest, like):
-            stop = start + len(with_samples.draw.intercept)
-            given = of_lines_alone(with_samples, lines, locations, start)
+        for found in given_all(settings, lines, _given_lines, static, rest, like):
+            stop = start + len(found.draw.intercept)
+            given = of_lines_alone(found, lines, locations, start)
             for whole, piece in zip(drawn, given.draw, strict=True):
                 if whole is not None:
                     whole[start:stop] = piece

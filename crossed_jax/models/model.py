@@ -12,15 +12,20 @@ from typing import Any, NamedTuple, cast, get_args
 
 from crossed_jax.errors import InputError, told
 from crossed_jax.models.distributions import Exponential, LogitNormal
+from crossed_jax.models.informed import (
+    FEWEST_LEVELS,
+    hidden,
+    lacking_in,
+    require_several,
+    unused,
+)
 from crossed_jax.models.parts import Quantity
 from crossed_jax.models.screen.parts import Parts
 from crossed_jax.statistics.cells import has_replicates
 from crossed_jax.tables.crossed_data import CrossedData, Nested
 from crossed_jax.tables.names import of_factor
-from crossed_jax.tables.remarks import guides_are_hidden
 from crossed_jax.types import ModelName
 
-FEWEST_LEVELS = 3
 PARTS_OF_GUIDES = ("nested_interaction", "gene_share")
 SHARE, NESTED_SHARE = "interaction_share", "nested_share"
 OF_CELLS = ("n", "raw_residual", "mean", "sd", "lower", "upper", "lfsr")  # see results.interactions
@@ -82,32 +87,28 @@ def resolved(model: Any, data: CrossedData) -> tuple[Parts | None, tuple[str, ..
     """
     if isinstance(model, Model):
         parts = _checked(model, data)
-        return parts, (*model.notes, *_hidden(parts, data))
+        return parts, (*model.notes, *unused(parts, data), *hidden(parts, data))
     if not isinstance(model, str) or model not in get_args(ModelName):
         known = " or ".join(map(repr, get_args(ModelName)))
         raise InputError(f"unknown model {told(model)}: choose {known}, or give a Model.")
     if model == "additive":
-        return None, ()
+        return None, unused(None, data)
     genes = _integrated_out(data)
-    lacking = _lacking(data, genes)
+    lacking = lacking_in(data, genes)
     notes = tuple(f"The screen model is fitted without {why}" for why in lacking.values())
     has: dict[str, Any] = {part: part not in lacking for part in Parts._fields[1:5]}
     parts = Parts(genes, **has)
-    if data.samples is not None and "samples" not in lacking:
+    if data.samples is not None and "sample" not in lacking:
         parts = parts._replace(sample=data.samples.units.name)
     parts = parts if data.nested is None else _with_guides(parts, data)
-    return parts, (*notes, *_hidden(parts, data))
-
-
-def _hidden(parts: Parts | None, data: CrossedData) -> tuple[str, ...]:
-    """What to say where interactions hold what is guides'."""
-    if parts is None or not parts.interaction or data.guide_column is None:
-        return ()
-    return (guides_are_hidden(data.guide_column),)
+    return parts, (*notes, *hidden(parts, data))
 
 
 def _integrated_out(data: CrossedData) -> int:
-    """Position of the factor that is integrated out, the one with more levels."""
+    """Position of the factor that is integrated out.
+
+    It is that which units are nested in, or samples are not, or the one with more levels.
+    """
     if len(data.factors) != 2:
         raise InputError(
             f"the screen model has two factors, and this table {len(data.factors)}: read it with "
@@ -119,6 +120,11 @@ def _integrated_out(data: CrossedData) -> int:
                 f"the screen model needs two levels of each factor, and {factor.name} has one: "
                 "fit model='additive'."
             )
+    require_several(data)
+    if data.nested is not None:
+        return data.nested.parent
+    if data.samples is not None:
+        return 1 - data.samples.parent
     first, second = (len(factor.levels) for factor in data.factors)
     return 0 if first >= second else 1
 
@@ -137,29 +143,6 @@ def units_by_lines(data: CrossedData, parts: Parts) -> CrossedData:
     """Give the table of nested units by lines."""
     units = cast("Nested", data.nested).units
     return dataclasses.replace(data, factors=(units, data.factors[1 - parts.genes]), nested=None)
-
-
-def _lacking(data: CrossedData, genes: int) -> dict[str, str]:
-    """Parts that the table cannot inform, and why."""
-    lacking = {}
-    few = [len(factor.levels) < FEWEST_LEVELS for factor in data.factors]
-    names = data.factor_names
-    why = "fewer than 3 levels cannot tell how levels differ"
-    if few[1 - genes]:
-        lacking["slopes"] = f"slopes by {names[1 - genes]}: {why}."
-        lacking["line_noise"] = f"noise by {names[1 - genes]}: {why}."
-    if few[genes]:
-        lacking["gene_noise"] = f"noise by {names[genes]}: {why}."
-    if not has_replicates(data):
-        lacking["interaction"] = (
-            "interaction: replicates alone tell it from noise, and no two rows share all levels."
-        )
-        if data.samples is not None:
-            lacking["samples"] = (
-                f"effects of {data.samples.units.name}: rows that share all levels tell these from "
-                f"{names[1 - genes]}s, and no two do."
-            )
-    return lacking
 
 
 def _checked(model: Model, data: CrossedData) -> Parts | None:
@@ -210,8 +193,8 @@ def _checked(model: Model, data: CrossedData) -> Parts | None:
         model.interaction,
         sample=model.sample,
     )
-    for part, why in _lacking(data, genes).items():
-        if parts.sample if part == "samples" else getattr(parts, part):
+    for part, why in lacking_in(data, genes).items():
+        if getattr(parts, part):
             raise InputError(f"the table cannot inform {why.rstrip('.')}; leave that part out.")
     return parts if model.nested is None else _with_guides(parts, data)
 

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from crossed_jax.arguments import seed_number, whole_number
-from crossed_jax.errors import InputError
+from crossed_jax.errors import InputError, shown
 from crossed_jax.models.model import (
     Model,
     own_names,
@@ -33,6 +33,7 @@ from crossed_jax.results.screen_predictions import (
     drawn_from_priors,
     responses,
     seen_in,
+    units_as_fitted,
 )
 from crossed_jax.results.tree import (
     factor_names,
@@ -61,7 +62,8 @@ def posterior_predictive(
         A fit in any form.
     data
         The table that was fitted, or another with its factors, whose levels all were. It is read
-        with what the fit has nested and with its samples; one that was not fitted is a new one.
+        with what the fit has nested and with its samples; a sample that was not fitted is a new
+        one, of the population of the others.
     num_draws
         Posterior draws to use of each chain, evenly spaced; all by default.
     seed
@@ -129,34 +131,36 @@ def _screen_responses(
 ) -> np.ndarray:
     """Simulate the response of each row, shape (chains, draws, rows)."""
     drawn = {str(name): values.to_numpy() for name, values in posterior.items()}
+    gene, line = factors[parts.genes], factors[1 - parts.genes]
     unit = sample = None
     if parts.nested is not None:
-        unit = _as_fitted(_units(data.nested, "nested", parts.nested), posterior).codes
+        given = _units(data.nested, "nested", parts.nested).given
+        unit, new = units_as_fitted(given, gene, list(posterior.indexes[parts.nested]))
+        if new:
+            raise InputError(
+                f"{parts.nested} {shown(new[0])} was not in the fitted table: leave its rows out "
+                "or fit again with them."
+            )
     if parts.sample is not None:
-        samples = _units(data.samples, "sample", parts.sample)
-        fitted = list(posterior.indexes[parts.sample])
-        place = {
-            level: code for code, level in enumerate(dict.fromkeys([*fitted, *samples.levels]))
-        }
-        sample = np.array([place[level] for level in samples.levels])[samples.codes]
+        given = _units(data.samples, "sample", parts.sample).given
+        sample, new = units_as_fitted(given, line, list(posterior.indexes[parts.sample]))
         sd = drawn[of_factor(parts.sample, "sd")][..., None]
-        of_new = sd * rng.standard_normal((*sd.shape[:2], len(place) - len(fitted)))
+        of_new = sd * rng.standard_normal((*sd.shape[:2], len(new)))
         effect = of_factor(parts.sample, "effect")
         drawn[effect] = np.concatenate([drawn[effect], of_new], -1)
-    gene, line = factors[parts.genes].codes, factors[1 - parts.genes].codes
-    rows = RowCodes(gene, line, unit, sample)
+    rows = RowCodes(gene.codes, line.codes, unit, sample)
     cells = cells_of_rows(rows, parts, seen_in(tree, parts), data.factor_names)
     return responses(rng, drawn, cells, parts, data.factor_names)
 
 
-def _units(units: Nested | None, argument: str, name: str) -> Factor:
+def _units(units: Nested | None, argument: str, name: str) -> Nested:
     """What a table has nested, which has to be what the fit has."""
     if units is None or units.units.name != name:
         raise InputError(
             f"the fit has {name} nested in a factor, and this table has not: read it with "
             f"{argument}={name!r}."
         )
-    return units.units
+    return units
 
 
 def _require_factors(tree: xr.DataTree, data: CrossedData) -> None:
@@ -235,7 +239,8 @@ def prior_predictive(
         _require_factors(tree, data)
     parts = parts_of(tree.attrs, names) if model is None else resolved(model, data)[0]
     require_normal(parts, drawn_noise.name)
-    check_names(data.response_name, names, (*drawn_noise.names, *own_names(parts)))
+    every_name = tuple(factor.name for factor in data.factors_and_units)
+    check_names(data.response_name, every_name, (*drawn_noise.names, *own_names(parts)))
     given = _priors_of(tree) if priors is None else priors
     chosen = resolve_priors(given, data, drawn_noise.priors | priors_of(parts, names))
     num_factors = len(data.factors)
@@ -264,8 +269,11 @@ def prior_predictive(
         by_name = {str(name): values.to_numpy() for name, values in prior.items()}
         gene, line = (data.factors[k].codes for k in (parts.genes, 1 - parts.genes))
         of_units = (
-            None if name is None or units is None else units.units.codes
-            for name, units in ((parts.nested, data.nested), (parts.sample, data.samples))
+            None if name is None else _units(units, argument, name).units.codes
+            for argument, name, units in (
+                ("nested", parts.nested, data.nested),
+                ("sample", parts.sample, data.samples),
+            )
         )
         cells = cells_of_rows(RowCodes(gene, line, *of_units), parts, None, names)
         response = responses(rng, by_name, cells, parts, names)

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from crossed_jax.errors import InputError
 from crossed_jax.models.model import NESTED_SHARE, SHARE, Parts
 from crossed_jax.models.screen.responses import CellRows, Drawn, SeenRows, simulated
 from crossed_jax.tables.names import of_factor
+from crossed_jax.tables.nested import told_apart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import xarray as xr
 
-    from crossed_jax.tables.crossed_data import CrossedData
+    from crossed_jax.tables.crossed_data import CrossedData, Factor
 
 
 class RowCodes(NamedTuple):
@@ -74,10 +76,50 @@ def cells_of_rows(
     )
 
 
+def units_as_fitted(
+    given: Factor, outer: Factor, fitted: Sequence[str]
+) -> tuple[np.ndarray, list[str]]:
+    """Number units of rows as a fit has them, whose labels may have started again there, or here.
+
+    Parameters
+    ----------
+    given, outer
+        Units by the labels in the rows' table, and the levels that they are nested in.
+    fitted
+        The fit's labels.
+
+    Returns
+    -------
+    codes
+        Shape (rows,).
+    new
+        Labels of those that were not fitted, numbered after the others.
+    """
+    pairs, of_rows = np.unique(
+        outer.codes.astype(np.int64) * len(given.levels) + given.codes, return_inverse=True
+    )
+    place = {label: code for code, label in enumerate(fitted)}
+    codes = np.empty(len(pairs), np.int64)
+    new: list[str] = []
+    for i, (level, unit) in enumerate(zip(*np.divmod(pairs, len(given.levels)), strict=True)):
+        label = given.levels[unit]
+        longer = told_apart(outer.levels[level], label)
+        found = place.get(label, place.get(longer))
+        if found is None:
+            found = len(fitted) + len(new)
+            new.append(longer)
+        codes[i] = found
+    return codes[of_rows], new
+
+
 def seen_in(tree: xr.DataTree, parts: Parts) -> xr.Dataset | None:
     """The group of a fit that has the counts and means of its rows; None if they do not matter."""
     group = "seen" if parts.has_units else "interactions"
-    return tree[group].to_dataset() if group in tree.children else None
+    if group in tree.children:
+        return tree[group].to_dataset()
+    if parts.has_units:
+        raise InputError("this fit does not say what rows it has seen: fit again.")
+    return None
 
 
 class Seen(NamedTuple):

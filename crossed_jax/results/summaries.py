@@ -204,8 +204,9 @@ def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFra
     Returns
     -------
     polars.DataFrame
-        One row per factor, and last the noise's own, ``sigma``: component, sd_mean, sd_sd, lower,
-        upper (in units of the response), share_of_variance. The row ``sigma`` is of the noise's SD,
+        One row per factor and for what is nested in them, and last the noise's own, ``sigma``:
+        component, sd_mean, sd_sd, lower, upper (in units of the response), share_of_variance. The
+        row ``sigma`` is of the noise's SD,
         or of the scale of Student-t noise, which is less than its SD; the share is that of its
         variance in either case, and all of a draw's where that is infinite. Shares are null in the
         ``design_matrix`` form, which gives its effects a fixed prior and so has no factor SDs.
@@ -229,7 +230,10 @@ def variance_components(tree: xr.DataTree, interval: float = 0.95) -> pl.DataFra
     noise = noise_of(tree.attrs)
     of_noise = {quantity.name: drawn(quantity.name) for quantity in noise.quantities}
     interaction = drawn(SHARE) if SHARE in posterior else None
-    factors = [factor for factor in factor_names(tree) if of_factor(factor, "sd") in posterior]
+    parts = parts_of(tree.attrs, factor_names(tree))
+    units = () if parts is None else filter(None, (parts.nested, parts.sample))
+    factors = [*factor_names(tree), *units]
+    factors = [factor for factor in factors if of_factor(factor, "sd") in posterior]
     sds = {factor: drawn(of_factor(factor, "sd")) for factor in factors}
     if interaction is not None:
         sds["interaction"] = np.sqrt(interaction) * of_noise["sigma"]

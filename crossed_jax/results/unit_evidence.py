@@ -102,11 +102,13 @@ def _numbered(codes: Sequence[np.ndarray], data: CrossedData) -> np.ndarray:
 def _require_table(tree: xr.DataTree, data: CrossedData, parts: Parts) -> None:
     known = tree["posterior"].coords
     factors = {factor.name: factor.labels for factor in data.factors_and_units}
-    for name in (*factor_names(tree), parts.nested):
+    units = {"nested": parts.nested, "sample": parts.sample}
+    way = " and ".join(f"{argument}={name!r}" for argument, name in units.items() if name)
+    for name in (*factor_names(tree), *filter(None, units.values())):
         if name not in factors or known[name].values.tolist() != list(factors[name]):
             raise InputError(
                 f"unit_evidence: {name} has other levels in this table than in the fit: give the "
-                f"table that was fitted, read with nested='{parts.nested}'."
+                f"table that was fitted, read with {way}."
             )
 
 

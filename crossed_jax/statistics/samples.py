@@ -31,7 +31,7 @@ class SampleCells(NamedTuple):
     counts
         Rows in each cell, zero where a line has fewer samples, shape (cells, most samples).
     between
-        By how much the sum of these is above as many means of the cell, likewise.
+        Sum of their deviations from the mean of the cell, likewise.
     pattern
         A number for each cell that those of a line with the same counts share, shape (cells,).
     estimate
@@ -45,27 +45,25 @@ class SampleCells(NamedTuple):
     pattern: np.ndarray
     estimate: np.ndarray
 
-    def by_sample(
-        self, values: np.ndarray, cells: Cells, lines: int, groups: np.ndarray
-    ) -> np.ndarray:
-        """Lay values of the cells out by group and sample, and add them up.
+    @property
+    def of_lines(self) -> np.ndarray:
+        """Samples of each line, shape (lines, most samples), any where it has fewer."""
+        table = np.zeros((int(self.line.max()) + 1, self.counts.shape[1]), np.intp)
+        table[self.line, self.place] = np.arange(len(self.line))
+        return table
+
+    def between_by_group(self, line: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """Add `between` up by group of cells and sample, shape (groups, samples).
 
         Parameters
         ----------
-        values
-            Shape (cells, most samples).
-        cells, lines
-            The table's, and the position of the factor that samples are replicates of.
-        groups
-            The group of each cell, shape (cells,).
+        line, groups
+            Of each cell, shape (cells,).
         """
-        matrix = np.zeros((int(groups.max()) + 1, len(self.line)))
-        sample = np.full((cells.num_levels[lines], values.shape[1]), -1)
-        sample[self.line, self.place] = np.arange(len(self.line))
-        of_cells = sample[cells.codes[:, lines]]
-        cell, place = np.nonzero(of_cells >= 0)
-        np.add.at(matrix, (groups[cell], of_cells[cell, place]), values[cell, place])
-        return matrix
+        num_samples, num_groups = len(self.line), int(groups.max()) + 1
+        flat = groups[:, None] * num_samples + self.of_lines[line]
+        total = np.bincount(flat.ravel(), self.between.ravel(), num_groups * num_samples)
+        return total.reshape(num_groups, num_samples)
 
 
 def without_samples(data: CrossedData, lines: int) -> tuple[CrossedData, Cells, SampleCells]:

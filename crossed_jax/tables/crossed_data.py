@@ -52,11 +52,14 @@ class Nested:
         Position of the factor.
     parent_of_unit
         int32, shape (units,): the level of the factor that each unit belongs to.
+    given
+        The column as it stands in the table, whose labels may start again with each level.
     """
 
     units: Factor
     parent: int
     parent_of_unit: np.ndarray
+    given: Factor
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -128,8 +131,10 @@ class CrossedData:
 
     def __repr__(self) -> str:
         factors = ", ".join(f"{factor.name} ({len(factor.levels):,})" for factor in self.factors)
-        inner = self.factors_and_units[len(self.factors) :]
-        nested = f", {' and '.join(each.name for each in inner)} nested" if inner else ""
+        inner = (each for each in (self.nested, self.samples) if each is not None)
+        nested = "".join(
+            f", {each.units.name} nested in {self.factors[each.parent].name}" for each in inner
+        )
         return f"CrossedData({self.num_rows:,} rows of {self.response_name} by {factors}{nested})"
 
 

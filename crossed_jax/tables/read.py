@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from crossed_jax.errors import InputError, listed, shown, told
+from crossed_jax.errors import InputError, escaped, listed, shown, told
 from crossed_jax.tables.checks import check_columns, check_identifiable, reading, reason
 from crossed_jax.tables.columns import read_factor, read_response
-from crossed_jax.tables.crossed_data import CrossedData, Factor
+from crossed_jax.tables.crossed_data import CrossedData, Factor, Nested
 from crossed_jax.tables.delimited import DELIMITERS, read_delimited
 from crossed_jax.tables.frames import read_frame
 from crossed_jax.tables.names import check_names
-from crossed_jax.tables.nested import nested_in
+from crossed_jax.tables.nested import nested_in, parent_of
 from crossed_jax.tables.remarks import hidden_guides, remarks
 
 # What names a column: text, or what pandas may have in its place.
@@ -52,12 +52,13 @@ def read_table(
         or categories. A name of a data frame's column that is not text, such as pandas' 0, 1, 2,
         is taken for the text it is written as.
     nested
-        Name of a column of units within the levels of one factor, the one of the most levels: such
-        as the guides of genes, which the screen model has effects for. Labels that start again
-        with each level are told apart by it.
+        Name of a column of units within the levels of one factor, such as the guides of genes,
+        which the screen model has effects for. Labels that start again with each level are told
+        apart by it, and taken to be of the factor of the most levels.
     sample
         Name of a column of samples, the replicates of the levels of the other of two factors, such
-        as cell lines: the screen model has an effect for each. Labels as of `nested`.
+        as cell lines: the screen model has an effect for each. Labels that start again, such as A
+        and B in each line, are taken to be of the factor of fewer levels.
 
     Returns
     -------
@@ -108,12 +109,7 @@ def read_table(
     crossed = tuple(read[: len(factors)])
     check_identifiable(values, response, crossed, where)
     notes += remarks(crossed)
-    most = max(range(len(crossed)), key=lambda k: len(crossed[k].levels))
-    parents = {"nested": most, "sample": 1 - most}
-    units = {
-        of: nested_in(crossed, parents[of], factor, of, where)
-        for of, factor in zip(inner, read[len(factors) :], strict=True)
-    }
+    units = _nested(crossed, dict(zip(inner, read[len(factors) :], strict=True)), where)
     return CrossedData(
         values,
         response,
@@ -126,6 +122,31 @@ def read_table(
         None if nested else hidden_guides([name for name in columns if name not in names]),
         units.get("sample"),
     )
+
+
+def _nested(factors: tuple[Factor, ...], units: dict[str, Factor], where: str) -> dict[str, Nested]:
+    """Nest what is to be nested, by argument: each in the factor that its labels tell.
+
+    Where they tell none, units are in the factor of the most levels, and samples in the other; or
+    each where the other is not.
+    """
+    most = max(range(len(factors)), key=lambda k: len(factors[k].levels))
+    told_by_labels = {argument: parent_of(factors, each) for argument, each in units.items()}
+    found = {}
+    for argument, other, usual in (("nested", "sample", most), ("sample", "nested", 1 - most)):
+        if argument in units:
+            parent, elsewhere = told_by_labels[argument], told_by_labels.get(other)
+            if parent is None:
+                parent = usual if elsewhere is None else 1 - elsewhere
+            found[argument] = nested_in(factors, parent, units[argument], where)
+    if len(found) > 1 and found["nested"].parent == found["sample"].parent:
+        inner, sample = (found[name].units.name for name in ("nested", "sample"))
+        outer = factors[found["nested"].parent].name
+        raise InputError(
+            f"{where}: {escaped(inner)} and {escaped(sample)} are both nested in {escaped(outer)}, "
+            "and samples are replicates of the other factor's levels: leave one of them out."
+        )
+    return found
 
 
 def _names_of(response: Any, factors: Any) -> tuple[str, tuple[str, ...]]:
@@ -149,7 +170,7 @@ def _names_of(response: Any, factors: Any) -> tuple[str, tuple[str, ...]]:
 def _names_of_units(factors: Sequence[str], nested: Any, sample: Any) -> dict[str, str]:
     """Give the names of columns of what is nested in the factors, by the argument that has them."""
     found = {}
-    for argument, name, example in (("nested", nested, "guide"), ("sample", sample, "sample")):
+    for argument, name, example in (("nested", nested, "guide"), ("sample", sample, "replicate")):
         if name is None:
             continue
         if not isinstance(name, _NAMES):

@@ -36,6 +36,7 @@ import numpy as np
 from crossed_jax.arguments import whole_number
 from crossed_jax.errors import InputError
 from crossed_jax.tables.crossed_data import CrossedData, Factor, Nested
+from crossed_jax.tables.nested import told_apart
 from crossed_jax.tables.screen_settings import (
     Settings,
     check_together,
@@ -293,16 +294,20 @@ def _guides_of(genes: Factor, number: int, guide: np.ndarray) -> Nested:
     """Nest guides in genes, given which of a gene's each row is of."""
     labels = tuple(f"{gene}_guide_{i}" for gene in genes.levels for i in range(1, number + 1))
     parent = np.repeat(np.arange(len(genes.levels), dtype=np.int32), number)
-    return Nested(Factor("guide", labels, genes.codes * np.int32(number) + guide), 0, parent)
+    units = Factor("guide", labels, genes.codes * np.int32(number) + guide)
+    return Nested(units, 0, parent, units)
 
 
 def _replicates_of(lines: Factor, replicate: np.ndarray, most: int) -> tuple[Nested, np.ndarray]:
     """Nest replicates in lines; and say which there are of so many of each."""
     seen, codes = np.unique(lines.codes * most + replicate, return_inverse=True)
     parent, number = np.divmod(seen, most)
-    labels = tuple(f"{lines.levels[k]} {i + 1}" for k, i in zip(parent, number, strict=True))
+    labels = tuple(
+        told_apart(lines.levels[k], f"{i + 1}") for k, i in zip(parent, number, strict=True)
+    )
     units = Factor("replicate", labels, codes.astype(np.int32))
-    return Nested(units, 1, parent.astype(np.int32)), seen
+    given = Factor("replicate", tuple(f"{i + 1}" for i in range(most)), replicate.astype(np.int32))
+    return Nested(units, 1, parent.astype(np.int32), given), seen
 
 
 def _labels(stem: str, size: int) -> tuple[str, ...]:

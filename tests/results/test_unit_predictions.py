@@ -3,12 +3,13 @@
 import dataclasses
 
 import numpy as np
+import polars as pl
 import pytest
 import xarray as xr
 
 import crossed_jax as cj
 from crossed_jax.errors import InputError
-from crossed_jax.tables.crossed_data import CrossedData, Factor
+from crossed_jax.tables.crossed_data import CrossedData, Factor, Nested
 
 SCREEN = cj.simulate_screen(
     num_genes=6,
@@ -33,17 +34,21 @@ def only(data: CrossedData, rows: np.ndarray) -> CrossedData:
     def of_rows(factor: Factor) -> Factor:
         return dataclasses.replace(factor, codes=factor.codes[rows])
 
+    def of_units(nested: Nested) -> Nested:
+        return dataclasses.replace(nested, units=of_rows(nested.units), given=of_rows(nested.given))
+
     return dataclasses.replace(
         data,
         response=data.response[rows],
         factors=tuple(map(of_rows, data.factors)),
-        nested=dataclasses.replace(data.nested, units=of_rows(data.nested.units)),
-        samples=dataclasses.replace(data.samples, units=of_rows(data.samples.units)),
+        nested=of_units(data.nested),
+        samples=of_units(data.samples),
     )
 
 
 TABLE = only(SCREEN, KEPT)
 GENE, LINE, GUIDE, SAMPLE = (factor.codes for factor in TABLE.factors_and_units)
+SAMPLE_GIVEN = TABLE.samples.given.codes
 
 
 @pytest.fixture(scope="module")
@@ -141,8 +146,8 @@ def test_rows_are_normal_given_what_was_seen(tree: xr.DataTree) -> None:
             TABLE,
             response=np.zeros(5),
             factors=tuple(factors[:2]),
-            nested=dataclasses.replace(TABLE.nested, units=factors[2]),
-            samples=dataclasses.replace(TABLE.samples, units=samples),
+            nested=dataclasses.replace(TABLE.nested, units=factors[2], given=factors[2]),
+            samples=dataclasses.replace(TABLE.samples, units=samples, given=samples),
         )
         predicted = cj.posterior_predictive(tree, asked, seed=1)["posterior_predictive"]["logfc"]
         mean, covariance = conditioned(draw, guide, lines, sample)
@@ -168,3 +173,23 @@ def test_prior_predictive_has_units_of_their_own() -> None:
     assert prior["replicate_effect"].sizes["replicate"] == len(TABLE.samples.units.levels)
     assert prior["gene_interaction_share"].sizes["gene"] == 6
     assert np.isfinite(found["prior_predictive"]["logfc"]).all()
+
+
+def test_some_rows_are_predicted_as_all_are(tree: xr.DataTree) -> None:
+    """Read anew, with fewer genes than lines, samples keep their lines."""
+    frame = pl.DataFrame(
+        {factor.name: factor.labels[factor.codes].tolist() for factor in TABLE.factors_and_units}
+        | {"replicate": TABLE.samples.given.labels[SAMPLE_GIVEN].tolist(), "logfc": TABLE.response}
+    )
+    some = frame.filter(pl.col("gene").is_in(["gene_1", "gene_2"]))
+    few = cj.read_table(
+        some, response="logfc", factors=("gene", "cell_line"), nested="guide", sample="replicate"
+    )
+    kept = np.isin(GENE, [0, 1])
+    predicted, whole = (
+        cj.posterior_predictive(tree, table)["posterior_predictive"]["logfc"].values[0]
+        for table in (few, TABLE)
+    )
+    error = whole[:, kept].std(0) / np.sqrt(NUMBER)
+    assert (np.abs(predicted.mean(0) - whole[:, kept].mean(0)) < 7.0 * error).all()
+    np.testing.assert_allclose(predicted.std(0), whole[:, kept].std(0), rtol=0.1)

@@ -5,6 +5,8 @@ import pytest
 
 import crossed_jax as cj
 from crossed_jax.errors import InputError
+from crossed_jax.models.model import resolved
+from crossed_jax.tables.simulated_table import screen_frame
 
 FACTORS = ("gene", "line")
 
@@ -46,9 +48,15 @@ def test_a_guide_of_two_genes_is_named():
         read(table)
 
 
-def test_a_single_guide_for_each_gene_is_refused():
+def test_a_single_guide_for_each_gene_is_refused_by_the_screen_model():
+    data = read(rows({"A": ["g1"], "B": ["g2"], "C": ["g3"]}))
     with pytest.raises(InputError, match="each level of gene has a single guide"):
-        read(rows({"A": ["g1"], "B": ["g2"], "C": ["g3"]}))
+        resolved("screen", data)
+
+
+def test_labels_that_would_be_the_same_are_refused():
+    with pytest.raises(InputError, match="two levels of guide would be called 'A 1 1'"):
+        read(rows({"A": ["1", "1 1"], "A 1": ["1", "1 1"]}))
 
 
 def test_guides_without_a_response_are_left_out():
@@ -94,16 +102,45 @@ def test_samples_belong_to_the_factor_of_fewer_levels():
     assert data.samples.units.levels == ("s1", "s2", "s3", "s4")
     assert data.samples.parent_of_unit.tolist() == [0, 0, 1, 1]
     assert data.nested is None
-    assert "sample nested" in repr(data)
+    assert "sample nested in line" in repr(data)
     started_again = with_samples(["A", "B", "A", "B"])
     assert started_again.samples.units.levels == ("a A", "a B", "b A", "b B")
 
 
-def test_a_sample_of_two_lines_and_one_that_is_its_line_are_refused():
+def test_a_sample_of_two_lines_is_refused():
     with pytest.raises(InputError, match="sample 's1' belongs to two levels of line, 'a' and 'b'"):
         with_samples(["s1", "s2", "s1", "s4"])
-    with pytest.raises(InputError, match="each level of line has a single sample"):
-        with_samples(["s1", "s1", "s2", "s2"])
+
+
+def test_a_sample_that_is_its_line_is_left_out():
+    parts, notes = resolved("screen", with_samples(["s1", "s1", "s2", "s2"]))
+    assert parts.sample is None
+    assert "without effects of sample: each level of line has a single one." in notes[-1]
+
+
+def test_labels_tell_what_units_are_nested_in():
+    """Though there are fewer genes than lines; and the genes are integrated out."""
+    frame = screen_frame(cj.simulate_screen(num_genes=3, num_guides=2, sample_sd=0.1))
+    frame = frame.with_columns(
+        sample=pl.col("cell_line").cast(str) + "_" + pl.col("replicate").cast(str)
+    )
+    data = cj.read_table(
+        frame, response="logfc", factors=("cell_line", "gene"), nested="guide", sample="sample"
+    )
+    assert (data.nested.parent, data.samples.parent) == (1, 0)
+    assert resolved("screen", data)[0].genes == 1
+    assert "guide nested in gene, sample nested in cell_line" in repr(data)
+    again = frame.with_columns(other=pl.col("sample") + "x")
+    with pytest.raises(InputError, match="are both nested in cell_line"):
+        cj.read_table(
+            again, response="logfc", factors=("cell_line", "gene"), nested="other", sample="sample"
+        )
+
+
+def test_units_that_a_model_has_no_effects_of_are_remarked_on():
+    data = with_samples(["s1", "s2", "s3", "s4"])
+    assert "no effects of sample" in resolved("additive", data)[1][0]
+    assert resolved("screen", data)[1] != resolved("additive", data)[1]
 
 
 def test_samples_need_two_factors_and_a_name():

@@ -113,14 +113,16 @@ def shift_of(lines: Lines, strata: Any) -> Array:
     shift = jnp.asarray(lines.location - strata.location)[strata.line]
     if strata.samples is None:
         return shift
-    return shift + strata.samples.share @ _beside_estimate(lines, strata.samples)
+    samples = strata.samples
+    return shift + (samples.share * _beside_estimate(lines, samples)[samples.of_strata]).sum(-1)
 
 
 def squares_of_samples(lines: Lines, strata: Any) -> Array:
     """Sum over a cell's rows of the squares of samples' effects about its mean, shape (strata,)."""
     share = strata.samples.share
-    effect = _beside_estimate(lines, strata.samples)
-    return strata.replicates * (share * (effect - (share @ effect)[:, None]) ** 2).sum(-1)
+    effect = _beside_estimate(lines, strata.samples)[strata.samples.of_strata]
+    mean = (share * effect).sum(-1, keepdims=True)
+    return strata.replicates * (share * (effect - mean) ** 2).sum(-1)
 
 
 def between_samples(lines: Lines, samples: OfSamples, weight: Array) -> Array:

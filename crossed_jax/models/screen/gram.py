@@ -39,7 +39,7 @@ class Gram(NamedTuple):
     genes
         Their number.
     between
-        By how much the rows of samples add up to more than their cells' means, shape (samples,);
+        Sums of the deviations of samples' rows from their cells' means, shape (samples,);
         None where samples have no effects.
     """
 

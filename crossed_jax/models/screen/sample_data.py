@@ -7,7 +7,7 @@ import numpy as np
 from crossed_jax.models.screen.estimate import TINY, GeneEstimate, LineEstimate, Measured
 from crossed_jax.models.screen.line_vectors import Rotation
 from crossed_jax.models.screen.parameterization import ScreenData
-from crossed_jax.models.screen.samples import Contrasts, basis_of
+from crossed_jax.models.screen.samples import Basis, Contrasts, basis_of, contrasts_of
 from crossed_jax.models.screen.spread import spread_of
 from crossed_jax.statistics.cells import Cells
 from crossed_jax.statistics.samples import SampleCells
@@ -19,14 +19,14 @@ class MeasuredSamples(NamedTuple):
     Attributes
     ----------
     basis
-        Orthonormal contrasts of each line's, shape (samples, contrasts).
+        Orthonormal contrasts of each line's.
     contrasts
         Their values.
     number
         Samples of each line, shape (lines,).
     """
 
-    basis: np.ndarray
+    basis: Basis
     contrasts: Measured
     number: np.ndarray
 
@@ -51,8 +51,7 @@ def measured_samples(
     noise = point.sigma**2 * (1.0 - point.share) * np.exp(2.0 * point.log_noise)
     known = np.maximum(rows * np.exp(-2.0 * units.log_noise).mean() / noise, TINY)
     basis = basis_of(samples.line)
-    of_contrasts = samples.line[np.argmax(basis != 0.0, axis=0)]
-    contrasts = Measured(basis.T @ samples.estimate, known[of_contrasts])
+    contrasts = Measured(contrasts_of(samples.estimate, basis), known[basis.line])
     return MeasuredSamples(basis, contrasts, number)
 
 

@@ -30,45 +30,71 @@ from crossed_jax.models.screen.line_vectors import Rotation, log_factor
 from crossed_jax.types import Array
 
 
+class Basis(NamedTuple):
+    """Orthonormal contrasts of the samples of each line, their entries that are not zero.
+
+    Attributes
+    ----------
+    sample, contrast, value
+        Of the entries, shape (entries,).
+    line
+        Of the contrasts, shape (contrasts,).
+    """
+
+    sample: Array
+    contrast: Array
+    value: Array
+    line: Array
+
+
 class Contrasts(NamedTuple):
     """Coordinates of samples' effects about the means of their lines.
 
     Attributes
     ----------
     basis
-        Orthonormal contrasts, shape (samples, contrasts).
+        Of the contrasts.
     rotation
         Their scale, and whether they are centred; nothing is rotated.
     share_of_each
         One over the number of samples, shape (lines,).
     """
 
-    basis: Array
+    basis: Basis
     rotation: Rotation
     share_of_each: Array
 
 
-def basis_of(line: np.ndarray) -> np.ndarray:
-    """Orthonormal contrasts of the samples of each line, shape (samples, contrasts)."""
-    columns = []
+def basis_of(line: np.ndarray) -> Basis:
+    """Contrast each sample of a line with the mean of those before it (Helmert's contrasts)."""
+    sample, value, lines = [], [], []
     for c in range(int(line.max()) + 1):
         samples = np.flatnonzero(line == c)
         for number in range(1, len(samples)):
-            column = np.zeros(len(line))
-            column[samples[:number]], column[samples[number]] = 1.0, -number
-            columns.append(column / math.sqrt(number * (number + 1.0)))
-    return np.array(columns).T
+            sample.append(samples[: number + 1])
+            column = np.append(np.ones(number), -number)
+            value.append(column / math.sqrt(number * (number + 1.0)))
+            lines.append(c)
+    contrast = np.repeat(np.arange(len(sample)), [len(each) for each in sample])
+    return Basis(np.concatenate(sample), contrast, np.concatenate(value), np.array(lines))
+
+
+def contrasts_of(effects: np.ndarray, basis: Basis) -> np.ndarray:
+    """Values of the contrasts of samples' effects, shape (contrasts,)."""
+    return np.bincount(basis.contrast, basis.value * effects[basis.sample])
 
 
 def deviations(z: Array, contrasts: Contrasts, log_sd: Array) -> Array:
     """Effects of samples about the means of their lines that coordinates stand for."""
-    rotation = contrasts.rotation
-    return contrasts.basis @ (z / rotation.root * jnp.exp(log_factor(rotation, log_sd)))
+    basis, rotation = contrasts.basis, contrasts.rotation
+    values = z / rotation.root * jnp.exp(log_factor(rotation, log_sd))
+    number = basis.line.shape[0] + contrasts.share_of_each.shape[0]  # of samples
+    return jax.ops.segment_sum(basis.value * values[basis.contrast], basis.sample, number)
 
 
 def log_prior(deviations: Array, contrasts: Contrasts, log_sd: Array) -> Array:
     """Log prior density of the coordinates."""
-    number = contrasts.basis.shape[1]
+    number = contrasts.basis.line.shape[0]
     factor = log_factor(contrasts.rotation, log_sd)
     squares = jnp.sum((deviations * jnp.exp(-log_sd)) ** 2)
     return number * (factor - log_sd - 0.5 * math.log(2.0 * math.pi)) - 0.5 * squares

@@ -34,7 +34,7 @@ class Matrices(NamedTuple):
     rows
         Number of rows of each gene, shape (blocks, genes).
     between
-        By how much the rows of samples add up to more than their cell's mean, shape (blocks, genes,
+        Sums of the deviations of samples' rows from their cells' means, shape (blocks, genes,
         samples); None where samples have no effects.
     """
 
@@ -52,13 +52,16 @@ class OfSamples(NamedTuple):
     ----------
     line
         Shape (samples,).
+    of_strata
+        Samples of a stratum's line, shape (strata, most samples), any where it has fewer.
     share
-        Of the rows of a stratum's cells, shape (strata, samples).
+        Theirs of the rows of its cells, likewise.
     estimate
         What was taken off their responses, shape (samples,).
     """
 
     line: Array
+    of_strata: Array
     share: Array
     estimate: Array
 
@@ -132,33 +135,26 @@ def strata_of(
     if samples is None:
         return found
     between = np.zeros((num_blocks * size, len(samples.line)))
-    between[:num_genes] = samples.by_sample(samples.between, cells, 1 - genes, gene)
+    between[:num_genes] = samples.between_by_group(line, gene)
     matrices = matrices._replace(between=between.reshape(num_blocks, size, -1))
-    of_samples = samples_of_strata(samples, cells, 1 - genes, first)
+    of_samples = samples_of_strata(samples, cells, stratum["line"], first)
     return found._replace(matrices=matrices, samples=of_samples)
 
 
 def samples_of_strata(
-    samples: SampleCells, cells: Cells, lines: int, first: np.ndarray
+    samples: SampleCells, cells: Cells, line: np.ndarray, first: np.ndarray
 ) -> OfSamples:
     """Say what strata have of samples.
 
     Parameters
     ----------
     samples, cells
-        The table's, and
-    lines
-        the position of the factor that samples are replicates of.
-    first
-        A cell of each stratum, shape (strata,).
+        The table's.
+    line, first
+        Of each stratum, and one of its cells, shape (strata,).
     """
-    some = cells._replace(codes=cells.codes[first], counts=cells.counts[first])
-    share = samples.counts[first] / some.counts[:, None]
-    return OfSamples(
-        samples.line,
-        samples.by_sample(share, some, lines, np.arange(len(first))),
-        samples.estimate,
-    )
+    share = samples.counts[first] / cells.counts[first, None]
+    return OfSamples(samples.line, samples.of_lines[line], share, samples.estimate)
 
 
 def in_order_of_cells(values: np.ndarray, strata: Strata, cells: Cells, genes: int) -> np.ndarray:

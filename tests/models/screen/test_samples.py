@@ -54,7 +54,8 @@ def _with_samples(data: CrossedData, *, in_order: bool = False) -> CrossedData:
     first = np.cumsum(PER_LINE) - PER_LINE
     codes = (first[line] + turn % PER_LINE[line]).astype(np.int32)
     labels = tuple(f"s{i}" for i in range(len(LINE_OF_SAMPLE)))
-    nested = Nested(Factor("sample", labels, codes), 1, LINE_OF_SAMPLE.astype(np.int32))
+    units = Factor("sample", labels, codes)
+    nested = Nested(units, 1, LINE_OF_SAMPLE.astype(np.int32), units)
     return dataclasses.replace(data, samples=nested)
 
 
@@ -158,17 +159,19 @@ def test_prior_is_that_of_independent_samples() -> None:
     # of the mean and of the others in orthonormal coordinates, one of which is twice the mean
     assert float(found) == pytest.approx(dense + np.log(2.0), abs=1e-12)
 
-    basis = basis_of(LINE_OF_SAMPLE)
+    entries = basis_of(LINE_OF_SAMPLE)
+    basis = np.zeros((8, 4))
+    basis[entries.sample, entries.contrast] = entries.value
     np.testing.assert_allclose(basis.T @ basis, np.eye(4), atol=1e-15)
     np.testing.assert_allclose(np.eye(4)[LINE_OF_SAMPLE].T @ basis, 0.0, atol=1e-15)
     for weight in (0.0, 1.0):
         rotation = Rotation(
             np.full(4, 2.0), np.zeros(4), *map(np.asarray, (1.0, -1.2, 3.0, weight))
         )
-        contrasts, z = Contrasts(basis, rotation, 1.0 / PER_LINE), jnp.asarray(rng.normal(size=4))
+        contrasts, z = Contrasts(entries, rotation, 1.0 / PER_LINE), jnp.asarray(rng.normal(size=4))
         effects = deviations(z, contrasts, jnp.log(SAMPLE_SD))
         values = basis.T @ effects
-        jacobian = jax.jacfwd(lambda z, of=contrasts: of.basis.T @ deviations(z, of, jnp.log(0.4)))
+        jacobian = jax.jacfwd(lambda z, of=contrasts: basis.T @ deviations(z, of, jnp.log(0.4)))
         log_volume = np.linalg.slogdet(jacobian(z))[1]
         wanted = multivariate_normal.logpdf(values, np.zeros(4), SAMPLE_SD**2) + log_volume
         constant = 4 * np.log(2.0)  # of the fixed scale
@@ -207,9 +210,11 @@ def test_samples_are_a_part_of_the_screen_model_where_replicates_tell_them() -> 
     parts, notes = resolved("screen", data)
     assert parts is not None
     assert (parts.sample, notes) == ("sample", ())
-    assert resolved(cj.Model(slopes="b"), data)[0] == parts._replace(
+    without, notes = resolved(cj.Model(slopes="b"), data)
+    assert without == parts._replace(
         line_noise=False, gene_noise=False, interaction=False, sample=None
     )
+    assert "no effects of sample" in notes[0]
     single = _with_samples(balanced((6, 4), 1, sds=(1.0, 0.5), sigma=1.0))
     parts, notes = resolved("screen", single)
     assert parts is not None

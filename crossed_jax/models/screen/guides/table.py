@@ -202,8 +202,8 @@ def guide_strata(
     each = np.where(alike, gene_kind[gene], 0.0)
     between = of_samples = None
     if samples is not None:
-        between = samples.by_sample(samples.between, cells, 1, set_of_guide[guide])
-        of_samples = samples_of_strata(samples, cells, 1, first)
+        between = samples.between_by_group(line, set_of_guide[guide])
+        of_samples = samples_of_strata(samples, cells, strata_line, first)
     return GuideStrata(
         line=strata_line,
         replicates=replicates,
