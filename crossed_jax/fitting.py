@@ -131,9 +131,12 @@ def fit(
     xarray.DataTree
         Groups `posterior` (`intercept`, `{factor}_effect`, `{factor}_sd` and `sigma`, the noise's
         SD; of Student-t noise its scale, and `nu`; of the screen model `{factor}_slope`,
-        `{factor}_log_noise_sd`, their SDs and `interaction_share`), `sample_stats`,
-        `observed_data` and `constant_data`; for the screen model `interactions`, which
-        :func:`crossed_jax.interactions` tabulates; and for the collapsed form
+        `{factor}_log_noise_sd`, their SDs and `interaction_share`; of what is nested, such as
+        guides and samples, `{unit}_effect` and `{unit}_sd`, and with guides `nested_share`,
+        `{gene}_interaction_share` and `{gene}_logit_share_sd`), `sample_stats`, `observed_data`
+        and `constant_data`; for the screen model `interactions`, which
+        :func:`crossed_jax.interactions` tabulates, and `seen`, counts and means of rows by what is
+        nested; and for the collapsed form
         `effect_moments` (exact `{factor}_mean` and `{factor}_sd` of the effects, and where their
         draws were not kept `{factor}_quantile`); how the run was made is in `attrs`.
 

@@ -50,7 +50,9 @@ def samples_table() -> str:
         numbers = [f"{found['lines']}", f"{found['samples']}", *(f"{sd:.3f}" for sd in sds)]
         rows.append([name, *numbers, f"{found['ratio_of_sds']:.1f}", f"{moved:.3f}"])
     header = ["screen", "lines", "samples", "sample SD", "SD of a line effect without", "with"]
-    return _table([*header, "times as wide", "interactions moved, in SDs"], "l r r r r r r r", rows)
+    return _table(
+        [*header, "times as wide", "interactions moved, median in SDs"], "l r r r r r r r", rows
+    )
 
 
 def cross_library_table() -> str:
