@@ -29,7 +29,16 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 import pytest
 
 LONGEST = (  # files by seconds
-    *("real_tables", "readme", "sharing", "devices", "exactness", "screen_checkpoint"),
+    *(
+        "readme",
+        "real_tables",
+        "guide_results",
+        "unit_predictions",
+        "sharing",
+        "devices",
+        "exactness",
+        "screen_checkpoint",
+    ),
     *("benchmarks", "calibration", "kept_programs", "screen_command", "parameterization"),
     *("density", "modes", "student_t", "draws_file", "model", "fitting", "models", "checkpoint"),
 )

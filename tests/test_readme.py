@@ -13,6 +13,8 @@ from command_line import crossed_jax
 
 from benchmarks.render import READMES, render
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 

@@ -73,7 +73,9 @@ def effects(
     if statistics is None:
         names = [of_factor(factor, "effect") for factor in factors]
         statistics = convergence(tree, names)
-    intercept = float(tree["posterior"]["intercept"].mean())
+    # in one order, however the draws lie in memory
+    drawn = tree["posterior"]["intercept"].transpose("chain", "draw").to_numpy()
+    intercept = float(np.ascontiguousarray(drawn).mean())
     tables = []
     for factor in factors:
         moments = effect_moments(tree, factor, interval)

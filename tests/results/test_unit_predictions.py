@@ -6,47 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 import xarray as xr
+from unit_screen import NUM_GUIDES, TABLE
 
 import crossed_jax as cj
 from crossed_jax.errors import InputError
-from crossed_jax.tables.crossed_data import CrossedData, Factor, Nested
 
-SCREEN = cj.simulate_screen(
-    num_genes=6,
-    num_cell_lines=4,
-    num_replicates=2,
-    missing=0.2,
-    num_guides=3,
-    guide_sd=0.4,
-    noise_sd=0.4,
-    interaction_share=0.3,
-    logit_share_sd=1.0,
-    nested_share=0.3,
-    slope_sd=0.3,
-    sample_sd=0.5,
-    seed=4,
-).data
-KEPT = np.random.default_rng(2).random(SCREEN.num_rows) < 0.8  # guides that were seen otherwise
 NUMBER = 4000
-
-
-def only(data: CrossedData, rows: np.ndarray) -> CrossedData:
-    def of_rows(factor: Factor) -> Factor:
-        return dataclasses.replace(factor, codes=factor.codes[rows])
-
-    def of_units(nested: Nested) -> Nested:
-        return dataclasses.replace(nested, units=of_rows(nested.units), given=of_rows(nested.given))
-
-    return dataclasses.replace(
-        data,
-        response=data.response[rows],
-        factors=tuple(map(of_rows, data.factors)),
-        nested=of_units(data.nested),
-        samples=of_units(data.samples),
-    )
-
-
-TABLE = only(SCREEN, KEPT)
 GENE, LINE, GUIDE, SAMPLE = (factor.codes for factor in TABLE.factors_and_units)
 SAMPLE_GIVEN = TABLE.samples.given.codes
 
@@ -61,10 +26,10 @@ def tree() -> xr.DataTree:
 
 
 def row_of_cells() -> tuple[int, int]:
-    """A row of a cell in which two guides were seen and one was not; and one never seen."""
+    """A row of a cell in which one guide was seen and one was not; and one never seen."""
     for row in range(TABLE.num_rows):
         in_cell = (GENE[row] == GENE) & (LINE[row] == LINE)
-        if len(np.unique(GUIDE[in_cell])) == 2 and in_cell.sum() == 3:
+        if len(np.unique(GUIDE[in_cell])) == 1 and in_cell.sum() == 2:
             break
     seen = set(zip(GENE, LINE, strict=True))
     unseen = next(
@@ -77,8 +42,8 @@ def moments(
     draw: xr.Dataset, guide: np.ndarray, line: np.ndarray, sample: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of rows of one gene, and after them of its interaction in each line."""
-    gene = guide[0] // 3
-    assert (guide // 3 == gene).all()
+    gene = guide[0] // NUM_GUIDES
+    assert (guide // NUM_GUIDES == gene).all()
     effect = draw["gene_effect"].values[gene] + draw["guide_effect"].values[guide]
     mean = float(draw["intercept"]) + draw["cell_line_effect"].values[line]
     mean = mean + draw["cell_line_slope"].values[line] * effect
@@ -103,7 +68,7 @@ def conditioned(
     draw: xr.Dataset, guide: np.ndarray, line: np.ndarray, sample: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The same of new rows, given those of their gene that were fitted."""
-    own = guide[0] // 3 == GENE
+    own = guide[0] // NUM_GUIDES == GENE
     number = own.sum()
     mean, covariance = moments(
         draw,
@@ -126,13 +91,13 @@ def assert_moments(values: np.ndarray, mean: np.ndarray, covariance: np.ndarray)
 
 
 def test_rows_are_normal_given_what_was_seen(tree: xr.DataTree) -> None:
-    """Of a cell with rows of two guides, and of one without; of samples that are new, and not."""
+    """Of a cell with rows of one guide, and of one without; of samples that are new, and not."""
     draw = tree["posterior"].to_dataset().isel(chain=0, draw=0)
     row, unseen = row_of_cells()
     new = len(TABLE.samples.units.levels)
     for gene, line in ((GENE[row], LINE[row]), divmod(unseen, 4)):
         of_line = np.flatnonzero(TABLE.samples.parent_of_unit == line)[0]
-        guide = 3 * gene + np.array([0, 0, 1, 2, 2])
+        guide = NUM_GUIDES * gene + np.array([0, 0, 1, 1, 1])
         lines = np.full(5, line)
         sample = np.array([of_line, new, new, of_line, new + 1])
         labels = (*TABLE.samples.units.levels, "one more", "another")
@@ -169,7 +134,7 @@ def test_prior_predictive_has_units_of_their_own() -> None:
     """Rows of a guide in a line have a correlation, and so have those of a sample."""
     found = cj.prior_predictive(xr.DataTree(), TABLE, model="screen", num_draws=30, seed=1)
     prior = found["prior"]
-    assert prior["guide_effect"].sizes["guide"] == 18
+    assert prior["guide_effect"].sizes["guide"] == 12
     assert prior["replicate_effect"].sizes["replicate"] == len(TABLE.samples.units.levels)
     assert prior["gene_interaction_share"].sizes["gene"] == 6
     assert np.isfinite(found["prior_predictive"]["logfc"]).all()

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 from runs import assert_same, stopped
 from screen_tables import SCREEN, SETTINGS
+from unit_screen import TABLE
 
 import crossed_jax as cj
 from crossed_jax.errors import InputError
@@ -69,14 +70,10 @@ def test_chain_methods_agree_to_rounding():
 
 
 def test_an_extended_run_with_guides_and_samples_is_one_longer_run(tmp_path):
-    sizes = {"num_genes": 8, "num_cell_lines": 4, "num_replicates": 2, "num_guides": 2}
-    data = cj.simulate_screen(
-        **sizes, guide_sd=0.3, noise_sd=0.3, interaction_share=0.2, sample_sd=0.2
-    ).data
-    settings = {"model": "screen", "num_chains": 2, "num_warmup": 20}
-    whole = cj.fit(data, num_draws=70, **settings)
+    settings = {"model": "screen", "num_chains": 1, "num_warmup": 50}
+    whole = cj.fit(TABLE, num_draws=70, **settings)
     shorter, longer = (
-        cj.fit(data, num_draws=number, checkpoint=tmp_path, **settings) for number in (33, 70)
+        cj.fit(TABLE, num_draws=number, checkpoint=tmp_path, **settings) for number in (33, 70)
     )
     assert_same(longer, whole, (*GROUPS, "seen"))
     first = whole["posterior"].to_dataset().isel(draw=slice(33))

@@ -46,6 +46,7 @@ from crossed_jax.tables.crossed_data import CrossedData
 MOST_GENES = 1_000  # that an estimate is made from
 # where they are taken once for each node of the shares, and a thousand genes may err by some 1e-3
 FEW_NODES = ((0.05, 3), (0.12, 5))
+UNCERTAIN_SD = 0.15  # of genes' log noise, which draws may reach where it is estimated to be less
 FEW_ROWS = 0.05  # the quantile of rows a gene that the quadrature over noise is to suit
 
 
@@ -104,7 +105,8 @@ def guide_data(
         gene_share=spread_of_genes(np.ones(num_genes), share_sd) if parts.gene_share else None,
     )
     suited = (*FEW_NODES, *ENOUGH_NODES)
-    num_nodes = enough_nodes(point.gene_noise_sd, float(np.quantile(rows, FEW_ROWS)), suited)
+    widest = max(point.gene_noise_sd, UNCERTAIN_SD)
+    num_nodes = enough_nodes(widest, float(np.quantile(rows, FEW_ROWS)), suited)
     rules = GuideRules(gauss_hermite(num_nodes), rule)
     unit = float(np.std(cells.means))
     made = about(point, spreads, strata, rules, parts, priors, num_genes, float(rows.mean()), unit)
