@@ -38,6 +38,7 @@ LONGEST = (  # files by seconds
         "devices",
         "exactness",
         "screen_checkpoint",
+        "unit_predictions",
     ),
     *("benchmarks", "calibration", "kept_programs", "screen_command", "parameterization"),
     *("density", "modes", "student_t", "draws_file", "model", "fitting", "models", "checkpoint"),
