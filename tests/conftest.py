@@ -29,17 +29,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 import pytest
 
 LONGEST = (  # files by seconds
-    *(
-        "readme",
-        "real_tables",
-        "guide_results",
-        "unit_predictions",
-        "sharing",
-        "devices",
-        "exactness",
-        "screen_checkpoint",
-        "unit_predictions",
-    ),
+    *("readme", "real_tables", "guide_results", "sharing", "devices", "exactness"),
+    *("screen_checkpoint", "unit_predictions"),
     *("benchmarks", "calibration", "kept_programs", "screen_command", "parameterization"),
     *("density", "modes", "student_t", "draws_file", "model", "fitting", "models", "checkpoint"),
 )
