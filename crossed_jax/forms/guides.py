@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from crossed_jax.forms.samples import add_samples, locations_of_lines, of_lines_alone
+from crossed_jax.forms.samples import add_samples, locations_without_samples, of_lines_alone
 from crossed_jax.forms.screen import (
     add_moments,
     each_with_a_key,
@@ -67,7 +67,7 @@ def sample_guides(
     clock = time.perf_counter()
     strata = jax.device_put(strata)
     at = Draw(*run.draws).with_guides
-    locations = locations_of_lines(settings, run.draws, model_data)
+    locations = locations_without_samples(settings, run.draws, model_data)
     kept, moments = _genes(settings, at, strata, model_data.rule, locations)
     seconds["effects"] = time.perf_counter() - clock
     attributes: dict[str, Any] = {"effects_drawn_to": [settings.num_draws]}

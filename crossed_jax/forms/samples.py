@@ -36,7 +36,7 @@ def _given_draws(
     return each_with_a_key(one, key, chain, number, draws)
 
 
-def locations_of_lines(
+def locations_without_samples(
     settings: RunSettings, draws: Draw, model_data: ScreenData
 ) -> Locations | None:
     """Draw the lines' locations without their samples, leading dimension (draws,).

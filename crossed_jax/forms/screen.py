@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from crossed_jax.forms.given_draws import each_with_a_key, given_all, spaced
-from crossed_jax.forms.samples import add_samples, locations_of_lines, of_lines_alone
+from crossed_jax.forms.samples import add_samples, locations_without_samples, of_lines_alone
 from crossed_jax.forms.table import Sampled, Table, seen_by_units
 from crossed_jax.models.model import NESTED_SHARE, SHARE
 from crossed_jax.models.priors import Priors
@@ -57,7 +57,7 @@ def sample_screen(
     clock = time.perf_counter()
     strata = jax.device_put(strata)
     num_genes = table.cells.num_levels[parts.genes]
-    locations = locations_of_lines(settings, run.draws, model_data)
+    locations = locations_without_samples(settings, run.draws, model_data)
     drawn, moments = _genes(
         settings, run.draws.lines, strata, model_data.rule, num_genes, locations
     )

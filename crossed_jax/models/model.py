@@ -96,7 +96,8 @@ def resolved(model: Any, data: CrossedData) -> tuple[Parts | None, tuple[str, ..
     genes = _integrated_out(data)
     lacking = lacking_in(data, genes)
     notes = tuple(f"The screen model is fitted without {why}" for why in lacking.values())
-    has: dict[str, Any] = {part: part not in lacking for part in Parts._fields[1:5]}
+    of_factors = ("slopes", "line_noise", "gene_noise", "interaction")
+    has: dict[str, Any] = {part: part not in lacking for part in of_factors}
     parts = Parts(genes, **has)
     if data.samples is not None and "sample" not in lacking:
         parts = parts._replace(sample=data.samples.units.name)

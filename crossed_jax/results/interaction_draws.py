@@ -13,7 +13,7 @@ import xarray as xr
 
 from crossed_jax.arguments import seed_number
 from crossed_jax.errors import InputError, told
-from crossed_jax.models.model import Parts
+from crossed_jax.models.screen.parts import Parts
 from crossed_jax.models.screen.responses import CellRows, interactions_given
 from crossed_jax.results.interactions import require_interactions
 from crossed_jax.results.screen_predictions import (

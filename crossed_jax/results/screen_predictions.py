@@ -59,7 +59,7 @@ def cells_of_rows(
     number_of_lines = 1 + max(int(line.max()), int(seen.line.max(initial=0)))
     asked, own = gene * number_of_lines + line, seen.gene * number_of_lines + seen.line
     kept = np.isin(own, asked)
-    seen = Seen(*(values[kept] for values in seen))
+    seen = _Seen(*(values[kept] for values in seen))
 
     units = np.concatenate([unit, seen.unit]) * number_of_lines
     units += np.concatenate([line, seen.line])
@@ -122,8 +122,8 @@ def seen_in(tree: xr.DataTree, parts: Parts) -> xr.Dataset | None:
     return None
 
 
-class Seen(NamedTuple):
-    """What was fitted, shape (seen,) each."""
+class _Seen(NamedTuple):
+    """What was fitted by codes: counts and means of rows, shape (seen,) each."""
 
     gene: np.ndarray
     unit: np.ndarray
@@ -133,9 +133,9 @@ class Seen(NamedTuple):
     mean: np.ndarray
 
 
-def _seen(parts: Parts, fitted: xr.Dataset | None, names: Sequence[str]) -> Seen:
+def _seen(parts: Parts, fitted: xr.Dataset | None, names: Sequence[str]) -> _Seen:
     if fitted is None:
-        return Seen(*np.zeros((4, 0), np.int64), *np.zeros((2, 0)))
+        return _Seen(*np.zeros((4, 0), np.int64), *np.zeros((2, 0)))
     gene, line = (
         fitted[of_factor(names[k], "code")].values for k in (parts.genes, 1 - parts.genes)
     )
@@ -145,7 +145,7 @@ def _seen(parts: Parts, fitted: xr.Dataset | None, names: Sequence[str]) -> Seen
         for name, other in ((parts.nested, gene), (parts.sample, np.zeros_like(gene)))
     )
     number, mean = (fitted[name].values.astype(float) for name in ("n", "raw_mean"))
-    return Seen(gene, unit, line, sample, number, mean)
+    return _Seen(gene, unit, line, sample, number, mean)
 
 
 def draws_by_name(

@@ -64,7 +64,7 @@ def to_datatree(
             {name: ("cell", values) for name, values in interactions.items()}
         )
     if seen is not None:
-        groups["seen"] = xr.Dataset({name: ("unit_cell", values) for name, values in seen.items()})
+        groups["seen"] = xr.Dataset({name: ("seen", values) for name, values in seen.items()})
     groups |= {
         "/": root,
         "posterior": name_quantities(draws, statistics.lp.shape, factors),
