@@ -1,4 +1,4 @@
-"""A small screen with guides, most of them seen alike, simulated from the model."""
+"""A small screen with guides, all seen alike, simulated from the model."""
 
 import numpy as np
 import polars as pl
@@ -9,7 +9,7 @@ NUM_GENES, NUM_LINES = 24, 6
 
 
 def guide_rows(seed: int = 3) -> pl.DataFrame:
-    """Three guides of each gene, two replicates of each line, a few rows missing."""
+    """Three guides of each gene, two replicates of each line."""
     rng = np.random.default_rng(seed)
     guide, line, _ = np.indices((3 * NUM_GENES, NUM_LINES, 2)).reshape(3, -1)
     gene = guide // 3
@@ -22,7 +22,7 @@ def guide_rows(seed: int = 3) -> pl.DataFrame:
     values += rng.normal(size=len(gene)) * np.sqrt(0.7 * (1.0 - share))
     response = b[line] + np.exp(log_k)[line] * (a[gene] + o[guide])
     response += 0.5 * np.exp(d[line] + e[gene]) * values
-    table = pl.DataFrame(
+    return pl.DataFrame(
         {
             "gene": [f"gene{i}" for i in gene],
             "line": [f"line{i}" for i in line],
@@ -30,7 +30,6 @@ def guide_rows(seed: int = 3) -> pl.DataFrame:
             "y": response,
         }
     )
-    return table.filter(pl.Series(rng.random(len(gene)) > 0.01))
 
 
 def guide_screen() -> cj.CrossedData:

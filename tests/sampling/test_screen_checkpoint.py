@@ -7,7 +7,6 @@ import pytest
 import xarray as xr
 from runs import assert_same, stopped
 from screen_tables import SCREEN, SETTINGS
-from unit_screen import TABLE
 
 import crossed_jax as cj
 from crossed_jax.errors import InputError
@@ -67,15 +66,3 @@ def test_chain_methods_agree_to_rounding():
     for group in ("posterior", "interactions"):
         for name, values in one[group].data_vars.items():
             np.testing.assert_allclose(two[group][name], values, rtol=1e-6, atol=1e-6)
-
-
-def test_an_extended_run_with_guides_and_samples_is_one_longer_run(tmp_path):
-    settings = {"model": "screen", "num_chains": 1, "num_warmup": 50}
-    whole = cj.fit(TABLE, num_draws=70, **settings)
-    shorter, longer = (
-        cj.fit(TABLE, num_draws=number, checkpoint=tmp_path, **settings) for number in (33, 70)
-    )
-    assert_same(longer, whole, (*GROUPS, "seen"))
-    first = whole["posterior"].to_dataset().isel(draw=slice(33))
-    xr.testing.assert_identical(first, shorter["posterior"].to_dataset())
-    assert {"guide_effect", "replicate_effect"} < set(first)
