@@ -174,7 +174,9 @@ def fit(
     offset = offset_of(data.response)
     table, notes = prepared(data, chosen, offset)
     notes += left_out
-    against = adequacy_of(table)
+    against = None
+    if parts is None and chosen_noise.name == "normal":
+        against = adequacy_of(table)
     seconds = {"prepare": time.perf_counter() - clock}
     model_told = {
         **describe_model(parts, data.factor_names),
@@ -208,7 +210,7 @@ def fit(
                 **describe_run(settings, seconds | sampled.seconds, device),
                 **describe_table(data, notes),
                 **sampled.attributes,
-                "adequacy": against if parts is None and chosen_noise.name == "normal" else None,
+                "adequacy": against,
             },
             data,
             sampled.moments,
@@ -302,7 +304,7 @@ def _check_memory(
     number = settings.num_chains * settings.num_draws
     if parts is not None:  # slopes and noise, too
         by_lines = 3 * len(data.factors[1 - parts.genes].levels)
-        units = [len(each.levels) for each in data.factors_and_units[len(data.factors) :]]
+        units = [len(each.units.levels) for each in data.units]
         check_run(settings, 5 + by_lines + (len(data.samples.units.levels) if data.samples else 0))
         check_draws(2 * data.num_levels + by_lines + sum(units), number, None)
         return

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from crossed_jax.forms.given_draws import each_with_a_key, given_all
 from crossed_jax.forms.samples import add_samples, locations_without_samples, of_lines_alone
 from crossed_jax.forms.screen import (
     add_moments,
-    each_with_a_key,
-    given_all,
     mean_and_sd,
     named,
     named_interactions,

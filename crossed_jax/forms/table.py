@@ -83,7 +83,7 @@ def _plain(value: Any) -> Any:
 def seen_by_units(table: Table) -> dict[str, np.ndarray]:
     """Count rows and average them by the levels of both factors, or what is nested in them."""
     data = table.data
-    nested = {each.parent: each.units for each in (data.nested, data.samples) if each is not None}
+    nested = {each.parent: each.units for each in data.units}
     first, second = (nested.get(k, factor) for k, factor in enumerate(data.factors))
     flat = first.codes.astype(np.int64) * len(second.levels) + second.codes
     _, row, place = np.unique(flat, return_index=True, return_inverse=True)

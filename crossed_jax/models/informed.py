@@ -52,7 +52,7 @@ def require_several(data: CrossedData) -> None:
 def unused(parts: Parts | None, data: CrossedData) -> tuple[str, ...]:
     """What to say of units that were read, and that the model has no effects of."""
     has = (None, None) if parts is None else (parts.nested, parts.sample)
-    read = (each.units.name for each in (data.nested, data.samples) if each is not None)
+    read = (each.units.name for each in data.units)
     return tuple(
         f"The model has no effects of {name}, which the table was read with: model='screen' has."
         for name in read

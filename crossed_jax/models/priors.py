@@ -135,8 +135,7 @@ def resolve_priors(
         return post_priors(len(data.factors))._replace(others=dict(defaults))
     if isinstance(priors, str) and priors == "scaled":
         scaled = scaled_priors(data)
-        units = data.factors_and_units[len(data.factors) :]
-        in_unit = {of_factor(each.name, "sd") for each in units}
+        in_unit = {of_factor(each.units.name, "sd") for each in data.units}
         others = {
             name: scaled.sigma if name in in_unit else prior for name, prior in defaults.items()
         }

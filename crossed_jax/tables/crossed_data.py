@@ -122,8 +122,12 @@ class CrossedData:
     @property
     def factors_and_units(self) -> tuple[Factor, ...]:
         """The factors, and what is nested in them last."""
-        nested = (each.units for each in (self.nested, self.samples) if each is not None)
-        return (*self.factors, *nested)
+        return (*self.factors, *(each.units for each in self.units))
+
+    @property
+    def units(self) -> tuple[Nested, ...]:
+        """What is nested in the factors, as far as anything is."""
+        return tuple(each for each in (self.nested, self.samples) if each is not None)
 
     @property
     def factor_names(self) -> tuple[str, ...]:
@@ -131,9 +135,8 @@ class CrossedData:
 
     def __repr__(self) -> str:
         factors = ", ".join(f"{factor.name} ({len(factor.levels):,})" for factor in self.factors)
-        inner = (each for each in (self.nested, self.samples) if each is not None)
         nested = "".join(
-            f", {each.units.name} nested in {self.factors[each.parent].name}" for each in inner
+            f", {each.units.name} nested in {self.factors[each.parent].name}" for each in self.units
         )
         return f"CrossedData({self.num_rows:,} rows of {self.response_name} by {factors}{nested})"
 

@@ -1,10 +1,10 @@
 r"""What the model with guides needs of a table: sets of guides that were seen alike.
 
 Guides of a gene that have the same number of rows in every line, and of the same samples where
-these have effects, are exchangeable. Their mean and
-their deviations from it are independent, and all deviations weigh the same, so a set enters through
-its means and through sums over its guides. Most genes have a single set. Where some guides were not
-seen everywhere there are several, whose means share the gene's interactions.
+these have effects, are exchangeable. Their mean and their deviations from it are independent, and
+all deviations weigh the same, so a set enters through its means and through sums over its guides.
+Most genes have a single set. Where some guides were not seen everywhere there are several, whose
+means share the gene's interactions.
 """
 
 from typing import NamedTuple
