@@ -1,13 +1,11 @@
 """Small tables of guides, and their log-likelihood by dense normals."""
 
-from itertools import product
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from example_tables import table
 from scipy.special import expit, logsumexp, softmax
-from scipy.stats import multivariate_normal
 
 from crossed_jax.models.screen.density import Lines
 from crossed_jax.models.screen.guides.lines import GuideLines
@@ -81,19 +79,29 @@ def grid_of(log_sd: Array | None, size: int) -> tuple[np.ndarray, np.ndarray]:
     return sd * x, np.log(x[1] - x[0]) - 0.5 * (x**2 + np.log(2.0 * np.pi))
 
 
-def covariance(
-    at: GuideLines, guide: np.ndarray, line: np.ndarray, share: float, e: float
+def covariances(
+    at: GuideLines, guide: np.ndarray, line: np.ndarray, share: np.ndarray, e: np.ndarray
 ) -> np.ndarray:
-    """Covariance of one gene's rows."""
+    """Covariances of one gene's rows, of some shares and noise factors each."""
     k = np.exp(np.broadcast_to(at.lines.log_slope, NUM_LINES))
     k_guide = k * np.exp(float(at.log_guide_sd) - np.mean(at.lines.log_slope))
-    noise = np.exp(np.broadcast_to(at.lines.log_noise, NUM_LINES) + e)[line]
+    noise = np.exp(np.broadcast_to(at.lines.log_noise, NUM_LINES)[line] + e[:, None])
+    share = share[:, None, None]
     nested = 0.0 if at.logit_nested is None else expit(float(at.logit_nested))
     same_line, same_guide = line[:, None] == line, guide[:, None] == guide
     of_rows = (1.0 - share) * (1.0 - nested) * np.eye(len(line))
     of_rows += share * same_line + (1.0 - share) * nested * (same_line & same_guide)
     effects = np.outer(k[line], k[line]) + np.outer(k_guide[line], k_guide[line]) * same_guide
-    return effects + np.outer(noise, noise) * of_rows
+    return effects + noise[:, :, None] * noise[:, None] * of_rows
+
+
+def log_normal(residual: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Log-density of normals of mean zero with some covariances, at one point."""
+    root = np.linalg.cholesky(covariance)
+    whitened = np.linalg.solve(root, np.broadcast_to(residual[:, None], (*root.shape[:2], 1)))
+    log_root = np.log(np.diagonal(root, axis1=1, axis2=2)).sum(-1)
+    constant = 0.5 * len(residual) * np.log(2.0 * np.pi)
+    return -0.5 * (whitened**2).sum((1, 2)) - log_root - constant
 
 
 def dense(data: CrossedData, at: GuideLines, sizes: tuple[int, int] = (201, 201)) -> float:
@@ -101,31 +109,17 @@ def dense(data: CrossedData, at: GuideLines, sizes: tuple[int, int] = (201, 201)
     guide, line = (factor.codes for factor in data.factors)
     e, e_weights = grid_of(at.lines.log_gene_noise, sizes[0])
     h, h_weights = grid_of(at.log_share_sd, sizes[1])
+    e, h = (x.ravel() for x in np.meshgrid(e, h, indexing="ij"))
+    log_weight = (e_weights[:, None] + h_weights).ravel()
+    share = np.zeros_like(h)
+    if at.lines.logit_share is not None:
+        share = expit(float(at.lines.logit_share) + h)
     total = 0.0
     for gene in range(GENE_OF_GUIDE.max() + 1):
         of_gene = GENE_OF_GUIDE[guide] == gene
         residual = data.response[of_gene] - np.asarray(at.lines.location)[line[of_gene]]
-        values = [
-            multivariate_normal.logpdf(
-                residual,
-                None,
-                covariance(
-                    at,
-                    guide[of_gene],
-                    line[of_gene],
-                    0.0
-                    if at.lines.logit_share is None
-                    else expit(float(at.lines.logit_share) + one_h),
-                    one_e,
-                ),
-            )
-            + weight
-            + other
-            for (one_e, weight), (one_h, other) in product(
-                zip(e, e_weights, strict=True), zip(h, h_weights, strict=True)
-            )
-        ]
-        total += float(logsumexp(values))
+        found = covariances(at, guide[of_gene], line[of_gene], share, e)
+        total += float(logsumexp(log_normal(residual, found) + log_weight))
     return total
 
 
@@ -175,20 +169,17 @@ def dense_posterior(
             line[:, None] == np.arange(NUM_LINES),
         ]
     ).astype(float)
-    points = list(product(e, h))
-    found = []
-    for one_e, one_h in points:
-        share = expit(float(at.lines.logit_share) + one_h)
-        whole = covariance(at, guide, line, share, one_e)
-        noise = np.exp(2.0 * np.broadcast_to(at.lines.log_noise, NUM_LINES) + 2.0 * one_e)
-        prior = np.concatenate([[gene_sd**2], np.full(len(own), guide_sd**2), share * noise])
-        across = prior[:, None] * loads.T
-        solved = np.linalg.solve(whole, across.T)
-        log_weight = multivariate_normal.logpdf(residual, None, whole)
-        log_weight -= 0.5 * (one_e / np.exp(float(at.lines.log_gene_noise))) ** 2
-        log_weight -= 0.5 * (one_h / np.exp(float(at.log_share_sd))) ** 2
-        found.append((log_weight, residual @ solved, prior - np.einsum("ij,ji->i", across, solved)))
-    log_weight, mean, variance = (np.array(x) for x in zip(*found, strict=True))
-    e, h = np.transpose(points)
-    h = float(at.lines.logit_share) + h
-    return Posterior(e, h, softmax(log_weight), mean, variance)
+    e, h = (x.ravel() for x in np.meshgrid(e, h, indexing="ij"))
+    logit = float(at.lines.logit_share) + h
+    whole = covariances(at, guide, line, expit(logit), e)
+    noise = np.exp(2.0 * (np.broadcast_to(at.lines.log_noise, NUM_LINES) + e[:, None]))
+    of_effects = np.array([gene_sd**2, *np.full(len(own), guide_sd**2)])
+    of_effects = np.broadcast_to(of_effects, (len(e), len(of_effects)))
+    prior = np.concatenate([of_effects, expit(logit)[:, None] * noise], 1)
+    across = prior[:, :, None] * loads.T
+    solved = np.linalg.solve(whole, across.swapaxes(1, 2))
+    log_weight = log_normal(residual, whole)
+    log_weight -= 0.5 * (e / np.exp(float(at.lines.log_gene_noise))) ** 2
+    log_weight -= 0.5 * (h / np.exp(float(at.log_share_sd))) ** 2
+    variance = prior - np.einsum("pij,pji->pi", across, solved)
+    return Posterior(e, logit, softmax(log_weight), residual @ solved, variance)
