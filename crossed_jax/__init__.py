@@ -10,11 +10,14 @@ if TYPE_CHECKING:
     from crossed_jax.models.model import Model
     from crossed_jax.models.parameterization import Parameterization
     from crossed_jax.models.priors import Priors
+    from crossed_jax.results.comparison import compare
     from crossed_jax.results.contrasts import contrast
     from crossed_jax.results.interaction_draws import interaction_draws
     from crossed_jax.results.interactions import interactions
+    from crossed_jax.results.log_likelihood import log_likelihood
     from crossed_jax.results.original_coordinates import original_coordinates
-    from crossed_jax.results.predict import posterior_predictive, prior_predictive
+    from crossed_jax.results.predict import posterior_predictive
+    from crossed_jax.results.prior_predictive import prior_predictive
     from crossed_jax.results.summaries import effects, parameters, variance_components
     from crossed_jax.results.unit_evidence import unit_evidence
     from crossed_jax.results.verdict import diagnose
@@ -29,12 +32,14 @@ __all__ = [
     "Model",
     "Parameterization",
     "Priors",
+    "compare",
     "contrast",
     "diagnose",
     "effects",
     "fit",
     "interaction_draws",
     "interactions",
+    "log_likelihood",
     "original_coordinates",
     "parameters",
     "penicillin",
@@ -53,17 +58,19 @@ _HOMES = {
     "Model": "models.model",
     "Parameterization": "models.parameterization",
     "Priors": "models.priors",
+    "compare": "results.comparison",
     "contrast": "results.contrasts",
     "diagnose": "results.verdict",
     "effects": "results.summaries",
     "fit": "fitting",
     "interaction_draws": "results.interaction_draws",
     "interactions": "results.interactions",
+    "log_likelihood": "results.log_likelihood",
     "original_coordinates": "results.original_coordinates",
     "parameters": "results.summaries",
     "penicillin": "tables.examples",
     "posterior_predictive": "results.predict",
-    "prior_predictive": "results.predict",
+    "prior_predictive": "results.prior_predictive",
     "read_table": "tables.read",
     "sample": "log_density",
     "simulate_screen": "tables.simulate",

@@ -9,6 +9,7 @@
     python -m benchmarks.screen guide_calls      the same from guides
     python -m benchmarks.screen guide_prediction prediction of guides' values that were held out
     python -m benchmarks.screen samples          how sure line effects are, with samples
+    python -m benchmarks.screen leave_one_out    leave-one-out of three models, against refits
     python -m benchmarks.screen avana            how long Avana takes, and NumPyro
     python -m benchmarks.screen nutpie           the same by nutpie, for ten minutes
     python -m benchmarks.screen recovery         what intervals cover of simulated screens
@@ -33,6 +34,7 @@ COMMANDS = {  # name: module
     "guide_calls": "guide_calls",
     "guide_prediction": "guide_prediction",
     "samples": "samples",
+    "leave_one_out": "leave_one_out",
     "avana": "avana",
     "nutpie": "nutpie_rows",
     "recovery": "recovery",

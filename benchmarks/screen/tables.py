@@ -55,6 +55,30 @@ def samples_table() -> str:
     )
 
 
+def leave_one_out_table() -> str:
+    """Leave-one-out of three models of a cut of Avana, and how far from that of refits."""
+    found = _read("leave_one_out")
+    by_cell = {row["model"]: row for row in found["compared"]["cell"]}
+    rows = []
+    for row in found["compared"]["row"]:
+        name, refits = row["model"], found["refits"][row["model"]]
+        rows.append(
+            [
+                name,
+                f"{row['elpd']:,.0f} ± {row['se']:.0f}",
+                f"{by_cell[name]['elpd']:,.0f} ± {by_cell[name]['se']:.0f}",
+                f"{row['bad_k']}, {by_cell[name]['bad_k']}",
+                f"{refits['elpd']:.3f} ± {refits['standard_error']:.3f}",
+                f"{refits['refit']:.3f}",
+                f"{refits['largest_difference']:.4f}",
+                f"{refits['largest_z']:.1f}",
+            ]
+        )
+    header = ["model", "elpd by row", "by cell", "Pareto k too large", "20 rows", "refits of these"]
+    header += ["largest difference of a row", "in Monte Carlo errors"]
+    return _table(header, "l r r r r r r r", rows)
+
+
 def cross_library_table() -> str:
     """How KY sees what is found in Avana."""
     rows = []
@@ -185,6 +209,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "screen-guide-calls": guide_calls_table,
     "screen-guide-prediction": partial(held_out_table, "guide_prediction"),
     "screen-samples": samples_table,
+    "screen-leave-one-out": leave_one_out_table,
     "screen-recovery": recovery_table,
     "screen-genome": genome_table,
     "screen-genome-run": genome_run_table,

@@ -88,6 +88,12 @@ def simulate(
     return noise
 
 
+def log_density(residuals: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Log-density of each row."""
+    sigma = values["sigma"]
+    return -0.5 * (residuals / sigma) ** 2 - np.log(sigma) - 0.5 * np.log(2.0 * np.pi)
+
+
 NOISE = Noise(
     name="normal",
     parameterizations=("collapsed", "sum_to_zero", "design_matrix", "original"),
@@ -101,4 +107,5 @@ NOISE = Noise(
     values=values,
     variance=variance,
     simulate=simulate,
+    log_density=log_density,
 )

@@ -109,6 +109,9 @@ class Noise[Position](NamedTuple):
         (quantities by name) -> the variance of a response about its expectation.
     simulate
         (generator, quantities by name, shape) -> noise; the quantities broadcast against the shape.
+    log_density
+        (residuals, quantities by name) -> log-density of each row, by what it is above its
+        expectation; the quantities broadcast against the residuals.
     """
 
     name: str
@@ -125,6 +128,7 @@ class Noise[Position](NamedTuple):
     values: Callable[[Position], dict[str, Array]]
     variance: Callable[[Mapping[str, np.ndarray]], np.ndarray]
     simulate: Callable[[np.random.Generator, Mapping[str, np.ndarray], tuple[int, ...]], np.ndarray]
+    log_density: Callable[[np.ndarray, Mapping[str, np.ndarray]], np.ndarray]
 
     @property
     def names(self) -> list[str]:

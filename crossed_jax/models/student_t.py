@@ -165,6 +165,16 @@ def simulate(
     return noise
 
 
+def log_density(residuals: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Log-density of each row."""
+    from scipy.special import gammaln
+
+    sigma, nu = values["sigma"], values["nu"]
+    constant = gammaln(0.5 * (nu + 1.0)) - gammaln(0.5 * nu) - 0.5 * np.log(np.pi * nu)
+    tail = 0.5 * (nu + 1.0) * np.log1p((residuals / sigma) ** 2 / nu)
+    return constant - np.log(sigma) - tail
+
+
 def estimate(
     table: CrossedData, cells: Cells, priors: Priors, rough: Estimate
 ) -> tuple[Estimate, tuple[np.ndarray, ...]]:
@@ -292,4 +302,5 @@ NOISE = Noise(
     values=values,
     variance=variance,
     simulate=simulate,
+    log_density=log_density,
 )

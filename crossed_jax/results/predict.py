@@ -1,43 +1,30 @@
-"""Prior and posterior predictive draws, in the DataTree's own groups.
+"""Posterior predictive draws, in the DataTree's own group.
 
-Both simulate a new response for every row of a table. They take as much memory as they return,
+A new response is simulated for every row of a table. They take as much memory as they return,
 draws x rows numbers, which is why they are asked for and not made by every fit.
 """
 
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-import jax
 import numpy as np
 import xarray as xr
 
-from crossed_jax.arguments import seed_number, whole_number
+from crossed_jax.arguments import seed_number
 from crossed_jax.errors import InputError, shown
-from crossed_jax.models.model import (
-    Model,
-    own_names,
-    parts_of,
-    priors_of,
-    require_normal,
-    resolved,
-)
-from crossed_jax.models.noise import noise_named, noise_of
+from crossed_jax.models.model import parts_of
+from crossed_jax.models.noise import noise_of
 from crossed_jax.models.parts import Noise
-from crossed_jax.models.priors import Priors, resolve_priors
 from crossed_jax.models.screen.parts import Parts
 from crossed_jax.results.screen_predictions import (
     RowCodes,
     cells_of_rows,
-    drawn_from_priors,
     responses,
     seen_in,
     units_as_fitted,
 )
 from crossed_jax.results.tree import (
     factor_names,
-    name_quantities,
     require_effect_draws,
     require_fit,
     row_groups,
@@ -45,8 +32,7 @@ from crossed_jax.results.tree import (
     with_groups,
 )
 from crossed_jax.tables.crossed_data import CrossedData, Factor, Nested, require_table
-from crossed_jax.tables.names import check_names, of_factor
-from crossed_jax.types import ModelName, NoiseName, PriorName
+from crossed_jax.tables.names import of_factor
 
 NUMBERS_AT_ONCE = 2**18
 
@@ -84,7 +70,7 @@ def posterior_predictive(
     require_fit(tree, "posterior_predictive")
     require_table(data, "posterior_predictive")
     seed = seed_number(seed)
-    _require_factors(tree, data)
+    require_factors(tree, data)
     require_effect_draws(tree)
     posterior = thinned(tree["posterior"].to_dataset(), num_draws)
     rows = [_as_fitted(factor, posterior) for factor in data.factors]
@@ -134,7 +120,7 @@ def _screen_responses(
     gene, line = factors[parts.genes], factors[1 - parts.genes]
     unit = sample = None
     if parts.nested is not None:
-        given = _units(data.nested, "nested", parts.nested).given
+        given = units_named(data.nested, "nested", parts.nested).given
         unit, new = units_as_fitted(given, gene, list(posterior.indexes[parts.nested]))
         if new:
             raise InputError(
@@ -142,7 +128,7 @@ def _screen_responses(
                 "or fit again with them."
             )
     if parts.sample is not None:
-        given = _units(data.samples, "sample", parts.sample).given
+        given = units_named(data.samples, "sample", parts.sample).given
         sample, new = units_as_fitted(given, line, list(posterior.indexes[parts.sample]))
         sd = drawn[of_factor(parts.sample, "sd")][..., None]
         of_new = sd * rng.standard_normal((*sd.shape[:2], len(new)))
@@ -153,7 +139,7 @@ def _screen_responses(
     return responses(rng, drawn, cells, parts, data.factor_names)
 
 
-def _units(units: Nested | None, argument: str, name: str) -> Nested:
+def units_named(units: Nested | None, argument: str, name: str) -> Nested:
     """What a table has nested, which has to be what the fit has."""
     if units is None or units.units.name != name:
         raise InputError(
@@ -163,7 +149,7 @@ def _units(units: Nested | None, argument: str, name: str) -> Nested:
     return units
 
 
-def _require_factors(tree: xr.DataTree, data: CrossedData) -> None:
+def require_factors(tree: xr.DataTree, data: CrossedData) -> None:
     """Refuse a table of other factors than those fitted."""
     fitted = factor_names(tree)
     if sorted(data.factor_names) != sorted(fitted):
@@ -181,7 +167,7 @@ def _additive_responses(
     values = {q.name: posterior[q.name].to_numpy()[..., None] for q in noise.quantities}
     intercept = posterior["intercept"].to_numpy()
     response = noise.simulate(rng, values, (*intercept.shape, len(factors[0].codes)))
-    for draws in _some_at_a_time(response.shape):
+    for draws in some_at_a_time(response.shape):
         expectation = intercept[draws][:, None]
         for drawn, factor in zip(effects, factors, strict=True):
             expectation = expectation + drawn[draws][:, factor.codes]
@@ -189,142 +175,10 @@ def _additive_responses(
     return response
 
 
-def prior_predictive(
-    tree: xr.DataTree,
-    data: CrossedData,
-    *,
-    model: ModelName | Model | None = None,
-    priors: PriorName | Priors | None = None,
-    noise: NoiseName | None = None,
-    num_draws: int = 500,
-    seed: int = 0,
-) -> xr.DataTree:
-    """Simulate parameters from the priors, and the response of each row from those.
-
-    Parameters
-    ----------
-    tree
-        A fit, or an empty DataTree to look at the priors before fitting.
-    data
-        The table whose rows to simulate.
-    model
-        By default the fit's, or additive for an empty tree.
-    priors
-        By default those of the fit, or the post's for an empty tree; custom ones must be given.
-    noise
-        By default the fit's, or normal for an empty tree.
-    num_draws
-        Draws, in one chain.
-    seed
-        Of everything drawn.
-
-    Returns
-    -------
-    xarray.DataTree
-        A copy of `tree` with the groups `prior` (named as `posterior`, the original coordinates
-        included) and `prior_predictive`.
-    """
-    if not isinstance(tree, xr.DataTree):
-        raise InputError(
-            f"prior_predictive takes a tree, not a {type(tree).__name__}: give a fit, or "
-            "xarray.DataTree() before there is one."
-        )
-    require_table(data, "prior_predictive")
-    seed = seed_number(seed)
-    num_draws = whole_number("number of draws", num_draws, at_least=1)
-    chosen_noise = model.noise if noise is None and isinstance(model, Model) else noise
-    drawn_noise = noise_of(tree.attrs) if chosen_noise is None else noise_named(chosen_noise)
-    names = data.factor_names
-    if model is None and tree.attrs.get("model") == "screen":
-        _require_factors(tree, data)
-    parts = parts_of(tree.attrs, names) if model is None else resolved(model, data)[0]
-    require_normal(parts, drawn_noise.name)
-    every_name = tuple(factor.name for factor in data.factors_and_units)
-    check_names(data.response_name, every_name, (*drawn_noise.names, *own_names(parts)))
-    given = _priors_of(tree) if priors is None else priors
-    chosen = resolve_priors(given, data, drawn_noise.priors | priors_of(parts, names))
-    num_factors = len(data.factors)
-    key = jax.random.key(seed)
-    keys = jax.random.split(key, 2 * num_factors + 1)
-    shape = (1, num_draws)
-
-    def draw(prior: Any, key: jax.Array) -> np.ndarray:
-        return np.asarray(prior.sample(key, shape))
-
-    with jax.enable_x64(True):
-        sds = tuple(map(draw, chosen.factor_sds, keys))
-        means = tuple(map(draw, chosen.factor_means, keys[num_factors:]))
-        values = {"sigma": draw(chosen.sigma, keys[-1])} | {
-            # numbers beyond those of the keys that were split off, which folding in would repeat
-            name: draw(prior, jax.random.fold_in(key, number))
-            for number, (name, prior) in enumerate(chosen.others.items(), start=len(keys))
-        }
-    rng = np.random.default_rng(seed)
-    if parts is None:
-        drawn, response = _additive_prior(rng, values, sds, means, data, drawn_noise)
-        prior = name_quantities(drawn, shape, data.factors)
-    else:
-        drawn = drawn_from_priors(rng, values, sds, means, data, parts)
-        prior = name_quantities(drawn, shape, data.factors_and_units)
-        by_name = {str(name): values.to_numpy() for name, values in prior.items()}
-        gene, line = (data.factors[k].codes for k in (parts.genes, 1 - parts.genes))
-        of_units = (
-            None if name is None else _units(units, argument, name).units.codes
-            for argument, name, units in (
-                ("nested", parts.nested, data.nested),
-                ("sample", parts.sample, data.samples),
-            )
-        )
-        cells = cells_of_rows(RowCodes(gene, line, *of_units), parts, None, names)
-        response = responses(rng, by_name, cells, parts, names)
-    predicted = xr.Dataset(
-        {data.response_name: (("chain", "draw", "row"), response)},
-        coords={"chain": [0], "draw": np.arange(num_draws)},
-    )
-    return with_groups(tree, prior=prior, prior_predictive=predicted)
-
-
-def _additive_prior(
-    rng: np.random.Generator,
-    values: dict[str, np.ndarray],
-    sds: Sequence[np.ndarray],
-    means: Sequence[np.ndarray],
-    data: CrossedData,
-    noise: Noise,
-) -> tuple[dict[str, Any], np.ndarray]:
-    """Draw the levels' intercepts and the rows' responses given the scalars, shape (1, draws)."""
-    shape = values["sigma"].shape
-    intercepts = tuple(
-        mean[..., None] + sd[..., None] * rng.standard_normal((*shape, len(factor.levels)))
-        for mean, sd, factor in zip(means, sds, data.factors, strict=True)
-    )
-    drawn = {
-        "intercept": np.stack([a.mean(-1) for a in intercepts]).sum(0),
-        "{factor}_effect": tuple(a - a.mean(-1, keepdims=True) for a in intercepts),
-        "{factor}_sd": sds,
-        "{factor}_mean": means,
-        "{factor}_intercept": intercepts,
-        **values,
-    }
-    by_row = {name: value[..., None] for name, value in values.items()}
-    response = noise.simulate(rng, by_row, (*shape, data.num_rows))
-    for draws in _some_at_a_time(response.shape):
-        for a, factor in zip(intercepts, data.factors, strict=True):
-            response[draws] += a[draws][:, factor.codes]
-    return drawn, response
-
-
-def _some_at_a_time(shape: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
+def some_at_a_time(shape: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
     """Go through all draws as (chain, some of them): gathering effects by row makes copies."""
     num_chains, num_draws, num_rows = shape
     number = max(1, NUMBERS_AT_ONCE // num_rows)
     for chain in range(num_chains):
         for start in range(0, num_draws, number):
             yield chain, slice(start, start + number)
-
-
-def _priors_of(tree: xr.DataTree) -> PriorName:
-    name = json.loads(tree.attrs["priors"])["name"] if "priors" in tree.attrs else "post"
-    if name == "custom":
-        raise InputError("this fit had priors of its own: give them again, as priors=.")
-    return "scaled" if name == "scaled" else "post"

@@ -17,8 +17,8 @@ import numpy as np
 
 from crossed_jax.errors import InputError
 from crossed_jax.models.model import NESTED_SHARE, SHARE, Parts, units_by_lines
+from crossed_jax.results.fitted_table import require_fitted_table
 from crossed_jax.results.interactions import require_interactions
-from crossed_jax.results.tree import factor_names
 from crossed_jax.statistics.cells import Cells, cell_of_row, cells_of
 from crossed_jax.tables.names import of_factor
 
@@ -63,7 +63,7 @@ def unit_evidence(
     parts = require_interactions(tree, "unit_evidence")
     if parts.nested is None:
         raise InputError("unit_evidence: this fit has no units nested in a factor.")
-    _require_table(tree, data, parts)
+    require_fitted_table(tree, data, "unit_evidence")
     assert data.nested is not None
     units = cells_of(units_by_lines(data, parts))
     unit, line = units.codes.T
@@ -97,19 +97,6 @@ def unit_evidence(
 def _numbered(codes: Sequence[np.ndarray], data: CrossedData) -> np.ndarray:
     """Number cells by the codes of both factors."""
     return codes[0].astype(np.int64) * len(data.factors[1].levels) + codes[1]
-
-
-def _require_table(tree: xr.DataTree, data: CrossedData, parts: Parts) -> None:
-    known = tree["posterior"].coords
-    factors = {factor.name: factor.labels for factor in data.factors_and_units}
-    units = {"nested": parts.nested, "sample": parts.sample}
-    way = " and ".join(f"{argument}={name!r}" for argument, name in units.items() if name)
-    for name in (*factor_names(tree), *filter(None, units.values())):
-        if name not in factors or known[name].values.tolist() != list(factors[name]):
-            raise InputError(
-                f"unit_evidence: {name} has other levels in this table than in the fit: give the "
-                f"table that was fitted, read with {way}."
-            )
 
 
 def _z(posterior: xr.Dataset, units: Cells, data: CrossedData, parts: Parts) -> np.ndarray:

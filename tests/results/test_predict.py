@@ -9,7 +9,8 @@ from example_tables import table
 
 from crossed_jax.errors import InputError
 from crossed_jax.models.priors import Priors
-from crossed_jax.results.predict import posterior_predictive, prior_predictive
+from crossed_jax.results.predict import posterior_predictive
+from crossed_jax.results.prior_predictive import prior_predictive
 from crossed_jax.results.record import describe_table
 from crossed_jax.results.tree import to_datatree
 from crossed_jax.sampling.chunks import Statistics

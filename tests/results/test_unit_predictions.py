@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import xarray as xr
-from unit_screen import NUM_GUIDES, TABLE
+from unit_screen import NUM_GUIDES, TABLE, moments
 
 import crossed_jax as cj
 from crossed_jax.errors import InputError
@@ -46,32 +46,6 @@ def row_of_cells() -> tuple[int, int]:
         i for i, pair in enumerate((g, c) for g in range(6) for c in range(4)) if pair not in seen
     )
     return row, unseen
-
-
-def moments(
-    draw: xr.Dataset, guide: np.ndarray, line: np.ndarray, sample: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance of rows of one gene, and after them of its interaction in each line."""
-    gene = guide[0] // NUM_GUIDES
-    assert (guide // NUM_GUIDES == gene).all()
-    effect = draw["gene_effect"].values[gene] + draw["guide_effect"].values[guide]
-    mean = float(draw["intercept"]) + draw["cell_line_effect"].values[line]
-    mean = mean + draw["cell_line_slope"].values[line] * effect
-    of_samples = draw["replicate_effect"].values
-    new = sample >= len(of_samples)
-    mean = mean + np.where(new, 0.0, of_samples[np.minimum(sample, len(of_samples) - 1)])
-    log_noise = draw["cell_line_log_noise_sd"].values + draw["gene_log_noise_sd"].values[gene]
-    sd = float(draw["sigma"]) * np.exp(log_noise)
-    share = draw["gene_interaction_share"].values[gene]
-    nested = float(draw["nested_share"])
-    same_line, same_guide = line[:, None] == line, guide[:, None] == guide
-    of_rows = share * same_line + (1.0 - share) * nested * (same_line & same_guide)
-    of_rows += (1.0 - share) * (1.0 - nested) * np.eye(len(line))
-    covariance = of_rows * np.outer(sd[line], sd[line])
-    covariance += float(draw["replicate_sd"]) ** 2 * (new[:, None] & (sample[:, None] == sample))
-    across = share * sd**2 * (line[:, None] == np.arange(4))
-    whole = np.block([[covariance, across], [across.T, np.diag(share * sd**2)]])
-    return np.concatenate([mean, np.zeros(4)]), whole
 
 
 def conditioned(

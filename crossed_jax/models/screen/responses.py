@@ -139,20 +139,28 @@ def shared_by_rows(
     return number * share / shared * residual, np.sqrt(share * rest * variance / shared)
 
 
-def interactions_given(drawn: Drawn, cells: CellRows) -> Given:
-    """Means and SDs of cells' interactions, given a draw and what was seen of them."""
-    slope = _of(drawn.slope, cells.line)
+def without_interaction(drawn: Drawn, cells: CellRows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What is expected of units in lines but for samples; cells' shares of interaction, and the
+    variances of their rows.
+    """
+    slope = of_levels(drawn.slope, cells.line)
     at_gene = drawn.intercept + drawn.line_effect[cells.line]
     at_gene = at_gene + slope * drawn.gene_effect[cells.gene]
-    log_noise = _of(drawn.line_log_noise, cells.line) + _of(drawn.gene_log_noise, cells.gene)
+    log_noise = of_levels(drawn.line_log_noise, cells.line) + of_levels(
+        drawn.gene_log_noise, cells.gene
+    )
     variance = (drawn.sigma * np.exp(log_noise)) ** 2
-    share = _of(drawn.share, cells.gene)
-    of_unit = slope[cells.cell] * _of(drawn.unit_effect, cells.unit)
-    expected = at_gene[cells.cell] + of_unit
+    share = of_levels(drawn.share, cells.gene)
+    of_unit = slope[cells.cell] * of_levels(drawn.unit_effect, cells.unit)
+    return at_gene[cells.cell] + of_unit, share, variance
 
+
+def interactions_given(drawn: Drawn, cells: CellRows) -> Given:
+    """Means and SDs of cells' interactions, given a draw and what was seen of them."""
+    expected, share, variance = without_interaction(drawn, cells)
     seen, size = cells.seen, len(cells.unit)
     number = np.bincount(seen.unit_cell, seen.number, size)
-    less_samples = seen.mean - _of(drawn.sample_effect, seen.sample)
+    less_samples = seen.mean - of_levels(drawn.sample_effect, seen.sample)
     total = np.bincount(seen.unit_cell, seen.number * less_samples, size)
     residual = total / np.maximum(number, 1.0) - np.where(number > 0.0, expected, 0.0)
     rest, nested = 1.0 - share, drawn.nested_share
@@ -175,10 +183,10 @@ def simulated(rng: np.random.Generator, drawn: Drawn, cells: CellRows) -> np.nda
         location += mean + sd * rng.standard_normal(len(mean))
     noise_sd = np.sqrt((1.0 - drawn.nested_share) * rest)[cells.of_rows]
     noise = noise_sd * rng.standard_normal(len(cells.of_rows))
-    return location[cells.of_rows] + _of(drawn.sample_effect, cells.samples) + noise
+    return location[cells.of_rows] + of_levels(drawn.sample_effect, cells.samples) + noise
 
 
-def _of(values: np.ndarray | float, codes: np.ndarray) -> np.ndarray:
+def of_levels(values: np.ndarray | float, codes: np.ndarray) -> np.ndarray:
     """Take levels' values; or one that all have."""
     values = np.asarray(values)
     return values[codes] if values.ndim else np.broadcast_to(values, len(codes))

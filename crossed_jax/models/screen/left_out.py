@@ -1,0 +1,83 @@
+r"""Log-densities of what is left out, given a draw of everything but the interactions.
+
+What rows of a cell share, the interaction and what a unit does to a line, is integrated out: their
+residuals r are Normal with the covariance
+
+.. math::
+    \Sigma = V\big[(1 - \rho)(1 - \pi) I + (1 - \rho)\pi B + \rho\, 1 1^\top\big],
+
+B having ones for pairs of rows of one unit. Of a whole cell that is left out the density is that
+Normal. A single row is predicted with the others of its cell, whose density given the draw is part
+of what the draw was made from: with :math:`Q = \Sigma^{-1}`,
+
+.. math:: y_i \mid y_{-i} \sim \mathrm{Normal}\big(y_i - (Qr)_i/Q_{ii},\ Q_{ii}^{-1/2}\big)
+
+(Bürkner, Gabry and Vehtari, 2021, *Computational Statistics* 36:1243). With
+:math:`w = 1/((1 - \rho)(1 - \pi)V)` and, of a unit with :math:`n_u` rows whose residuals sum to
+:math:`R_u`, :math:`t_u = \pi/(1 - \pi + n_u \pi)` and :math:`s_u = w(1 - n_u t_u)`,
+
+.. math::
+    Q = w(I - \mathrm{diag}(t)\, B) - \kappa s s^\top, \qquad
+    \kappa = \frac{\rho V}{1 + \rho V \sum_u n_u s_u} .
+"""
+
+import numpy as np
+
+from crossed_jax.models.screen.responses import (
+    CellRows,
+    Drawn,
+    of_levels,
+    without_interaction,
+)
+from crossed_jax.types import LeftOut
+
+LOG_2PI = np.log(2.0 * np.pi)
+
+
+def log_densities(
+    drawn: Drawn, cells: CellRows, response: np.ndarray, left_out: LeftOut
+) -> np.ndarray:
+    """Log-density of each row given the others of its cell, or of the rows of each cell.
+
+    Parameters
+    ----------
+    drawn
+        A draw.
+    cells
+        What the rows lie in: all rows of its cells.
+    response
+        Of the rows.
+    left_out
+        `row` or `cell`.
+
+    Returns
+    -------
+    ndarray
+        Shape (rows,) or (cells,).
+    """
+    expected, share, variance = without_interaction(drawn, cells)
+    unit, cell, pi = cells.of_rows, cells.cell, drawn.nested_share
+    residual = response - expected[unit] - of_levels(drawn.sample_effect, cells.samples)
+    number = np.bincount(unit, minlength=len(cell))
+    total = np.bincount(unit, residual, len(cell))
+
+    precision = 1.0 / ((1.0 - share) * (1.0 - pi) * variance)
+    w = precision[cell]
+    t = pi / (1.0 - pi + number * pi)
+    s = w * (1.0 - number * t)
+    shared = share * variance
+    whole = 1.0 + shared * np.bincount(cell, number * s)
+    kappa = shared / whole
+    product = np.bincount(cell, s * total)
+
+    if left_out == "row":
+        diagonal = w * (1.0 - t) - kappa[cell] * s**2
+        of_unit = w * t * total + kappa[cell] * s * product[cell]
+        scaled = w[unit] * residual - of_unit[unit]
+        diagonal = diagonal[unit]
+        return 0.5 * (np.log(diagonal) - LOG_2PI - scaled**2 / diagonal)
+
+    squares = np.bincount(cell, np.bincount(unit, residual**2, len(cell)) - t * total**2)
+    quadratic = precision * squares - kappa * product**2
+    log_determinant = np.log(whole) - np.bincount(cell, number * np.log(w) + np.log1p(-number * t))
+    return -0.5 * (np.bincount(cell, number) * LOG_2PI + log_determinant + quadratic)
