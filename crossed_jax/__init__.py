@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from crossed_jax.results.interactions import interactions
     from crossed_jax.results.log_likelihood import log_likelihood
     from crossed_jax.results.original_coordinates import original_coordinates
-    from crossed_jax.results.predict import posterior_predictive
+    from crossed_jax.results.posterior_predictive import posterior_predictive
+    from crossed_jax.results.predict import predict
     from crossed_jax.results.prior_predictive import prior_predictive
     from crossed_jax.results.summaries import effects, parameters, variance_components
     from crossed_jax.results.unit_evidence import unit_evidence
@@ -44,6 +45,7 @@ __all__ = [
     "parameters",
     "penicillin",
     "posterior_predictive",
+    "predict",
     "prior_predictive",
     "read_table",
     "sample",
@@ -69,7 +71,8 @@ _HOMES = {
     "original_coordinates": "results.original_coordinates",
     "parameters": "results.summaries",
     "penicillin": "tables.examples",
-    "posterior_predictive": "results.predict",
+    "posterior_predictive": "results.posterior_predictive",
+    "predict": "results.predict",
     "prior_predictive": "results.prior_predictive",
     "read_table": "tables.read",
     "sample": "log_density",

@@ -27,7 +27,7 @@ def demo(
         from crossed_jax.results import plots
         from crossed_jax.results.original_coordinates import original_coordinates
         from crossed_jax.results.output import write_csv, write_tree
-        from crossed_jax.results.predict import posterior_predictive
+        from crossed_jax.results.posterior_predictive import posterior_predictive
         from crossed_jax.tables.simulate import simulate_screen
         from crossed_jax.tables.simulated_table import screen_frame, write_table
 

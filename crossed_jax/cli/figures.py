@@ -22,7 +22,7 @@ def write_figures(tree: "xr.DataTree", data: "CrossedData", folder: Path) -> Lef
     left_out: dict[str, str | Exception] = {}
     try:
         from crossed_jax.results import plots
-        from crossed_jax.results.predict import posterior_predictive
+        from crossed_jax.results.posterior_predictive import posterior_predictive
 
         num_draws = MOST_PREDICTIONS // (data.num_rows * tree["posterior"].sizes["chain"])
         if of_factor(data.factors[0].name, "effect") not in tree["posterior"]:

@@ -1,21 +1,26 @@
-"""Posterior predictive draws, in the DataTree's own group.
+"""Predictions for rows of any levels, also of combinations and levels that were never measured.
 
-A new response is simulated for every row of a table. They take as much memory as they return,
-draws x rows numbers, which is why they are asked for and not made by every fit.
+A row of levels that were fitted has their effects. Of a cell that has rows, the screen model knows
+its interaction as well as these tell; of any other it has the interaction's population, as a level
+that was not fitted has that of the levels (:mod:`crossed_jax.results.new_levels`). Rows of the same
+new level share what is drawn for it.
 """
 
-import dataclasses
-from collections.abc import Iterator, Sequence
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import polars as pl
 import xarray as xr
 
 from crossed_jax.arguments import seed_number
 from crossed_jax.errors import InputError, shown
-from crossed_jax.models.model import parts_of
+from crossed_jax.models.model import Parts, parts_of
 from crossed_jax.models.noise import noise_of
-from crossed_jax.models.parts import Noise
-from crossed_jax.models.screen.parts import Parts
+from crossed_jax.results.new_levels import with_new_levels
+from crossed_jax.results.posterior_predictive import additive_responses
 from crossed_jax.results.screen_predictions import (
     RowCodes,
     cells_of_rows,
@@ -23,162 +28,224 @@ from crossed_jax.results.screen_predictions import (
     seen_in,
     units_as_fitted,
 )
+from crossed_jax.results.summaries import moments_of_draws
 from crossed_jax.results.tree import (
     factor_names,
     require_effect_draws,
     require_fit,
-    row_groups,
     thinned,
     with_groups,
 )
-from crossed_jax.tables.crossed_data import CrossedData, Factor, Nested, require_table
+from crossed_jax.sampling.memory import most_draws_in_memory
+from crossed_jax.tables.checks import reading
+from crossed_jax.tables.columns import read_factor
+from crossed_jax.tables.crossed_data import Factor
+from crossed_jax.tables.frames import read_frame
 from crossed_jax.tables.names import of_factor
 
-NUMBERS_AT_ONCE = 2**18
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+WHERE = "the rows"
 
 
-def posterior_predictive(
-    tree: xr.DataTree, data: CrossedData, *, num_draws: int | None = None, seed: int = 0
-) -> xr.DataTree:
-    """Simulate the response of each row from the posterior.
+def predict(
+    tree: xr.DataTree,
+    rows: Any,
+    *,
+    noise: bool = True,
+    summary: bool = False,
+    interval: float = 0.95,
+    num_draws: int | None = None,
+    seed: int = 0,
+) -> xr.DataArray | pl.DataFrame:
+    """Predict the response of rows of any levels, fitted or new, measured together or not.
 
     Parameters
     ----------
     tree
-        A fit in any form.
-    data
-        The table that was fitted, or another with its factors, whose levels all were. It is read
-        with what the fit has nested and with its samples; a sample that was not fitted is a new
-        one, of the population of the others.
+        A fit in any form, with draws of the effects.
+    rows
+        A data frame of any kind that `read_table` takes, or a mapping of columns such as
+        ``{"gene": ["TP53", "MYC"], "cell_line": ["A549", "a new one"]}``: a column for each
+        factor. What the fit has nested, and its samples, may have a column, too; without it rows of
+        a level are of one unit or sample that was not fitted.
+    noise
+        Whether draws are of a measurement. Without noise they are of what measurements of the row
+        have in common: its expectation, of the screen model with its interaction.
+    summary
+        Whether to give moments and not draws.
+    interval
+        Probability inside the equal-tailed interval of the summary.
     num_draws
         Posterior draws to use of each chain, evenly spaced; all by default.
     seed
-        Of the noise.
+        Of what is drawn.
 
     Returns
     -------
-    xarray.DataTree
-        A copy of `tree` with the group `posterior_predictive`: the response, dimensions
-        (chain, draw, row). What `observed_data` and `constant_data` hold by row is of those rows,
-        with the fit's levels.
+    xarray.DataArray or polars.DataFrame
+        Draws, dimensions (chain, draw, row), with the levels as coordinates of the rows; or one row
+        for each of `rows`: its levels, mean, sd, lower and upper. In the response's unit.
 
     Raises
     ------
     InputError
-        If the table has other factors than the fit, or a level that was not fitted.
+        If the rows lack a column or have a level missing, have a guide or sample under another
+        level than in the fit, or a new level where the form (`design_matrix`) has no population of
+        levels; and if the draws would not fit into memory.
     """
-    require_fit(tree, "posterior_predictive")
-    require_table(data, "posterior_predictive")
+    require_fit(tree, "predict")
     seed = seed_number(seed)
-    require_factors(tree, data)
     require_effect_draws(tree)
     posterior = thinned(tree["posterior"].to_dataset(), num_draws)
-    rows = [_as_fitted(factor, posterior) for factor in data.factors]
+    names = factor_names(tree)
+    parts = parts_of(tree.attrs, names)
+    asked = _numbered(_read(rows, names, parts), tree, posterior, names, parts)
+    shape = (posterior.sizes["chain"], posterior.sizes["draw"])
+    _check_memory(len(asked.codes[names[0]]), shape[0] * shape[1])
+    _require_population(tree, asked, names)
+
     rng = np.random.default_rng(seed)
-    parts = parts_of(tree.attrs, data.factor_names)
+    number = {name: len(new) for name, new in asked.new.items()}
+    drawn = with_new_levels(rng, with_groups(tree, posterior=posterior), names, parts, number)
     if parts is None:
-        simulated = _additive_responses(rng, posterior, rows, noise_of(tree.attrs))
+        by_factor = {name: asked.codes[name] for name in names}
+        found = additive_responses(rng, drawn, by_factor, noise_of(tree.attrs) if noise else None)
     else:
-        simulated = _screen_responses(rng, tree, posterior, rows, data, parts)
-    predicted = xr.Dataset(
-        {data.response_name: (("chain", "draw", "row"), simulated)},
-        coords={"chain": posterior["chain"], "draw": posterior["draw"]},
-    )
-    observed, by_row = row_groups(dataclasses.replace(data, factors=tuple(rows)))
-    by_level = tree["constant_data"].to_dataset().drop_dims("row", errors="ignore")
-    return with_groups(
-        tree,
-        posterior_predictive=predicted,
-        observed_data=observed,
-        constant_data=by_level.assign(by_row),
-    )
-
-
-def _as_fitted(factor: Factor, posterior: xr.Dataset) -> Factor:
-    """Number the levels of a factor as the fit has them."""
-    fitted = posterior.indexes[factor.name]
-    unknown = [level for level in factor.levels if level not in fitted]
-    if unknown:
-        raise InputError(
-            f"level {unknown[0]!r} of {factor.name} was not in the fitted table: "
-            "leave its rows out or fit again with them."
+        gene, line = (asked.codes[names[k]] for k in (parts.genes, 1 - parts.genes))
+        units = (
+            None if name is None else asked.codes[name] for name in (parts.nested, parts.sample)
         )
-    codes = fitted.get_indexer(list(factor.levels))[factor.codes]
-    return Factor(factor.name, tuple(fitted), codes.astype(np.int32))
+        cells = cells_of_rows(RowCodes(gene, line, *units), parts, seen_in(tree, parts), names)
+        found = responses(rng, drawn, cells, parts, names, noise)
+    if summary:
+        moments = moments_of_draws(found, interval)
+        if clash := asked.labels.keys() & moments.keys():
+            raise InputError(
+                f"the summary has a column {min(clash)!r} of its own, as the fit has a factor: ask "
+                "for draws, or rename the column and fit again."
+            )
+        return pl.DataFrame(asked.labels | moments)
+    return xr.DataArray(
+        found,
+        {name: posterior.coords[name] for name in ("chain", "draw")}
+        | {name: ("row", np.array(labels, object)) for name, labels in asked.labels.items()},
+        ("chain", "draw", "row"),
+        tree.attrs["response"],
+    )
 
 
-def _screen_responses(
-    rng: np.random.Generator,
+class _Rows(NamedTuple):
+    """Rows by factor, and by what is nested in one.
+
+    Attributes
+    ----------
+    labels
+        As given.
+    codes
+        Positions among the fit's levels, those that are new after them.
+    new
+        Labels of these.
+    """
+
+    labels: dict[str, list[str]]
+    codes: dict[str, np.ndarray]
+    new: dict[str, list[str]]
+
+
+def _read(rows: Any, names: Sequence[str], parts: Parts | None) -> dict[str, Factor]:
+    """Read the columns of the factors, and those of units and samples that there are."""
+    if isinstance(rows, Mapping):
+        with reading(WHERE, "columns"):
+            try:
+                rows = pl.DataFrame(dict(rows))
+            except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+                raise InputError(
+                    f"{WHERE} cannot be read as columns ({error}): give, for example, "
+                    '{"gene": ["TP53"], "cell_line": ["A549"]}.'
+                ) from None
+    units = () if parts is None else tuple(filter(None, (parts.nested, parts.sample)))
+    frame, columns = read_frame(rows, names, WHERE)
+    wanted = [*names, *(name for name in units if name in columns)]
+    if len(wanted) > len(names):
+        frame, _ = read_frame(rows, wanted, WHERE)
+    if frame.select(pl.len()).collect().item() == 0:
+        raise InputError(f"{WHERE} are none: give at least one.")
+    return {name: read_factor(frame, name, WHERE) for name in wanted}
+
+
+def _numbered(
+    read: Mapping[str, Factor],
     tree: xr.DataTree,
     posterior: xr.Dataset,
-    factors: Sequence[Factor],
-    data: CrossedData,
+    names: Sequence[str],
+    parts: Parts | None,
+) -> _Rows:
+    """Number the rows' levels as the fit has them, and new ones after these."""
+    labels = {name: [one.levels[code] for code in one.codes] for name, one in read.items()}
+    codes, new, factors = {}, {}, {}
+    for name in names:
+        fitted = posterior.indexes[name]
+        place = fitted.get_indexer(list(read[name].levels))
+        unknown = np.flatnonzero(place < 0)
+        place[unknown] = len(fitted) + np.arange(len(unknown))
+        new[name] = [read[name].levels[k] for k in unknown]
+        codes[name] = place[read[name].codes]
+        factors[name] = Factor(name, (*fitted, *new[name]), codes[name])
+    if parts is not None:
+        for unit, k in ((parts.nested, parts.genes), (parts.sample, 1 - parts.genes)):
+            if unit is None:
+                continue
+            fitted, outer = list(posterior.indexes[unit]), factors[names[k]]
+            if unit in read:
+                codes[unit], new[unit] = units_as_fitted(read[unit], outer, fitted)
+                _require_parents(tree, parts, outer, unit, codes[unit], fitted)
+            else:
+                levels, place = np.unique(outer.codes, return_inverse=True)
+                codes[unit], new[unit] = len(fitted) + place, [""] * len(levels)
+    return _Rows(labels, codes, new)
+
+
+def _require_parents(
+    tree: xr.DataTree,
     parts: Parts,
-) -> np.ndarray:
-    """Simulate the response of each row, shape (chains, draws, rows)."""
-    drawn = {str(name): values.to_numpy() for name, values in posterior.items()}
-    gene, line = factors[parts.genes], factors[1 - parts.genes]
-    unit = sample = None
-    if parts.nested is not None:
-        given = units_named(data.nested, "nested", parts.nested).given
-        unit, new = units_as_fitted(given, gene, list(posterior.indexes[parts.nested]))
-        if new:
+    outer: Factor,
+    unit: str,
+    codes: np.ndarray,
+    fitted: Sequence[str],
+) -> None:
+    """Refuse a unit that the fit has in another level."""
+    seen = seen_in(tree, parts)
+    assert seen is not None
+    parents = np.empty(len(fitted), np.int64)
+    parents[seen[of_factor(unit, "code")]] = seen[of_factor(outer.name, "code")]
+    known = codes < len(fitted)
+    wrong = np.flatnonzero(known)[parents[codes[known]] != outer.codes[known]]
+    if len(wrong):
+        row = int(wrong[0])
+        name, other = fitted[codes[row]], outer.levels[parents[codes[row]]]
+        raise InputError(
+            f"{WHERE}: {unit} {shown(name)} is of {outer.name} {shown(other)} in the fit, and of "
+            f"{shown(outer.levels[outer.codes[row]])} in row {row + 1:,}: correct one of them."
+        )
+
+
+def _require_population(tree: xr.DataTree, asked: _Rows, names: Sequence[str]) -> None:
+    if tree.attrs["parameterization"] != "design_matrix":
+        return
+    for name in names:
+        if asked.new[name]:
             raise InputError(
-                f"{parts.nested} {shown(new[0])} was not in the fitted table: leave its rows out "
-                "or fit again with them."
+                f"level {shown(asked.new[name][0])} of {name} was not fitted, and the "
+                "design_matrix form has no population to draw it from: fit in another form."
             )
-    if parts.sample is not None:
-        given = units_named(data.samples, "sample", parts.sample).given
-        sample, new = units_as_fitted(given, line, list(posterior.indexes[parts.sample]))
-        sd = drawn[of_factor(parts.sample, "sd")][..., None]
-        of_new = sd * rng.standard_normal((*sd.shape[:2], len(new)))
-        effect = of_factor(parts.sample, "effect")
-        drawn[effect] = np.concatenate([drawn[effect], of_new], -1)
-    rows = RowCodes(gene.codes, line.codes, unit, sample)
-    cells = cells_of_rows(rows, parts, seen_in(tree, parts), data.factor_names)
-    return responses(rng, drawn, cells, parts, data.factor_names)
 
 
-def units_named(units: Nested | None, argument: str, name: str) -> Nested:
-    """What a table has nested, which has to be what the fit has."""
-    if units is None or units.units.name != name:
+def _check_memory(num_rows: int, num_draws: int) -> None:
+    most = most_draws_in_memory(num_rows)
+    if most is not None and num_draws > most:
         raise InputError(
-            f"the fit has {name} nested in a factor, and this table has not: read it with "
-            f"{argument}={name!r}."
+            f"{num_draws:,} draws of {num_rows:,} rows do not fit into memory: ask for fewer rows, "
+            "or for fewer draws with num_draws=."
         )
-    return units
-
-
-def require_factors(tree: xr.DataTree, data: CrossedData) -> None:
-    """Refuse a table of other factors than those fitted."""
-    fitted = factor_names(tree)
-    if sorted(data.factor_names) != sorted(fitted):
-        raise InputError(
-            f"the table has the factors {', '.join(data.factor_names)}, but the fit "
-            f"{', '.join(fitted)}: read the table with those of the fit."
-        )
-
-
-def _additive_responses(
-    rng: np.random.Generator, posterior: xr.Dataset, factors: Sequence[Factor], noise: Noise
-) -> np.ndarray:
-    """Simulate the response of each row, shape (chains, draws, rows)."""
-    effects = [posterior[of_factor(factor.name, "effect")].to_numpy() for factor in factors]
-    values = {q.name: posterior[q.name].to_numpy()[..., None] for q in noise.quantities}
-    intercept = posterior["intercept"].to_numpy()
-    response = noise.simulate(rng, values, (*intercept.shape, len(factors[0].codes)))
-    for draws in some_at_a_time(response.shape):
-        expectation = intercept[draws][:, None]
-        for drawn, factor in zip(effects, factors, strict=True):
-            expectation = expectation + drawn[draws][:, factor.codes]
-        response[draws] += expectation
-    return response
-
-
-def some_at_a_time(shape: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
-    """Go through all draws as (chain, some of them): gathering effects by row makes copies."""
-    num_chains, num_draws, num_rows = shape
-    number = max(1, NUMBERS_AT_ONCE // num_rows)
-    for chain in range(num_chains):
-        for start in range(0, num_draws, number):
-            yield chain, slice(start, start + number)

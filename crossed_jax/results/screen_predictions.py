@@ -189,6 +189,7 @@ def responses(
     cells: CellRows,
     parts: Parts,
     names: Sequence[str],
+    noise: bool = True,
 ) -> np.ndarray:
     """Simulate the response of each row from each draw.
 
@@ -202,6 +203,8 @@ def responses(
         What the rows lie in.
     parts, names
         Of the model, and of the factors.
+    noise
+        Whether to add what each row has alone.
 
     Returns
     -------
@@ -211,7 +214,7 @@ def responses(
     found = np.empty((*drawn["sigma"].shape, len(cells.of_rows)))
     by_draw = found.reshape(-1, len(cells.of_rows))
     for i, one in enumerate(draws_by_name(drawn, parts, names)):
-        by_draw[i] = simulated(rng, one, cells)
+        by_draw[i] = simulated(rng, one, cells, noise)
     return found
 
 

@@ -10,8 +10,10 @@ from crossed_jax.errors import InputError, escaped, shown
 from crossed_jax.tables.checks import check_columns, reading
 
 
-def read_frame(table: Any, names: Sequence[str], where: str) -> tuple[pl.LazyFrame, list[str]]:
-    """Read the needed columns of a data frame, a response and labels; and the names of all."""
+def read_frame(
+    table: Any, names: Sequence[str], where: str, response: str | None = None
+) -> tuple[pl.LazyFrame, list[str]]:
+    """Read the needed columns of a data frame, labels but for a response; and the names of all."""
     with reading(where, "a table"):
         try:
             frame = nw.from_native(table)
@@ -31,7 +33,7 @@ def read_frame(table: Any, names: Sequence[str], where: str) -> tuple[pl.LazyFra
             frame, known = frame.select(*names).collect(backend="polars"), list(names)
         needed = {
             name: _to_polars(
-                frame[:, known.index(name)].alias(name), where, is_label=name != names[0]
+                frame[:, known.index(name)].alias(name), where, is_label=name != response
             )
             for name in names
         }

@@ -82,7 +82,7 @@ def read_table(
         sha256 = _sha256(Path(table), where)
     else:
         where = "the data frame"
-        frame, columns = read_frame(table, names, where)
+        frame, columns = read_frame(table, names, where, response)
 
     with reading(where, "a table"):
         if frame.select(pl.len()).collect().item() == 0:

@@ -84,7 +84,7 @@ def test_figures_that_fail_are_told_and_all_else_is_written(screen, tmp_path, mo
     assert outcome == (0, "", "Not drawn: effects (RuntimeError: no latex).\n")
     told = strict_json(tmp_path / "one" / "run.json")["figures_left_out"]
     assert told == {"effects": "RuntimeError: no latex"}
-    monkeypatch.setattr("crossed_jax.results.predict.posterior_predictive", None)
+    monkeypatch.setattr("crossed_jax.results.posterior_predictive.posterior_predictive", None)
     outcome = fit(screen, tmp_path / "all", "--quiet")
     assert outcome.code == 0
     assert outcome.err.startswith("Not drawn: figures (TypeError: ")

@@ -1,247 +1,234 @@
-"""Tests of predictions: their moments against theory, and whose levels and draws they are of."""
+"""Predictions of rows: as the fit has them where it does, else dense normals; and refusals."""
 
-import jax
+from collections.abc import Iterator
+
 import numpy as np
-import numpyro.distributions as dist
+import polars as pl
 import pytest
 import xarray as xr
-from example_tables import table
+from screen_tables import SCREEN, starts_as_draws
+from synthetic_tree import synthetic_tree
+from unit_screen import TABLE
 
+import crossed_jax as cj
 from crossed_jax.errors import InputError
-from crossed_jax.models.priors import Priors
-from crossed_jax.results.predict import posterior_predictive
-from crossed_jax.results.prior_predictive import prior_predictive
-from crossed_jax.results.record import describe_table
-from crossed_jax.results.tree import to_datatree
-from crossed_jax.sampling.chunks import Statistics
-from crossed_jax.tables.crossed_data import CrossedData, Factor
+from crossed_jax.results import predict
+from crossed_jax.tables.crossed_data import CrossedData
 
-GENE = np.array([0, 0, 1, 1, 2, 2])
-LINE = np.array([0, 1, 0, 1, 0, 1])
-DATA = table(np.arange(6.0) ** 2, GENE, LINE, names=("gene", "line"))
+NUMBER = 20_000
 
 
-def fitted(num_chains=2, num_draws=5000, noise=True, seed=0):
-    """Wrap draws that need not be of any posterior."""
-    rng = np.random.default_rng(seed)
-    shape = (num_chains, num_draws)
-
-    def centred(size):
-        draws = rng.normal(size=(*shape, size))
-        return draws - draws.mean(-1, keepdims=True)
-
-    draws = {
-        "intercept": rng.normal(size=shape),
-        "{factor}_effect": (centred(3), centred(2)),
-        "sigma": np.exp(rng.normal(size=shape)) if noise else np.zeros(shape),
-        "{factor}_sd": tuple(np.exp(rng.normal(size=(2, *shape)))),
-    }
-    statistics = Statistics(*(np.zeros(shape) for _ in Statistics._fields))
-    attributes = {"parameterization": "sum_to_zero"} | describe_table(DATA, ())
-    return to_datatree(draws, statistics, attributes, DATA)
-
-
-def expectation(tree, gene=GENE, line=LINE):
-    posterior = tree["posterior"]
-    total = posterior["intercept"].values[..., None]
-    total = total + posterior["gene_effect"].values[..., gene]
-    return total + posterior["line_effect"].values[..., line]
-
-
-# The posterior's
-
-
-def test_posterior_predictions_are_normal_about_intercept_plus_effects():
-    tree = fitted()
-    predicted = posterior_predictive(tree, DATA, seed=1)["posterior_predictive"]["y"]
-    sigma = tree["posterior"]["sigma"].values[..., None]
-    z = ((predicted.values - expectation(tree)) / sigma).reshape(-1, 6)
-    n = len(z)
-    np.testing.assert_allclose(z.mean(0), 0, atol=5 / np.sqrt(n))
-    np.testing.assert_allclose(np.cov(z.T), np.eye(6), atol=5 * np.sqrt(2 / n))
-    np.testing.assert_allclose((z**4).mean(), 3, atol=5 * np.sqrt(96 / z.size))
-
-
-def test_posterior_predictions_are_by_chain_draw_and_row():
-    tree = posterior_predictive(fitted(2, 10), DATA)
-    predicted = tree["posterior_predictive"]["y"]
-    assert predicted.dims == ("chain", "draw", "row")
-    assert predicted.shape == (2, 10, 6)
-    for dim in ("chain", "draw"):
-        np.testing.assert_array_equal(predicted[dim], tree["posterior"][dim])
-
-
-def test_the_tree_given_stays_as_it_is():
-    tree = fitted(1, 10)
-    before = tree.copy(deep=True)
-    extended = posterior_predictive(tree, DATA)
-    xr.testing.assert_identical(tree, before)
-    xr.testing.assert_identical(extended["posterior"].to_dataset(), tree["posterior"].to_dataset())
-    assert extended.attrs == tree.attrs
-
-
-def test_the_seed_is_that_of_the_noise():
-    tree = fitted(1, 10)
-    first, again, other = (
-        posterior_predictive(tree, DATA, seed=seed)["posterior_predictive"]["y"].values
-        for seed in (3, 3, 4)
+def rows_of(data: CrossedData) -> pl.DataFrame:
+    """Its levels, and what is nested by its own labels."""
+    return pl.DataFrame(
+        {factor.name: factor.labels[factor.codes].tolist() for factor in data.factors_and_units}
     )
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).all()
-
-
-def test_another_table_may_have_fewer_levels_rows_and_another_order():
-    tree = fitted(2, 10, noise=False)
-    gene = Factor("gene", ("gene2", "gene0"), np.array([0, 1, 1, 0], np.int32))
-    line = Factor("line", ("line1", "line0"), np.array([0, 0, 1, 1], np.int32))
-    other = CrossedData(np.arange(4.0), "y", (line, gene), num_missing=0, notes=())
-    predicted = posterior_predictive(tree, other)["posterior_predictive"]["y"]
-    expected = expectation(tree, np.array([2, 0, 0, 2]), np.array([1, 1, 0, 0]))
-    np.testing.assert_allclose(predicted, expected, rtol=1e-14)
-
-
-def test_predictions_stand_beside_the_rows_that_they_are_of():
-    tree = fitted(2, 10, noise=False)
-    gene = Factor("gene", ("gene2", "gene0"), np.array([0, 1, 1, 0], np.int32))
-    line = Factor("line", ("line1", "line0"), np.array([0, 0, 1, 1], np.int32))
-    other = CrossedData(np.arange(4.0), "y", (line, gene), num_missing=0, notes=())
-    predicted = posterior_predictive(tree, other)
-    assert predicted["posterior_predictive"].sizes["row"] == 4
-    np.testing.assert_array_equal(predicted["observed_data"]["y"], other.response)
-    constant = predicted["constant_data"].to_dataset()
-    for name, codes in (("gene", [2, 0, 0, 2]), ("line", [1, 1, 0, 0])):
-        np.testing.assert_array_equal(constant[f"{name}_code"], codes)
-    by_level = tree["constant_data"].to_dataset().drop_dims("row")
-    xr.testing.assert_identical(constant.drop_dims("row"), by_level)
-
-
-def test_a_level_that_was_not_fitted_is_told():
-    gene = Factor("gene", ("gene2", "gene7"), np.array([0, 1, 1], np.int32))
-    other = CrossedData(np.arange(3.0), "y", (gene, DATA.factors[1]), num_missing=0, notes=())
-    with pytest.raises(InputError, match="level 'gene7' of gene was not in the fitted table"):
-        posterior_predictive(fitted(1, 10), other)
-
-
-@pytest.mark.parametrize("names", [("gene", "plate"), ("gene", "line", "plate")])
-def test_other_factors_than_those_fitted_are_told(names):
-    codes = (GENE, LINE, LINE)[: len(names)]
-    other = table(np.arange(6.0), *codes, names=names)
-    with pytest.raises(InputError, match=r"gene, .*plate, but the fit gene, line: "):
-        posterior_predictive(fitted(1, 10), other)
-
-
-@pytest.mark.parametrize(
-    ("num_draws", "expected"),
-    [(None, range(10)), (10, range(10)), (99, range(10)), (4, [0, 3, 6, 9]), (1, [0])],
-)
-def test_draws_are_thinned_evenly_and_keep_their_numbers(num_draws, expected):
-    tree = fitted(2, 10, noise=False)
-    predicted = posterior_predictive(tree, DATA, num_draws=num_draws)["posterior_predictive"]["y"]
-    np.testing.assert_array_equal(predicted["draw"], list(expected))
-    np.testing.assert_allclose(predicted, expectation(tree)[:, list(expected)], rtol=1e-14)
-    assert tree["posterior"].sizes["draw"] == 10
-
-
-# The prior's
-
-PRIORS = Priors(
-    factor_means=(dist.Normal(3.0, 0.5), dist.Normal(-1.0, 2.0)),
-    factor_sds=(dist.LogNormal(np.log(1.5), 1e-6), dist.LogNormal(np.log(0.7), 1e-6)),
-    sigma=dist.LogNormal(np.log(0.4), 1e-6),
-)
-NUM_DRAWS = 20_000
 
 
 @pytest.fixture(scope="module")
-def prior_tree():
-    return prior_predictive(xr.DataTree(), DATA, priors=PRIORS, num_draws=NUM_DRAWS, seed=1)
+def trees() -> Iterator[dict[str, xr.DataTree]]:
+    """Fits of the screen model, without units and with, their draws where chains would start."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("crossed_jax.fitting.sample", starts_as_draws)
+        yield {
+            name: cj.fit(data, model="screen", num_chains=2, num_draws=5)
+            for name, data in (("screen", SCREEN), ("units", TABLE))
+        }
 
 
-def test_prior_predictions_have_the_moments_of_theory(prior_tree):
-    response = prior_tree["prior_predictive"]["y"].values[0]
-    same_gene, same_line = (c[:, None] == c for c in (GENE, LINE))
-    covariance = 0.5**2 + 2.0**2 + 1.5**2 * same_gene + 0.7**2 * same_line + 0.4**2 * np.eye(6)
-    variance = np.diag(covariance)
-    np.testing.assert_allclose(
-        response.mean(0), 3.0 - 1.0, atol=5 * np.sqrt(variance.max() / NUM_DRAWS)
-    )
-    error = np.abs(np.cov(response.T) - covariance)
-    se = np.sqrt((np.outer(variance, variance) + covariance**2) / NUM_DRAWS)
-    assert (error / se).max() < 5
+def repeated(tree: xr.DataTree, **changes: float) -> xr.DataTree:
+    """The first draw so many times over, with other values of some scalars."""
+    copy = tree.copy()
+    one = tree["posterior"].to_dataset().isel(chain=[0], draw=np.zeros(NUMBER, int))
+    one = one.assign({name: xr.full_like(one[name], value) for name, value in changes.items()})
+    copy["posterior"] = xr.DataTree(one.assign_coords(draw=np.arange(NUMBER)))
+    return copy
 
 
-def test_prior_is_named_as_the_posterior_in_original_coordinates(prior_tree):
-    assert set(prior_tree.children) == {"prior", "prior_predictive"}
-    prior = prior_tree["prior"].to_dataset()
-    expected = {"intercept", "sigma"}
-    for factor in ("gene", "line"):
-        expected |= {f"{factor}{part}" for part in ("_effect", "_sd", "_mean", "_intercept")}
-    assert set(prior.data_vars) == expected
-    assert prior["gene_effect"].dims == ("chain", "draw", "gene")
-    assert prior["gene"].values.tolist() == ["gene0", "gene1", "gene2"]
-    assert prior_tree["prior_predictive"]["y"].dims == ("chain", "draw", "row")
+def assert_normal(draws: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> None:
+    """Hold moments of independent draws, shape (draws, rows), to these at 4.5 standard errors."""
+    error = np.sqrt(np.diag(covariance) / len(draws))
+    np.testing.assert_array_less(np.abs(draws.mean(0) - mean), 4.5 * error)
+    spread = np.outer(np.diag(covariance), np.diag(covariance)) + covariance**2
+    off = np.abs(np.cov(draws.T) - covariance)
+    np.testing.assert_array_less(off, 4.5 * np.sqrt(spread / len(draws)))
 
 
-def test_prior_draws_fit_together(prior_tree):
-    prior = prior_tree["prior"].to_dataset()
-    total = 0
-    for factor in ("gene", "line"):
-        mean = prior[f"{factor}_intercept"].mean(factor)
-        total = total + mean
-        np.testing.assert_allclose(prior[f"{factor}_effect"].sum(factor), 0, atol=1e-13)
-        np.testing.assert_allclose(
-            prior[f"{factor}_effect"], prior[f"{factor}_intercept"] - mean, atol=1e-13
-        )
-    np.testing.assert_allclose(prior["intercept"], total, atol=1e-13)
+def conditioned(
+    covariance: np.ndarray, known: np.ndarray, values: np.ndarray, wanted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Moments of linear functions of a normal of mean zero, given others."""
+    across = wanted @ covariance @ known.T
+    gain = across @ np.linalg.pinv(known @ covariance @ known.T, rcond=1e-12)
+    return gain @ values, wanted @ covariance @ wanted.T - gain @ across.T
 
 
-def test_prior_draws_follow_the_priors():
-    prior = prior_predictive(xr.DataTree(), DATA, num_draws=NUM_DRAWS)["prior"].to_dataset()
-    drawn = [prior[name].values.ravel() for name in ("gene_sd", "line_sd", "sigma")]
-    for sd in drawn:  # Exponential(1)
-        assert sd.mean() == pytest.approx(1, abs=5 / np.sqrt(NUM_DRAWS))
-        assert np.median(sd) == pytest.approx(np.log(2), abs=5 / np.sqrt(NUM_DRAWS))
-    means = [prior[name].values.ravel() for name in ("gene_mean", "line_mean")]
-    for mean in means:  # Normal(0, 5)
-        assert mean.mean() == pytest.approx(0, abs=5 * 5 / np.sqrt(NUM_DRAWS))
-        assert mean.std() == pytest.approx(5, rel=5 / np.sqrt(2 * NUM_DRAWS))
-    correlations = np.corrcoef([*drawn, *means])[~np.eye(5, dtype=bool)]
-    assert np.abs(correlations).max() < 5 / np.sqrt(NUM_DRAWS)
+@pytest.mark.parametrize(("name", "data"), [("screen", SCREEN), ("units", TABLE)])
+def test_fitted_rows_are_predicted_as_the_table(
+    name: str, data: CrossedData, trees: dict[str, xr.DataTree]
+) -> None:
+    found = cj.predict(trees[name], rows_of(data), seed=5)
+    wanted = cj.posterior_predictive(trees[name], data, seed=5)["posterior_predictive"]
+    np.testing.assert_array_equal(found, wanted[data.response_name])
+    assert found.dims == ("chain", "draw", "row")
+    for factor in data.factors_and_units:
+        assert found[factor.name].values.tolist() == list(factor.labels[factor.codes])
 
 
-def test_scaled_priors_follow_the_response():
-    big = CrossedData(1000 * DATA.response, "y", DATA.factors, num_missing=0, notes=())
-    small, large = (
-        prior_predictive(xr.DataTree(), data, priors="scaled", num_draws=100, seed=2)
-        for data in (DATA, big)
-    )
-    np.testing.assert_allclose(
-        large["prior_predictive"]["y"], 1000 * small["prior_predictive"]["y"], rtol=1e-9
-    )
+def test_additive_rows_are_predicted_as_the_table() -> None:
+    data = cj.simulate_screen(num_genes=3, num_cell_lines=4).data
+    tree = cj.fit(data, num_chains=2, num_warmup=50, num_draws=10, parameterization="original")
+    found = cj.predict(tree, rows_of(data), seed=5)
+    wanted = cj.posterior_predictive(tree, data, seed=5)["posterior_predictive"]
+    np.testing.assert_array_equal(found, wanted[data.response_name])
+    expected = cj.predict(tree, {"gene": ["gene_2"], "cell_line": ["line_3"]}, noise=False)
+    posterior = tree["posterior"]
+    by_hand = posterior["gene_intercept"].sel(gene="gene_2")
+    by_hand = by_hand + posterior["cell_line_intercept"].sel(cell_line="line_3")
+    np.testing.assert_allclose(expected[..., 0], by_hand, rtol=1e-12)
 
 
-def test_prior_is_added_to_a_fit():
-    tree = fitted(1, 10)
-    extended = prior_predictive(tree, DATA, num_draws=7)
-    assert set(extended.children) == {*tree.children, "prior", "prior_predictive"}
-    assert "prior" not in tree.children
-    assert extended["prior"].sizes["draw"] == 7
+def test_new_levels_of_the_additive_model_are_those_of_a_dense_normal() -> None:
+    """Means, levels and the new ones, given the effects of those that were fitted and the SDs."""
+    tree, _ = synthetic_tree({"gene": 3, "cell_line": 4}, chains=1, draws=1)
+    tree = repeated(tree, gene_sd=2.0, cell_line_sd=0.7)
+    draw = tree["posterior"].to_dataset().isel(chain=0, draw=0)
+    blocks = []  # the mean, the levels and a new one of each factor
+    for sd, n in ((2.0, 3), (0.7, 4)):
+        weights = np.hstack([np.ones((n + 2, 1)), np.eye(n + 2)[:, 1:]])
+        weights[0, 0] = 1.0
+        variances = np.array([25.0, *[sd**2] * (n + 1)])
+        blocks.append(weights * variances @ weights.T)
+    covariance = np.zeros((11, 11))
+    covariance[:5, :5], covariance[5:, 5:] = blocks
+    of_gene, of_line = np.eye(11)[1:4], np.eye(11)[6:10]
+    intercept = of_gene.mean(0) + of_line.mean(0)
+    effects = np.vstack([of_gene - of_gene.mean(0), of_line - of_line.mean(0)])
+    known = np.vstack([intercept, effects])
+    values = [draw["intercept"], *draw["gene_effect"].values, *draw["cell_line_effect"].values]
+    new_gene, new_line = np.eye(11)[4], np.eye(11)[10]
+    wanted = np.array([new_gene + of_line[1], of_gene[2] + new_line, new_gene + new_line])
+    mean, spread = conditioned(covariance, known, np.array(values, float), wanted)
+    lines = ["cell_line 1", "another", "another"]
+    rows = {"gene": ["one more", "gene 2", "one more"], "cell_line": lines}
+    found = cj.predict(tree, rows, noise=False, seed=3)
+    assert_normal(found.values[0], mean, spread)
+    noisy = cj.predict(tree, rows, seed=3)
+    sigma = float(draw["sigma"])
+    assert_normal(noisy.values[0], mean, spread + sigma**2 * np.eye(3))
 
 
-def test_the_seed_is_that_of_the_prior_draws(prior_tree):
-    again = prior_predictive(xr.DataTree(), DATA, priors=PRIORS, num_draws=NUM_DRAWS, seed=1)
-    xr.testing.assert_identical(again, prior_tree)
-    other = prior_predictive(xr.DataTree(), DATA, priors=PRIORS, num_draws=10, seed=2)
-    assert (other["prior"]["gene_sd"].values != prior_tree["prior"]["gene_sd"][:, :10]).all()
+def test_new_levels_of_the_screen_model_are_those_of_a_dense_normal(
+    trees: dict[str, xr.DataTree],
+) -> None:
+    """Slopes of new lines are one, and the interaction is as small as the noise."""
+    scalars = {"gene_sd": 1.5, "line_sd": 0.8, "line_log_slope_sd": 0.0, "sigma": 1e-6}
+    tree = repeated(trees["screen"], **scalars)
+    draw = tree["posterior"].to_dataset().isel(chain=0, draw=0)
+    slope = draw["line_slope"].values
+    num_genes, num_lines = draw.sizes["gene"], len(slope)
+    variances = [50.0, *[1.5**2] * (num_genes + 1), *[0.8**2] * (num_lines + 1)]
+    place = np.eye(len(variances))
+    m, a, new_a = place[0], place[1 : num_genes + 1], place[num_genes + 1]
+    b, new_b = place[num_genes + 2 : -1], place[-1]
+    known = np.vstack([m + b + slope[:, None] * a.mean(0), a - a.mean(0)])
+    location = float(draw["intercept"]) + draw["line_effect"].values
+    values = np.concatenate([location, draw["gene_effect"].values])
+    wanted = np.array([m + b[2] + slope[2] * new_a, m + new_b + a[4], m + new_b + new_a])
+    mean, covariance = conditioned(np.diag(variances), known, values, wanted)
+    genes, lines = SCREEN.factors[0].levels, SCREEN.factors[1].levels
+    rows = {"gene": ["new", genes[4], "new"], "line": [lines[2], "new", "new"]}
+    found = cj.predict(tree, rows, noise=False, seed=4)
+    assert_normal(found.values[0], mean, covariance)
 
 
-def test_prior_draws_are_float64_whatever_the_caller_computes_in():
-    with jax.enable_x64(False):
-        tree = prior_predictive(xr.DataTree(), DATA, num_draws=10)
-    for group in tree.children.values():
-        assert {str(draws.dtype) for draws in group.data_vars.values()} == {"float64"}
+def test_new_lines_differ_in_slope_and_noise_by_their_populations(
+    trees: dict[str, xr.DataTree],
+) -> None:
+    scalars = {"line_log_slope_sd": 0.6, "line_log_noise_sd_sd": 0.4, "line_sd": 1e-9}
+    tree = repeated(trees["screen"], **scalars, sigma=1e-9)
+    genes = SCREEN.factors[0].levels
+    rows = {"gene": [genes[0], genes[1]], "line": ["new", "new"]}
+    found = cj.predict(tree, rows, noise=False, seed=4).values[0]
+    effect = tree["posterior"]["gene_effect"].values[0, 0, :2]
+    log_slope = np.log((found[:, 1] - found[:, 0]) / (effect[1] - effect[0]))
+    assert_normal(log_slope[:, None], np.zeros(1), np.array([[0.6**2 * (1 + 1 / 6)]]))
 
 
-def test_prior_predictive_refuses_an_unknown_noise():
-    with pytest.raises(InputError, match="unknown noise 'cauchy'"):
-        prior_predictive(xr.DataTree(), DATA, noise="cauchy")
+def test_noise_of_new_genes_and_lines_is_as_wide_as_their_populations(
+    trees: dict[str, xr.DataTree],
+) -> None:
+    """Excess of the fourth moment of noise, whose SD is log-normal."""
+    scalars = {"line_log_noise_sd_sd": 0.2, "gene_log_noise_sd_sd": 0.15, "sigma": 1.0}
+    tree = repeated(trees["screen"], **scalars, interaction_share=1e-9)
+    rows = {"gene": ["new"], "line": ["new"]}
+    noise = cj.predict(tree, rows, seed=4) - cj.predict(tree, rows, noise=False, seed=4)
+    squares = noise.values.ravel() ** 2
+    variance = 0.2**2 * (1 + 1 / 6) + 0.15**2
+    expected = np.exp(2.0 * variance)
+    fourth = 3.0 * np.exp(8.0 * variance)
+    assert abs(squares.mean() - expected) < 4.5 * np.sqrt((fourth - expected**2) / NUMBER)
+
+
+def test_rows_without_guides_and_samples_are_of_new_ones(trees: dict[str, xr.DataTree]) -> None:
+    """Of one for each gene and line: rows that share both differ by their noise alone."""
+    scalars = {"guide_sd": 2.0, "replicate_sd": 3.0, "sigma": 1e-6}
+    tree = repeated(trees["units"], **scalars, gene_interaction_share=1e-12)
+    draw = tree["posterior"].to_dataset().isel(chain=0, draw=0)
+    gene, line = TABLE.factors[0].levels, TABLE.factors[1].levels
+    rows = {"gene": [gene[0], gene[0], gene[1]], "cell_line": [line[0], line[1], line[1]]}
+    found = cj.predict(tree, rows, noise=False, seed=2).values[0]
+    k = draw["cell_line_slope"].values
+    a = draw["gene_effect"].values[[0, 0, 1]]
+    mean = float(draw["intercept"]) + draw["cell_line_effect"].values[[0, 1, 1]] + k[[0, 1, 1]] * a
+    guides = 2.0**2 * np.array([[k[0] ** 2, k[0] * k[1], 0], [k[0] * k[1], k[1] ** 2, 0], [0] * 3])
+    guides[2, 2] = (2.0 * k[1]) ** 2
+    samples = 3.0**2 * np.array([[1, 0, 0], [0, 1, 1], [0, 1, 1]])
+    assert_normal(found, mean, guides + samples)
+
+
+def test_a_summary_is_of_the_draws(trees: dict[str, xr.DataTree]) -> None:
+    rows = {"gene": ["new", SCREEN.factors[0].levels[1]], "line": [SCREEN.factors[1].levels[0]] * 2}
+    draws = cj.predict(trees["screen"], rows, seed=1).values.reshape(-1, 2)
+    found = cj.predict(trees["screen"], rows, seed=1, summary=True, interval=0.8)
+    assert found.columns == ["gene", "line", "mean", "sd", "lower", "upper"]
+    assert found["gene"].to_list() == rows["gene"]
+    np.testing.assert_allclose(found["mean"], draws.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(found["sd"], draws.std(0, ddof=1), rtol=1e-12)
+    np.testing.assert_allclose(found["lower"], np.quantile(draws, 0.1, 0), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ({"gene": ["a"]}, "line"),
+        ({"gene": ["a", None], "line": ["x", "y"]}, "'gene' is missing in row 2"),
+        ({"gene": [], "line": []}, "the rows are none"),
+        ({"gene": ["a"], "line": ["x", "y"]}, "cannot be read as columns"),
+        ("a", "cannot read a table from an object of type str"),
+    ],
+)
+def test_rows_that_cannot_be_read_are_told(rows, told, trees: dict[str, xr.DataTree]) -> None:
+    with pytest.raises(InputError, match=told):
+        cj.predict(trees["screen"], rows)
+
+
+def test_a_guide_of_another_gene_is_told(trees: dict[str, xr.DataTree]) -> None:
+    rows = rows_of(TABLE)[:2].with_columns(gene=pl.lit("gene_6"))
+    with pytest.raises(InputError, match="guide 'gene_1_guide_1' is of gene 'gene_1' in the fit"):
+        cj.predict(trees["units"], rows)
+
+
+def test_the_design_matrix_has_no_population() -> None:
+    tree, _ = synthetic_tree(parameterization="design_matrix")
+    rows = {"gene": ["gene 0"], "cell_line": ["another"]}
+    with pytest.raises(InputError, match="level 'another' of cell_line was not fitted, and the"):
+        cj.predict(tree, rows)
+
+
+def test_draws_that_do_not_fit_into_memory_are_refused(
+    trees: dict[str, xr.DataTree], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "most_draws_in_memory", lambda number: 9)
+    with pytest.raises(InputError, match="10 draws of 1 rows do not fit into memory"):
+        cj.predict(trees["screen"], {"gene": ["a"], "line": ["b"]})

@@ -9,7 +9,7 @@ from example_tables import table
 from heavy_noise import with_heavy_noise
 from synthetic_tree import synthetic_tree
 
-from crossed_jax.results.predict import posterior_predictive
+from crossed_jax.results.posterior_predictive import posterior_predictive
 from crossed_jax.results.prior_predictive import prior_predictive
 
 NUM_ROWS = 20_000

@@ -171,8 +171,10 @@ def interactions_given(drawn: Drawn, cells: CellRows) -> Given:
     return Given(expected, share, variance, share * product / whole, sd, number, residual)
 
 
-def simulated(rng: np.random.Generator, drawn: Drawn, cells: CellRows) -> np.ndarray:
-    """Simulate a response for each row, shape (rows,)."""
+def simulated(
+    rng: np.random.Generator, drawn: Drawn, cells: CellRows, noise: bool = True
+) -> np.ndarray:
+    """Simulate a response for each row, or without noise what rows like it share, shape (rows,)."""
     given = interactions_given(drawn, cells)
     gamma = (given.mean + given.sd * rng.standard_normal(len(given.mean)))[cells.cell]
     location = given.expected + gamma
@@ -181,9 +183,11 @@ def simulated(rng: np.random.Generator, drawn: Drawn, cells: CellRows) -> np.nda
         left = given.residual - gamma
         mean, sd = shared_by_rows(drawn.nested_share, rest, given.number, left)
         location += mean + sd * rng.standard_normal(len(mean))
+    expected = location[cells.of_rows] + of_levels(drawn.sample_effect, cells.samples)
+    if not noise:
+        return expected
     noise_sd = np.sqrt((1.0 - drawn.nested_share) * rest)[cells.of_rows]
-    noise = noise_sd * rng.standard_normal(len(cells.of_rows))
-    return location[cells.of_rows] + of_levels(drawn.sample_effect, cells.samples) + noise
+    return expected + noise_sd * rng.standard_normal(len(cells.of_rows))
 
 
 def of_levels(values: np.ndarray | float, codes: np.ndarray) -> np.ndarray:
