@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from crossed_jax.tables.examples import penicillin
     from crossed_jax.tables.read import read_table
     from crossed_jax.tables.simulate import simulate_screen
+    from crossed_jax.tables.wide import read_wide
 
 __all__ = [
     "CrossedData",
@@ -46,6 +47,7 @@ __all__ = [
     "posterior_predictive",
     "prior_predictive",
     "read_table",
+    "read_wide",
     "sample",
     "simulate_screen",
     "unit_evidence",
@@ -72,6 +74,7 @@ _HOMES = {
     "posterior_predictive": "results.predict",
     "prior_predictive": "results.prior_predictive",
     "read_table": "tables.read",
+    "read_wide": "tables.wide",
     "sample": "log_density",
     "simulate_screen": "tables.simulate",
     "unit_evidence": "results.unit_evidence",

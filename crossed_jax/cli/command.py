@@ -13,6 +13,7 @@ class Command(NamedTuple):
     """The flags of ``fit``, in plain values that fit into JSON."""
 
     table: str
+    wide: bool
     response: str
     factors: tuple[str, ...]
     out: str
@@ -53,7 +54,7 @@ class Command(NamedTuple):
 
     def settings(self, data: "CrossedData") -> dict[str, Any]:
         """Arguments of :func:`crossed_jax.fitting.fit`."""
-        others = ("table", "response", "factors", "out", "stream", "figures")
+        others = ("table", "wide", "response", "factors", "out", "stream", "figures")
         parts = ("model", "slopes", "noise_by", "interaction", "nested", "sample")
         told = self._asdict()
         settings = {name: told[name] for name in told if name not in (*others, *parts)}

@@ -20,7 +20,9 @@ from crossed_jax.types import (
 
 
 def fit(
-    table: Annotated[Path, typer.Argument(help="CSV, TSV or Parquet, one row per measurement.")],
+    table: Annotated[
+        Path, typer.Argument(help="CSV, TSV or Parquet, one row per measurement; see --wide.")
+    ],
     response: Annotated[str, typer.Option(help="Column of the measured response.")],
     factors: Annotated[
         list[str],
@@ -31,6 +33,14 @@ def fit(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Directory for the results.")],
+    wide: Annotated[
+        bool,
+        typer.Option(
+            "--wide",
+            help="The table is a matrix: its first column has the levels of the first factor, and "
+            "its column names are those of the second.",
+        ),
+    ] = False,
     model: Annotated[
         ModelName,
         typer.Option(
@@ -123,8 +133,14 @@ def fit(
             "for: add --model screen, or choose parts with --slopes and --noise-by; the additive "
             "model has no interaction to leave out."
         )
+    if wide and (nested or sample):
+        raise InputError(
+            f"a matrix has no column for {'--nested' if nested else '--sample'}: leave it out, or "
+            "give a table with one row for each measurement, without --wide."
+        )
     command = Command(
         table=os.path.abspath(table) if checkpoint else str(table),
+        wide=wide,
         response=response,
         factors=_split("--factors", factors),
         model=model,
