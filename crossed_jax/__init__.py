@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from crossed_jax.errors import InputError
     from crossed_jax.fitting import fit
     from crossed_jax.log_density import sample
+    from crossed_jax.models.distributions import Exponential, HalfNormal, Normal
     from crossed_jax.models.model import Model
     from crossed_jax.models.parameterization import Parameterization
     from crossed_jax.models.priors import Priors
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CrossedData",
+    "Exponential",
+    "HalfNormal",
     "InputError",
     "Model",
+    "Normal",
     "Parameterization",
     "Priors",
     "compare",
@@ -56,8 +60,11 @@ __all__ = [
 
 _HOMES = {
     "CrossedData": "tables.crossed_data",
+    "Exponential": "models.distributions",
+    "HalfNormal": "models.distributions",
     "InputError": "errors",
     "Model": "models.model",
+    "Normal": "models.distributions",
     "Parameterization": "models.parameterization",
     "Priors": "models.priors",
     "compare": "results.comparison",

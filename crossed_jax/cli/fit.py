@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from crossed_jax.cli.command import Command
+from crossed_jax.cli.priors import check_priors
 from crossed_jax.cli.run import run
 from crossed_jax.errors import InputError
 from crossed_jax.types import (
@@ -93,6 +94,14 @@ def fit(
         PriorName,
         typer.Option(help="post: for log fold changes; scaled: for a response in any unit."),
     ] = "post",
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PRIOR",
+            help="Replace one of them, by the name that the results have for what it is a prior "
+            'of: "gene_sd=HalfNormal(2)"; once for each.',
+        ),
+    ] = None,
     chains: Annotated[int, typer.Option(help="Number of chains.")] = 4,
     warmup: Annotated[int, typer.Option(help="Warm-up steps of each chain.")] = 1000,
     draws: Annotated[int, typer.Option(help="Draws of each chain.")] = 1000,
@@ -138,6 +147,7 @@ def fit(
             f"a matrix has no column for {'--nested' if nested else '--sample'}: leave it out, or "
             "give a table with one row for each measurement, without --wide."
         )
+    check_priors(prior or ())
     command = Command(
         table=os.path.abspath(table) if checkpoint else str(table),
         wide=wide,
@@ -153,6 +163,7 @@ def fit(
         parameterization=parameterization,
         noise=noise,
         priors=priors,
+        prior=tuple(prior or ()),
         num_chains=chains,
         num_warmup=warmup,
         num_draws=draws,
