@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from crossed_jax.errors import InputError
     from crossed_jax.fitting import fit
     from crossed_jax.log_density import sample
+    from crossed_jax.models.distributions import Exponential, HalfNormal, Normal
     from crossed_jax.models.model import Model
     from crossed_jax.models.parameterization import Parameterization
     from crossed_jax.models.priors import Priors
@@ -26,11 +27,15 @@ if TYPE_CHECKING:
     from crossed_jax.tables.examples import penicillin
     from crossed_jax.tables.read import read_table
     from crossed_jax.tables.simulate import simulate_screen
+    from crossed_jax.tables.wide import read_wide
 
 __all__ = [
     "CrossedData",
+    "Exponential",
+    "HalfNormal",
     "InputError",
     "Model",
+    "Normal",
     "Parameterization",
     "Priors",
     "compare",
@@ -48,6 +53,7 @@ __all__ = [
     "predict",
     "prior_predictive",
     "read_table",
+    "read_wide",
     "sample",
     "simulate_screen",
     "unit_evidence",
@@ -56,8 +62,11 @@ __all__ = [
 
 _HOMES = {
     "CrossedData": "tables.crossed_data",
+    "Exponential": "models.distributions",
+    "HalfNormal": "models.distributions",
     "InputError": "errors",
     "Model": "models.model",
+    "Normal": "models.distributions",
     "Parameterization": "models.parameterization",
     "Priors": "models.priors",
     "compare": "results.comparison",
@@ -75,6 +84,7 @@ _HOMES = {
     "predict": "results.predict",
     "prior_predictive": "results.prior_predictive",
     "read_table": "tables.read",
+    "read_wide": "tables.wide",
     "sample": "log_density",
     "simulate_screen": "tables.simulate",
     "unit_evidence": "results.unit_evidence",

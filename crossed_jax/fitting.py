@@ -167,7 +167,7 @@ def fit(
     _check_kept(keep_effects, stream_to, form, parts)
     others = chosen_noise.priors | priors_of(parts, data.factor_names)
     chosen = resolve_priors(priors, data, others)
-    priors_told = describe_priors(chosen, data, priors if isinstance(priors, str) else "custom")
+    priors_told = describe_priors(chosen, data, priors)
     _check_memory(data, settings, form, parts, keeps=keep_effects == "draws" and stream_to is None)
 
     clock = time.perf_counter()

@@ -340,7 +340,7 @@ def test_priors_of_the_share_that_make_no_sense_are_told(prior, message):
 
 
 def test_a_prior_of_a_part_that_is_left_out_is_told():
-    with pytest.raises(InputError, match="has 'interaction_share', which this model has not: it h"):
+    with pytest.raises(InputError, match="no prior of 'interaction_share' in this model: it has"):
         fit(
             model=cj.Model(slopes="line"),
             priors=OF_SDS._replace(others={"interaction_share": LogitNormal(0.0, 1.0)}),

@@ -4,6 +4,8 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_origin, get_type_hints
 
+from crossed_jax.cli.priors import with_priors
+
 if TYPE_CHECKING:
     from crossed_jax.models.model import Model
     from crossed_jax.tables.crossed_data import CrossedData
@@ -13,6 +15,7 @@ class Command(NamedTuple):
     """The flags of ``fit``, in plain values that fit into JSON."""
 
     table: str
+    wide: bool
     response: str
     factors: tuple[str, ...]
     out: str
@@ -25,6 +28,7 @@ class Command(NamedTuple):
     parameterization: str
     noise: str
     priors: str
+    prior: tuple[str, ...]
     num_chains: int
     num_warmup: int
     num_draws: int
@@ -53,11 +57,12 @@ class Command(NamedTuple):
 
     def settings(self, data: "CrossedData") -> dict[str, Any]:
         """Arguments of :func:`crossed_jax.fitting.fit`."""
-        others = ("table", "response", "factors", "out", "stream", "figures")
+        others = ("table", "wide", "response", "factors", "out", "stream", "figures", "prior")
         parts = ("model", "slopes", "noise_by", "interaction", "nested", "sample")
         told = self._asdict()
         settings = {name: told[name] for name in told if name not in (*others, *parts)}
-        return settings | {"model": self._model(data)}
+        priors = with_priors(self.priors, self.prior, data)
+        return settings | {"model": self._model(data), "priors": priors}
 
     def _model(self, data: "CrossedData") -> "str | Model":
         """Which model it is: one by its name, or by the parts that were named."""
@@ -94,7 +99,7 @@ def load_command(checkpoint: Path) -> Command:
     from crossed_jax.sampling.checkpoint import NOTE, damaged, load_note
 
     note = load_note(checkpoint)
-    for name in ("factors", "noise_by"):
+    for name in ("factors", "noise_by", "prior"):
         if isinstance(note.get(name), list):
             note[name] = tuple(map(str, note[name]))  # JSON has no tuples
     kinds = get_type_hints(Command)

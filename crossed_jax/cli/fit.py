@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from crossed_jax.cli.command import Command
+from crossed_jax.cli.priors import check_priors
 from crossed_jax.cli.run import run
 from crossed_jax.errors import InputError
 from crossed_jax.types import (
@@ -20,7 +21,9 @@ from crossed_jax.types import (
 
 
 def fit(
-    table: Annotated[Path, typer.Argument(help="CSV, TSV or Parquet, one row per measurement.")],
+    table: Annotated[
+        Path, typer.Argument(help="CSV, TSV or Parquet, one row per measurement; see --wide.")
+    ],
     response: Annotated[str, typer.Option(help="Column of the measured response.")],
     factors: Annotated[
         list[str],
@@ -31,6 +34,14 @@ def fit(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Directory for the results.")],
+    wide: Annotated[
+        bool,
+        typer.Option(
+            "--wide",
+            help="The table is a matrix: its first column has the levels of the first factor, and "
+            "its column names are those of the second.",
+        ),
+    ] = False,
     model: Annotated[
         ModelName,
         typer.Option(
@@ -83,6 +94,14 @@ def fit(
         PriorName,
         typer.Option(help="post: for log fold changes; scaled: for a response in any unit."),
     ] = "post",
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PRIOR",
+            help="Replace one of them, by the name that the results have for what it is a prior "
+            'of: "gene_sd=HalfNormal(2)"; once for each.',
+        ),
+    ] = None,
     chains: Annotated[int, typer.Option(help="Number of chains.")] = 4,
     warmup: Annotated[int, typer.Option(help="Warm-up steps of each chain.")] = 1000,
     draws: Annotated[int, typer.Option(help="Draws of each chain.")] = 1000,
@@ -123,8 +142,15 @@ def fit(
             "for: add --model screen, or choose parts with --slopes and --noise-by; the additive "
             "model has no interaction to leave out."
         )
+    if wide and (nested or sample):
+        raise InputError(
+            f"a matrix has no column for {'--nested' if nested else '--sample'}: leave it out, or "
+            "give a table with one row for each measurement, without --wide."
+        )
+    check_priors(prior or ())
     command = Command(
         table=os.path.abspath(table) if checkpoint else str(table),
+        wide=wide,
         response=response,
         factors=_split("--factors", factors),
         model=model,
@@ -137,6 +163,7 @@ def fit(
         parameterization=parameterization,
         noise=noise,
         priors=priors,
+        prior=tuple(prior or ()),
         num_chains=chains,
         num_warmup=warmup,
         num_draws=draws,

@@ -1,7 +1,8 @@
 """The library's messages name its arguments; whoever reads them here has the flags of ``fit``.
 
 So ``parameterization='sum_to_zero'`` becomes ``--parameterization sum_to_zero``, ``stream_to=`` and
-``target_accept`` become ``--stream`` and ``--target-accept``. Names that are English words too are
+``target_accept`` become ``--stream`` and ``--target-accept``, and the way out of ``read it with
+cj.read_wide`` is to add ``--wide``. Names that are English words too are
 taken for arguments only before an equals sign. What a message quotes is a user's, and is left as it
 is; so is a label in brackets, as in ``gene_effect[TP53]``, and what is part of a path.
 """
@@ -32,12 +33,18 @@ FLAGS = {
     "stream_to": "--stream",
 }
 
+_READERS = {
+    "read it with cj.read_wide": "add --wide",
+    "read it with cj.read_table": "leave out --wide",
+}
+
 _OF_USERS = r"""(?<!\w)'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\[[^\]]*\]"""
 _ARGUMENT = rf"""
     (?<![\w./\\-]) (?P<name>{"|".join(FLAGS)})
     (?: (?P<given>=) (?: '(?P<text>[^']*)' | (?P<plain>[\w.]*\w) )? | (?! [\w/\\-] | \.\w ) )
 """
-_FOUND = re.compile(f"{_OF_USERS}|{_ARGUMENT}", re.VERBOSE)
+_READER = "|".join(map(re.escape, _READERS))
+_FOUND = re.compile(f"{_OF_USERS}|(?P<reader>{_READER})|{_ARGUMENT}", re.VERBOSE)
 
 
 def in_flags(message: str) -> str:
@@ -46,6 +53,8 @@ def in_flags(message: str) -> str:
 
 
 def _flag(found: re.Match[str]) -> str:
+    if found["reader"]:
+        return _READERS[found["reader"]]
     name = found["name"]
     if name is None or not (found["given"] or "_" in name):
         return found[0]

@@ -43,19 +43,12 @@ def run(command: Command, checkpoint: Path | None, quiet: bool) -> int:
     """
     from crossed_jax.arguments import seed_number
     from crossed_jax.results.output import staged_directory
-    from crossed_jax.tables.read import read_table
 
     seed_number(command.seed)
     staged = staged_directory(command.out, command.table, checkpoint)
     with interruptible(checkpoint), staged as folder:
         clock = time.perf_counter()
-        data = read_table(
-            command.table,
-            response=command.response,
-            factors=command.factors,
-            nested=command.nested or None,
-            sample=command.sample or None,
-        )
+        data = _read(command)
         seconds = {"read": time.perf_counter() - clock}
         clock = time.perf_counter()
         from crossed_jax.fitting import fit  # late: a bad table is told at once
@@ -79,6 +72,21 @@ def run(command: Command, checkpoint: Path | None, quiet: bool) -> int:
     if not quiet:
         say(f"Results are in {command.out}.")
     return 0 if diagnosis.converged else 3
+
+
+def _read(command: Command) -> "CrossedData":
+    from crossed_jax.tables.read import read_table
+    from crossed_jax.tables.wide import read_wide
+
+    if command.wide:
+        return read_wide(command.table, response=command.response, factors=command.factors)
+    return read_table(
+        command.table,
+        response=command.response,
+        factors=command.factors,
+        nested=command.nested or None,
+        sample=command.sample or None,
+    )
 
 
 def _import_beside(names: tuple[str, ...]) -> None:

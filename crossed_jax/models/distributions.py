@@ -48,6 +48,26 @@ class Exponential(NamedTuple):
         return -math.log1p(-probability) / float(self.rate)
 
 
+class HalfNormal(NamedTuple):
+    """The absolute value of Normal(0, scale)."""
+
+    scale: Array | float
+
+    def log_prob(self, value: Array) -> Array:
+        """Log-density of a positive value."""
+        return math.log(2.0) + Normal(0.0, self.scale).log_prob(value)
+
+    def sample(self, key: jax.Array, shape: tuple[int, ...]) -> Array:
+        """Independent draws."""
+        return jnp.abs(Normal(0.0, self.scale).sample(key, shape))
+
+    def icdf(self, probability: float) -> float:
+        """Quantile."""
+        from scipy.special import ndtri
+
+        return float(self.scale) * float(ndtri(0.5 + 0.5 * probability))
+
+
 class Gamma(NamedTuple):
     """Gamma(concentration, rate)."""
 

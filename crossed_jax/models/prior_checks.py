@@ -8,7 +8,7 @@ import numpy as np
 
 from crossed_jax.arguments import real_number
 from crossed_jax.errors import InputError, told
-from crossed_jax.models.distributions import Exponential, Gamma, LogitNormal, Normal
+from crossed_jax.models.distributions import Exponential, Gamma, HalfNormal, LogitNormal, Normal
 from crossed_jax.tables.crossed_data import LARGEST_RESPONSE
 
 
@@ -50,6 +50,14 @@ def checked_positive_prior(name: str, prior: Any) -> Any:
                 "a size that a response can have."
             )
         return Exponential(rate)
+    if isinstance(prior, HalfNormal):
+        scale = real_number(f"scale of the prior of {name}", prior.scale)
+        if not _is_size(scale):
+            raise InputError(
+                f"the prior of {name} is HalfNormal({scale:g}): give a positive scale, of a size "
+                "that a response can have."
+            )
+        return HalfNormal(scale)
     if isinstance(prior, Gamma):
         shape, rate = (
             real_number(f"{part} of the prior of {name}", getattr(prior, part))

@@ -13,7 +13,7 @@ millimetres, seconds or dollars alike. Levels' intercepts are Normal with mean :
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -32,9 +32,11 @@ from crossed_jax.models.prior_checks import (
     checked_share_prior,
 )
 from crossed_jax.models.spelling import spell
-from crossed_jax.tables.crossed_data import CrossedData
+from crossed_jax.tables.crossed_data import CrossedData, require_table
 from crossed_jax.tables.names import of_factor
 from crossed_jax.types import Array, PriorName
+
+_NAMED = get_args(PriorName)
 
 
 class Priors(NamedTuple):
@@ -51,14 +53,60 @@ class Priors(NamedTuple):
     sigma
         The prior of the residual SD, or of the scale of Student-t noise, likewise.
     others
-        Priors of what a model has besides, by name: `nu` of Student-t noise. What is not named
-        has the prior that the model gives it.
+        Priors by the names that the results have for what they are priors of. They go before the
+        fields above; of what a model has besides, such as `nu` of Student-t noise, what is not
+        named has the prior that the model gives it.
+    base
+        The named priors that these began as. With `scaled` the SDs of what is nested are of the
+        response's unit, as all others.
     """
 
     factor_means: tuple[Normal, ...]
     factor_sds: tuple[Any, ...]
     sigma: Any
     others: Mapping[str, Any] = {}  # noqa: RUF012: nobody writes to it
+    base: PriorName | None = None
+
+    @classmethod
+    def post(cls, data: CrossedData) -> "Priors":
+        """Give the post's priors for a table: of log fold changes.
+
+        Parameters
+        ----------
+        data
+            The table.
+        """
+        require_table(data, "Priors.post")
+        return post_priors(len(data.factors))._replace(base="post")
+
+    @classmethod
+    def scaled(cls, data: CrossedData) -> "Priors":
+        """Give the same priors for the table's response standardized, in its own unit.
+
+        Parameters
+        ----------
+        data
+            The table.
+        """
+        require_table(data, "Priors.scaled")
+        return scaled_priors(data)._replace(base="scaled")
+
+    def replace(self, named: Mapping[str, Any] | None = None, /, **priors: Any) -> "Priors":
+        """Replace some priors by the names that the results have for what they are priors of.
+
+        Parameters
+        ----------
+        named
+            Priors by name, where names are no Python identifiers, such as `cell line_sd`.
+        **priors
+            Priors by name: `{factor}_mean`, a Normal; `{factor}_sd`; `sigma`; and what else the
+            model has, such as `nu` or `interaction_share`. A fit refuses names that it has not.
+
+        Examples
+        --------
+        >>> cj.Priors.scaled(data).replace(gene_sd=cj.HalfNormal(2), sigma=cj.Exponential(3))
+        """
+        return self._replace(others={**self.others, **(named or {}), **priors})
 
     def by_name(self, factor_names: Sequence[str]) -> dict[str, Any]:
         """All priors under the names that the results have for what they are priors of."""
@@ -130,24 +178,27 @@ def resolve_priors(
         not Normal, an SD's prior can be negative, or a parameter makes no sense.
     """
     if isinstance(priors, Priors):
-        return _checked(priors, data, defaults)
-    if isinstance(priors, str) and priors == "post":
-        return post_priors(len(data.factors))._replace(others=dict(defaults))
-    if isinstance(priors, str) and priors == "scaled":
-        scaled = scaled_priors(data)
-        in_unit = {of_factor(each.units.name, "sd") for each in data.units}
-        others = {
-            name: scaled.sigma if name in in_unit else prior for name, prior in defaults.items()
-        }
-        return scaled._replace(others=others)
+        return _checked(priors, data, _in_unit(priors.base, data, defaults))
+    if isinstance(priors, str) and priors in _NAMED:
+        named = post_priors(len(data.factors)) if priors == "post" else scaled_priors(data)
+        return named._replace(others=_in_unit(priors, data, defaults))
     raise InputError(f"unknown priors {told(priors)}: choose 'post' or 'scaled', or give a Priors.")
+
+
+def _in_unit(base: str | None, data: CrossedData, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a model's own priors, SDs of what is nested in the response's unit if it is scaled."""
+    if base != "scaled":
+        return dict(defaults)
+    sd = scaled_priors(data).sigma
+    of_units = {of_factor(each.units.name, "sd") for each in data.units}
+    return {name: sd if name in of_units else prior for name, prior in defaults.items()}
 
 
 def _checked(priors: Priors, data: CrossedData, defaults: Mapping[str, Any]) -> Priors:
     """Refuse priors that make no sense, and make the numbers of the others plain."""
     for part in ("factor_means", "factor_sds"):
         given = getattr(priors, part)
-        if isinstance(given, Normal | Exponential) or not isinstance(given, tuple | list):
+        if hasattr(given, "log_prob") or not isinstance(given, tuple | list):
             raise InputError(
                 f"priors.{part} is {told(given)}: give a tuple of one distribution for each factor."
             )
@@ -161,25 +212,24 @@ def _checked(priors: Priors, data: CrossedData, defaults: Mapping[str, Any]) -> 
             f"priors.others is {told(priors.others)}: give priors by name, such as "
             "others={'nu': Gamma(2, 0.1)}."
         )
+    factors = data.factor_names
+    own = priors._replace(others={}).by_name(factors)
     for name in priors.others:
-        if name not in defaults:
-            known = f"it has {', '.join(defaults)}" if defaults else "leave it out"
-            raise InputError(f"priors.others has {told(name)}, which this model has not: {known}.")
-    names = data.factor_names
+        if name not in own and name not in defaults:
+            raise InputError(
+                f"there is no prior of {told(name)} in this model: it has "
+                f"{', '.join([*own, *defaults])}."
+            )
+    given = own | dict(defaults) | dict(priors.others)
+    sds = [of_factor(name, "sd") for name in factors]
     return Priors(
         tuple(
-            checked_mean_prior(of_factor(name, "mean"), prior)
-            for name, prior in zip(names, priors.factor_means, strict=True)
+            checked_mean_prior(name, given[name])
+            for name in (of_factor(factor, "mean") for factor in factors)
         ),
-        tuple(
-            checked_positive_prior(of_factor(name, "sd"), prior)
-            for name, prior in zip(names, priors.factor_sds, strict=True)
-        ),
-        checked_positive_prior("sigma", priors.sigma),
-        {
-            name: _checked_other(name, priors.others.get(name, default), default)
-            for name, default in defaults.items()
-        },
+        tuple(checked_positive_prior(name, given[name]) for name in sds),
+        checked_positive_prior("sigma", given["sigma"]),
+        {name: _checked_other(name, given[name], default) for name, default in defaults.items()},
     )
 
 
@@ -189,13 +239,23 @@ def _checked_other(name: str, prior: Any, default: Any) -> Any:
     return (checked_share_prior if of_share else checked_positive_prior)(name, prior)
 
 
-def describe_priors(priors: Priors, data: CrossedData, name: str) -> dict:
-    """Describe priors in plain values that fit into JSON, for the record of a run."""
+def describe_priors(priors: Priors, data: CrossedData, given: PriorName | Priors | str) -> dict:
+    """Describe priors in plain values that fit into JSON, for the record of a run.
+
+    Parameters
+    ----------
+    priors
+        As they were resolved.
+    data
+        The table.
+    given
+        As they were given.
+    """
     factor_names = [factor.name for factor in data.factors]
     means = priors.factor_means
     sds = dict(zip(factor_names, priors.factor_sds, strict=True))
     return {
-        "name": name,
+        **_named(given),
         "factor_means": {
             factor: {"loc": float(mean.loc), "scale": float(mean.scale)}
             for factor, mean in zip(factor_names, means, strict=True)
@@ -208,6 +268,12 @@ def describe_priors(priors: Priors, data: CrossedData, name: str) -> dict:
         "intercept_scale": float(np.sqrt(sum(float(mean.scale) ** 2 for mean in means))),
         **{name: spell(prior) for name, prior in priors.others.items()},
     }
+
+
+def _named(given: PriorName | Priors | str) -> dict[str, str]:
+    if not isinstance(given, Priors):
+        return {"name": given}
+    return {"name": "custom"} | ({} if given.base is None else {"base": given.base})
 
 
 def exact_priors(priors: Priors, data: CrossedData) -> dict[str, str]:

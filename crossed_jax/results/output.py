@@ -233,6 +233,7 @@ def run_record(tree: "xr.DataTree", seconds: dict[str, float]) -> dict:
         "target_accept": float(attrs["target_accept"]),
         "input": {
             "source": attrs["source"],
+            "wide": json.loads(attrs["wide"]),
             "sha256": attrs["input_sha256"],
             "response": attrs["response"],
             "factors": json.loads(attrs["factors"]),

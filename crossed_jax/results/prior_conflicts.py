@@ -67,7 +67,7 @@ def prior_conflicts(tree: xr.DataTree) -> list[Finding]:
         return []
     way_out = (
         "The prior scales were asked for; check them against the response's unit."
-        if priors.get("name") == "scaled"
+        if "scaled" in (priors.get("name"), priors.get("base"))
         else "priors='scaled' puts the same priors on the response's own scale."
     )
     return [

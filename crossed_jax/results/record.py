@@ -41,6 +41,7 @@ def describe_table(data: CrossedData, notes: tuple[str, ...]) -> dict[str, Any]:
         "num_missing": data.num_missing,
         "input_sha256": data.sha256 or "",
         "source": data.source or "",
+        "wide": data.is_matrix,
     }
 
 

@@ -1,5 +1,7 @@
 """One column of a table: the response as numbers, or a factor as levels and codes."""
 
+from collections.abc import Callable
+
 import numpy as np
 import polars as pl
 
@@ -18,9 +20,7 @@ def read_response(frame: pl.LazyFrame, name: str, where: str) -> np.ndarray:
     """Read the response as float64, NaN where it is missing."""
     given = frame.select(name).collect(engine="streaming").to_series()
     if given.dtype == pl.String:
-        text = given.str.strip_chars()
-        numbers = text.cast(pl.Float64, strict=False)
-        wrong = text.is_not_null() & numbers.is_null() & ~text.is_in(_MISSING_TEXT)
+        numbers, wrong = parsed(given)
         if wrong.any():
             row = wrong.arg_true()[0]
             raise InputError(
@@ -35,17 +35,46 @@ def read_response(frame: pl.LazyFrame, name: str, where: str) -> np.ndarray:
             "numeric: choose a column of numbers."
         )
     values = numbers.fill_null(np.nan).to_numpy()
-    lowest, highest = np.nanmin(values, initial=0.0), np.nanmax(values, initial=0.0)
-    if max(-lowest, highest) > LARGEST_RESPONSE:
-        row = int(np.argmax(np.abs(values) > LARGEST_RESPONSE))
-        if np.isinf(values[row]):
-            wrong_with, way_out = "is infinite", "correct it, or leave it empty if it is missing"
-        else:
-            wrong_with, way_out = f"is {values[row]:g}", "rescale it, as powers of it overflow"
-        raise InputError(
-            f"{where}: response {shown(name)} {wrong_with} in row {row + 1:,}: {way_out}."
-        )
+    check_sizes(values, f"{where}: response {shown(name)}", lambda row: f"row {row + 1:,}")
     return values
+
+
+def parsed(text: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Parse text as numbers, null where they are missing; and tell where it is neither."""
+    plain = text.str.strip_chars()
+    numbers = plain.cast(pl.Float64, strict=False)
+    return numbers, plain.is_not_null() & numbers.is_null() & ~plain.is_in(_MISSING_TEXT)
+
+
+def check_sizes(values: np.ndarray, what: str, place: Callable[[int], str]) -> None:
+    """Refuse numbers too large to compute with; NaN is none.
+
+    Parameters
+    ----------
+    values
+        One-dimensional.
+    what, place
+        What they are, and the place of one of them by its position, for the message.
+
+    Raises
+    ------
+    InputError
+        For the first that is too large.
+    """
+    lowest, highest = np.nanmin(values, initial=0.0), np.nanmax(values, initial=0.0)
+    if max(-lowest, highest) <= LARGEST_RESPONSE:
+        return
+    first = int(np.argmax(np.abs(values) > LARGEST_RESPONSE))
+    if np.isinf(values[first]):
+        wrong_with, way_out = "is infinite", "correct it, or leave it empty if it is missing"
+    else:
+        wrong_with, way_out = f"is {values[first]:g}", "rescale it, as powers of it overflow"
+    raise InputError(f"{what} {wrong_with} in {place(first)}: {way_out}.")
+
+
+def is_missing(labels: pl.Series) -> pl.Series:
+    """Tell which labels are none."""
+    return labels.is_null() | labels.str.strip_chars().is_in(_MISSING_LABELS)
 
 
 def read_factor(frame: pl.LazyFrame, name: str, where: str) -> Factor:
@@ -61,10 +90,10 @@ def read_factor(frame: pl.LazyFrame, name: str, where: str) -> Factor:
     label = label.dt.to_string("polars") if dtype == pl.Duration else label.cast(pl.String)
     levels = column.select(label.unique(maintain_order=True)).collect(engine="streaming")[name]
 
-    missing = levels.filter(levels.is_null() | levels.str.strip_chars().is_in(_MISSING_LABELS))
+    missing = levels.filter(is_missing(levels))
     if len(missing):
-        is_missing = label.is_null() | label.is_in(missing.drop_nulls().implode())
-        row = column.select(is_missing.arg_true().first()).collect().item()
+        is_none = label.is_null() | label.is_in(missing.drop_nulls().implode())
+        row = column.select(is_none.arg_true().first()).collect().item()
         found = "" if missing[0] is None else f" ({shown(missing[0])})"
         raise InputError(
             f"{where}: factor {shown(name)} is missing{found} in row {row + 1:,}: "

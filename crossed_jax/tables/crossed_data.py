@@ -89,6 +89,8 @@ class CrossedData:
     samples
         Replicates of the levels of the other factor, such as samples of a line, each of which has
         rows of many levels of the first; or None.
+    is_matrix
+        Whether the table was a matrix, with the levels of the second factor as its columns.
     """
 
     response: np.ndarray
@@ -101,6 +103,7 @@ class CrossedData:
     nested: Nested | None = None
     guide_column: str | None = None
     samples: Nested | None = None
+    is_matrix: bool = False
 
     @property
     def num_rows(self) -> int:

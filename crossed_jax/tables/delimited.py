@@ -12,6 +12,7 @@ import polars as pl
 
 from crossed_jax.errors import InputError, shown
 from crossed_jax.tables.checks import check_columns, reading
+from crossed_jax.tables.columns import parsed
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 
@@ -23,8 +24,8 @@ def read_delimited(
     with reading(where, "delimited text"):
         lines = pl.scan_lines(path, name="line", glob=False)
         first = lines.head(1).collect()
-        header = _split_header("".join(first["line"]), delimiter, where)
-        check_columns(header, names, where)
+        header = split_header("".join(first["line"]), delimiter, where)
+        check_columns(header, names, where, lambda: _share_of_numbers(lines, delimiter))
         any_blank = _check_widths(lines, delimiter, len(header), where)
         frame = pl.read_csv(
             path,
@@ -39,7 +40,8 @@ def read_delimited(
     return frame.lazy(), header
 
 
-def _split_header(line: str, delimiter: str, where: str) -> list[str]:
+def split_header(line: str, delimiter: str, where: str) -> list[str]:
+    """Split the first line into the names of columns, of which there must be two."""
     line = line.removeprefix("\ufeff")
     if "\0" in line:
         raise InputError(f"{where} is not UTF-8 text: save it again as UTF-8.")
@@ -53,6 +55,13 @@ def _split_header(line: str, delimiter: str, where: str) -> list[str]:
             f"separate its fields by {wanted}, as its suffix says."
         )
     return header
+
+
+def _share_of_numbers(lines: pl.LazyFrame, delimiter: str) -> float:
+    """Share of the cells of the first rows that are numbers, first column apart."""
+    rows = csv.reader(lines.slice(1, 20).collect()["line"], delimiter=delimiter)
+    numbers, _ = parsed(pl.Series([cell for row in rows for cell in row[1:]], dtype=pl.String))
+    return numbers.count() / max(len(numbers), 1)
 
 
 def _check_widths(lines: pl.LazyFrame, delimiter: str, width: int, where: str) -> bool:
@@ -80,8 +89,13 @@ def _check_widths(lines: pl.LazyFrame, delimiter: str, width: int, where: str) -
         .row(0, named=True)
     )
     if found["row"] is not None and not found["runs_on"]:
-        raise InputError(
-            f"{where}: row {found['row']:,} does not match the header (fields: {found['fields']}, "
-            f"not {width}): correct the row, and quote fields that contain the separator."
-        )
+        raise ragged(found["row"], found["fields"], width, where)
     return bool(found["blank"])
+
+
+def ragged(row: int, fields: int, width: int, where: str) -> InputError:
+    """Say that a row has not as many fields as the header."""
+    return InputError(
+        f"{where}: row {row:,} does not match the header (fields: {fields}, "
+        f"not {width}): correct the row, and quote fields that contain the separator."
+    )

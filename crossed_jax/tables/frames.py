@@ -1,5 +1,6 @@
 """Data frames of any library that narwhals knows."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,26 +10,17 @@ import polars as pl
 from crossed_jax.errors import InputError, escaped, shown
 from crossed_jax.tables.checks import check_columns, reading
 
+_TEXT = ("object", "str", "string")  # dtypes of a pandas index
+
 
 def read_frame(
     table: Any, names: Sequence[str], where: str, response: str | None = None
 ) -> tuple[pl.LazyFrame, list[str]]:
     """Read the needed columns of a data frame, labels but for a response; and the names of all."""
     with reading(where, "a table"):
-        try:
-            frame = nw.from_native(table)
-            columns = frame.collect_schema().names()
-        except nw.exceptions.DuplicateError:
-            raise InputError(
-                f"{where} has columns that share a name: rename all but one of them."
-            ) from None
-        except TypeError:
-            raise InputError(
-                f"cannot read a table from an object of type {type(table).__name__}: "
-                "give a path, or a pandas, polars or pyarrow data frame."
-            ) from None
-        columns = known = list(map(str, columns))
-        check_columns(columns, names, where)
+        frame, columns = _opened(table, where)
+        known = columns
+        check_columns(columns, names, where, lambda: _share_of_numbers(frame))
         if isinstance(frame, nw.LazyFrame):
             frame, known = frame.select(*names).collect(backend="polars"), list(names)
         needed = {
@@ -38,6 +30,48 @@ def read_frame(
             for name in names
         }
         return pl.DataFrame(needed).lazy(), columns
+
+
+def read_whole_frame(table: Any, where: str) -> tuple[list[str], list[pl.Series]]:
+    """Read all columns of a data frame, the first of labels, with their names as text.
+
+    The index of a pandas frame is the first column where it holds text.
+    """
+    with reading(where, "a table"):
+        frame, names = _opened(table, where)
+        if isinstance(frame, nw.LazyFrame):
+            frame = frame.collect(backend="polars")
+        columns = [each.alias(name) for each, name in zip(frame.iter_columns(), names, strict=True)]
+        index = nw.maybe_get_index(frame)
+        if index is not None and str(index.dtype) in _TEXT:
+            labels = nw.from_native(index.to_series(), series_only=True)
+            names = ["" if index.name is None else str(index.name), *names]
+            columns = [labels.alias(names[0]), *columns]
+        return names, [_to_polars(each, where, is_label=k == 0) for k, each in enumerate(columns)]
+
+
+def _opened(table: Any, where: str) -> tuple[Any, list[str]]:
+    """Give a data frame to narwhals, and the names of its columns as text."""
+    try:
+        frame = nw.from_native(table)
+        return frame, list(map(str, frame.collect_schema().names()))
+    except nw.exceptions.DuplicateError:
+        names = map(str, getattr(table, "column_names", getattr(table, "columns", ())))
+        repeated = [shown(name) for name, number in Counter(names).items() if number > 1]
+        raise InputError(
+            f"{where} has columns that share a name, {', '.join(repeated[:1])}: rename all but one "
+            "of them."
+        ) from None
+    except TypeError:
+        raise InputError(
+            f"cannot read a table from an object of type {type(table).__name__}: "
+            "give a path, or a pandas, polars or pyarrow data frame."
+        ) from None
+
+
+def _share_of_numbers(frame: Any) -> float:
+    kinds = frame.collect_schema().dtypes()[1:]
+    return sum(kind.is_numeric() for kind in kinds) / max(len(kinds), 1)
 
 
 def _to_polars(column: nw.Series[Any], where: str, *, is_label: bool) -> pl.Series:

@@ -13,26 +13,24 @@ Files are taken to be hostile: text is only ever split and parsed as numbers, an
 repeated in a message is shortened and escaped, so a message is always a single line.
 """
 
-import hashlib
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from crossed_jax.errors import InputError, escaped, listed, shown, told
-from crossed_jax.tables.checks import check_columns, check_identifiable, reading, reason
+from crossed_jax.errors import InputError, escaped
+from crossed_jax.tables.asked import names_of, names_of_units
+from crossed_jax.tables.checks import check_columns, check_identifiable, reading
 from crossed_jax.tables.columns import read_factor, read_response
 from crossed_jax.tables.crossed_data import CrossedData, Factor, Nested
 from crossed_jax.tables.delimited import DELIMITERS, read_delimited
 from crossed_jax.tables.frames import read_frame
+from crossed_jax.tables.missing import leave_out_missing
 from crossed_jax.tables.names import check_names
 from crossed_jax.tables.nested import nested_in, parent_of
+from crossed_jax.tables.paths import kind_of, named, sha256_of
 from crossed_jax.tables.remarks import hidden_guides, remarks
-
-# What names a column: text, or what pandas may have in its place.
-_NAMES = (str, int, np.integer, tuple)
 
 
 def read_table(
@@ -70,16 +68,16 @@ def read_table(
     InputError
         For anything about the table or the names that the model cannot use.
     """
-    response, factors = _names_of(response, factors)
-    inner = _names_of_units(factors, nested, sample)
+    response, factors = names_of(response, factors)
+    inner = names_of_units(factors, nested, sample)
     check_names(response, (*factors, *inner.values()))
     names = (response, *factors, *inner.values())
     source = sha256 = None
     if isinstance(table, str | Path):
         source = str(table)
-        where = source if source.isprintable() else shown(source)
+        where = named(source)
         frame, columns = _read_file(Path(table), names, where)
-        sha256 = _sha256(Path(table), where)
+        sha256 = sha256_of(Path(table), where)
     else:
         where = "the data frame"
         frame, columns = read_frame(table, names, where, response)
@@ -90,22 +88,8 @@ def read_table(
         values = read_response(frame, response, where)
         read = [read_factor(frame, name, where) for name in names[1:]]
 
-    missing = np.isnan(values)
-    num_missing = int(np.count_nonzero(missing))
-    notes: list[str] = []
-    if num_missing == len(values):
-        raise InputError(
-            f"{where}: {shown(response)} is missing in every row: choose another response."
-        )
-    if num_missing:
-        have, were = ("has", "was") if num_missing == 1 else ("have", "were")
-        notes.append(
-            f"{num_missing:,} of {len(values):,} rows ({_percent(num_missing / len(values))}) "
-            f"{have} no {response} and {were} left out."
-        )
-        values = values[~missing]
-        read = [_leave_out(factor, missing, response, notes) for factor in read]
-
+    num_rows = len(values)
+    values, read, notes = leave_out_missing(values, response, read, where)
     crossed = tuple(read[: len(factors)])
     check_identifiable(values, response, crossed, where)
     notes += remarks(crossed)
@@ -114,7 +98,7 @@ def read_table(
         values,
         response,
         crossed,
-        num_missing,
+        num_rows - len(values),
         tuple(notes),
         source,
         sha256,
@@ -149,92 +133,16 @@ def _nested(factors: tuple[Factor, ...], units: dict[str, Factor], where: str) -
     return found
 
 
-def _names_of(response: Any, factors: Any) -> tuple[str, tuple[str, ...]]:
-    """Give the names of columns as text, and refuse those that cannot be used."""
-    ordered = isinstance(factors, Iterable) and not isinstance(factors, str | bytes | Set)
-    factors = tuple(factors) if ordered else ()
-    if not ordered or not all(isinstance(name, _NAMES) for name in (response, *factors)):
-        raise InputError(
-            "the response must be a column name and the factors a list of column names: "
-            "give, for example, response='logfc', factors=('gene', 'cell_line')."
-        )
-    response, factors = str(response), tuple(map(str, factors))
-    if len(factors) < 2:
-        raise InputError(
-            f"a crossed model needs at least two factors, got {len(factors)}: "
-            "name two or more columns, such as gene and cell_line."
-        )
-    return response, factors
-
-
-def _names_of_units(factors: Sequence[str], nested: Any, sample: Any) -> dict[str, str]:
-    """Give the names of columns of what is nested in the factors, by the argument that has them."""
-    found = {}
-    for argument, name, example in (("nested", nested, "guide"), ("sample", sample, "replicate")):
-        if name is None:
-            continue
-        if not isinstance(name, _NAMES):
-            raise InputError(
-                f"{argument} is {told(name)}: give the name of a column, such as {example}."
-            )
-        found[argument] = str(name)
-    if "sample" in found and len(factors) != 2:
-        raise InputError(
-            f"samples are told apart in tables of two factors, and this has {len(factors)}: leave "
-            "sample out."
-        )
-    return found
-
-
 def _read_file(path: Path, names: Sequence[str], where: str) -> tuple[pl.LazyFrame, list[str]]:
     """Open the needed columns of a file, by its suffix; and give the names of all."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    compressed = suffixes[-1:] in ([".gz"], [".zst"])
-    kind = "".join(suffixes[-2:-1] if compressed else suffixes[-1:])
-    try:
-        if not path.exists():
-            raise InputError(f"{where} does not exist: check the path.")
-        if not path.is_file():
-            raise InputError(f"{where} is not a file: give the path of a table.")
-        if path.stat().st_size == 0:
-            raise InputError(f"{where} is empty: give a table with column names and rows.")
-    except (OSError, UnicodeError) as error:
-        raise InputError(f"{where} cannot be opened ({reason(error)}): check the path.") from None
+    kind = kind_of(path, where)
     if kind in DELIMITERS:
         return read_delimited(path, DELIMITERS[kind], names, where)
-    if kind == ".parquet" and not compressed:
-        with reading(where, "Parquet"):
-            frame = pl.scan_parquet(path, glob=False, hive_partitioning=False)
-            columns = frame.collect_schema().names()
-            check_columns(columns, names, where)
-            return frame.select(names), columns
-    raise InputError(
-        f"{where} is of no kind that can be read: give .csv or .tsv (plain, .gz or .zst), "
-        "or .parquet, and rename the file if it is one of these."
-    )
-
-
-def _leave_out(factor: Factor, missing: np.ndarray, response: str, notes: list[str]) -> Factor:
-    """Leave out the rows that have no response, and the levels that have no row but those."""
-    codes = factor.codes[~missing]
-    seen = np.bincount(codes, minlength=len(factor.levels)) > 0
-    if seen.all():
-        return Factor(factor.name, factor.levels, codes)
-    levels = np.array(factor.levels, dtype=object)
-    lost = levels[~seen]
-    noun, have, were = ("level", "has", "was") if len(lost) == 1 else ("levels", "have", "were")
-    notes.append(
-        f"{len(lost):,} {noun} of {factor.name} {have} no {response} at all "
-        f"and {were} left out: {listed(lost.tolist(), 5)}."
-    )
-    position = np.cumsum(seen, dtype=np.int32) - np.int32(1)
-    return Factor(factor.name, tuple(levels[seen]), position[codes])
-
-
-def _sha256(path: Path, where: str) -> str:
-    with reading(where, "a file"), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}" if share >= 0.001 else "under 0.1%"
+    with reading(where, "Parquet"):
+        frame = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        schema = frame.collect_schema()
+        columns = schema.names()
+        kinds = schema.dtypes()[1:]
+        numeric = sum(kind.is_numeric() for kind in kinds)
+        check_columns(columns, names, where, lambda: numeric / max(len(kinds), 1))
+        return frame.select(names), columns

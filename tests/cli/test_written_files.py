@@ -77,6 +77,7 @@ def test_the_run_is_on_record(penicillin):
     assert (run["parameterization"], run["priors"]["name"]) == ("sum_to_zero", "scaled")
     assert run["input"] == {
         "source": str(PENICILLIN),
+        "wide": False,
         "sha256": hashlib.sha256(PENICILLIN.read_bytes()).hexdigest(),
         "response": "diameter",
         "factors": ["plate", "sample"],

@@ -221,10 +221,10 @@ def test_unknown_noise_is_told():
 
 def test_priors_of_what_the_model_has_not_are_told():
     priors = post_priors(2)._replace(others={"mu": dist.Gamma(2.0, 0.1)})
-    with pytest.raises(InputError, match="others has 'mu', which this model has not: it has nu"):
+    with pytest.raises(InputError, match=r"no prior of 'mu' in this model: .*sigma, nu\.$"):
         cj.fit(POST, noise="student_t", priors=priors)
     priors = post_priors(2)._replace(others={"nu": dist.Gamma(2.0, 0.1)})
-    with pytest.raises(InputError, match="others has 'nu', which this model has not: leave it out"):
+    with pytest.raises(InputError, match=r"no prior of 'nu' in this model: .*sigma\.$"):
         cj.fit(POST, priors=priors)
     priors = post_priors(2)._replace(others={"nu": dist.Normal(2.0, 0.1)})
     with pytest.raises(InputError, match="prior of nu is Normal, which is not confined to positiv"):
