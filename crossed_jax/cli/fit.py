@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from crossed_jax.cli.columns import split
 from crossed_jax.cli.command import Command
 from crossed_jax.cli.priors import check_priors
 from crossed_jax.cli.run import run
@@ -152,10 +153,10 @@ def fit(
         table=os.path.abspath(table) if checkpoint else str(table),
         wide=wide,
         response=response,
-        factors=_split("--factors", factors),
+        factors=split("--factors", factors),
         model=model,
         slopes=slopes or "",
-        noise_by=_split("--noise-by", noise_by) if noise_by else (),
+        noise_by=split("--noise-by", noise_by) if noise_by else (),
         interaction="" if interaction is None else "yes" if interaction else "no",
         nested=nested or "",
         sample=sample or "",
@@ -175,15 +176,3 @@ def fit(
         figures=figures,
     )
     return run(command, checkpoint, quiet)
-
-
-def _split(flag: str, factors: list[str]) -> tuple[str, ...]:
-    if len(factors) > 1:
-        return tuple(factors)
-    names = tuple(name.strip() for name in factors[0].split(","))
-    if len(names) > 1 and "" in names:
-        raise InputError(
-            f"{flag} {factors[0]!r} names a column of no name: give names with one comma "
-            "between, such as gene,cell_line."
-        )
-    return names

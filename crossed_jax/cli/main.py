@@ -1,4 +1,4 @@
-"""The command line: ``crossed-jax demo | simulate | fit | resume``.
+"""The command line: ``crossed-jax demo | simulate | fit | compare | resume``.
 
 Exit codes: 0, done and converged; 2, bad input, told in one line on stderr; 3, done, but the
 diagnostics say not to trust the result, and why; 130, interrupted.
@@ -10,6 +10,7 @@ import sys
 
 import typer
 
+from crossed_jax.cli.compare import compare
 from crossed_jax.cli.demo import demo
 from crossed_jax.cli.fit import fit
 from crossed_jax.cli.flags import in_flags
@@ -26,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: quicker, and whole at any width
     help="Fit crossed varying-intercept models: exact, pooled on every factor, without the ridge.",
 )
-for command in (fit, resume, simulate, demo):
+for command in (fit, compare, resume, simulate, demo):
     app.command()(command)
 
 

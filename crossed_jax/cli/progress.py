@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
     from crossed_jax.sampling.chunks import Progress
 
 type Report = Callable[["Progress"], None]
@@ -21,6 +24,38 @@ def progress(quiet: bool) -> Iterator[Callable[[str], Report | None]]:
     if quiet or not sys.stderr.isatty():
         yield lambda label: None
         return
+    with _bars() as bars:
+
+        def start(label: str) -> Report:
+            task = bars.add_task(label, total=None, status="compiling")
+            return lambda run: bars.update(
+                task, total=run.total, completed=run.done, status=_status(run)
+            )
+
+        yield start
+
+
+@contextmanager
+def counted(quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
+    """Show a line for each thing that is gone through, likewise.
+
+    Gives what is to be called with its label, how many are done, and of how many.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    with _bars() as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def count(label: str, done: int, total: int) -> None:
+            if label not in tasks:
+                tasks[label] = bars.add_task(label, total=total, status="")
+            bars.update(tasks[label], completed=done, status=f"left out {done:,}/{total:,}")
+
+        yield count
+
+
+def _bars() -> "Bars":
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -30,15 +65,7 @@ def progress(quiet: bool) -> Iterator[Callable[[str], Report | None]]:
         TextColumn("{task.fields[status]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-
-        def start(label: str) -> Report:
-            task = bars.add_task(label, total=None, status="compiling")
-            return lambda run: bars.update(
-                task, total=run.total, completed=run.done, status=_status(run)
-            )
-
-        yield start
+    return Progress(*columns, console=Console(stderr=True))
 
 
 def _status(run: "Progress") -> str:

@@ -48,7 +48,14 @@ def run(command: Command, checkpoint: Path | None, quiet: bool) -> int:
     staged = staged_directory(command.out, command.table, checkpoint)
     with interruptible(checkpoint), staged as folder:
         clock = time.perf_counter()
-        data = _read(command)
+        data = read(
+            command.table,
+            command.wide,
+            response=command.response,
+            factors=command.factors,
+            nested=command.nested or None,
+            sample=command.sample or None,
+        )
         seconds = {"read": time.perf_counter() - clock}
         clock = time.perf_counter()
         from crossed_jax.fitting import fit  # late: a bad table is told at once
@@ -74,19 +81,22 @@ def run(command: Command, checkpoint: Path | None, quiet: bool) -> int:
     return 0 if diagnosis.converged else 3
 
 
-def _read(command: Command) -> "CrossedData":
+def read(
+    table: str | Path,
+    wide: bool,
+    *,
+    response: str,
+    factors: tuple[str, ...],
+    nested: str | None,
+    sample: str | None,
+) -> "CrossedData":
+    """Read a table of one row for each measurement, or a matrix."""
     from crossed_jax.tables.read import read_table
     from crossed_jax.tables.wide import read_wide
 
-    if command.wide:
-        return read_wide(command.table, response=command.response, factors=command.factors)
-    return read_table(
-        command.table,
-        response=command.response,
-        factors=command.factors,
-        nested=command.nested or None,
-        sample=command.sample or None,
-    )
+    if wide:
+        return read_wide(table, response=response, factors=factors)
+    return read_table(table, response=response, factors=factors, nested=nested, sample=sample)
 
 
 def _import_beside(names: tuple[str, ...]) -> None:

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from crossed_jax.errors import InputError
+from crossed_jax.errors import InputError, told
 from crossed_jax.results.log_likelihood import in_blocks, require_left_out
+from crossed_jax.statistics.cells import cells_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,9 +27,15 @@ if TYPE_CHECKING:
     from crossed_jax.tables.crossed_data import CrossedData
     from crossed_jax.types import LeftOut
 
+FEWEST_DRAWS = 100
+
 
 def compare(
-    fits: Mapping[str, xr.DataTree], data: CrossedData, *, by: LeftOut = "row"
+    fits: Mapping[str, xr.DataTree],
+    data: CrossedData,
+    *,
+    by: LeftOut = "row",
+    report: Callable[[str, int, int], None] | None = None,
 ) -> pl.DataFrame:
     """Compare fits of a table by how well they predict what is left out of it.
 
@@ -39,6 +47,8 @@ def compare(
         The table.
     by
         What is left out at a time, as in `log_likelihood`: a `row` or a `cell`.
+    report
+        Called with the name of a fit, how many rows or cells are done, and of how many.
 
     Returns
     -------
@@ -51,7 +61,8 @@ def compare(
     Raises
     ------
     InputError
-        If there are fewer than two fits, or one is not of this table or kept no draws of effects.
+        If there are fewer than two fits, or one is not of this table, has less than a hundred
+        draws or kept none of effects.
     """
     import arviz_stats
     import polars as pl
@@ -61,9 +72,19 @@ def compare(
             f"compare takes two fits or more by name, not this {type(fits).__name__}: give, for "
             'example, {"additive": tree, "screen": other}.'
         )
-    for tree in fits.values():
+    for name, tree in fits.items():
         require_left_out(tree, data, by, "compare")
-    found = {str(name): _leave_one_out(tree, data, by) for name, tree in fits.items()}
+        draws = tree["posterior"].sizes["chain"] * tree["posterior"].sizes["draw"]
+        if draws < FEWEST_DRAWS:
+            raise InputError(
+                f"compare: {told(name)} has {draws} draws, which are too few to leave anything "
+                f"out: fit with {FEWEST_DRAWS} or more in all."
+            )
+    number = data.num_rows if by == "row" else len(cells_of(data).counts)
+    found = {}
+    for name, tree in fits.items():
+        count = None if report is None else partial(report, str(name))
+        found[str(name)] = _leave_one_out(tree, data, by, number, count)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what they say is in the table
         ranked = arviz_stats.compare(found, round_to="none")
@@ -72,7 +93,7 @@ def compare(
             "rank": 1 + ranked["rank"].to_numpy(),
             "model": list(ranked.index),
             "left_out": by,
-            "number": [found[name].n_data_points for name in ranked.index],
+            "number": number,
             **{
                 name: ranked[name].to_numpy()
                 for name in ("elpd", "se", "p", "elpd_diff", "dse", "weight")
@@ -84,7 +105,13 @@ def compare(
     )
 
 
-def _leave_one_out(tree: xr.DataTree, data: CrossedData, by: LeftOut) -> Any:
+def _leave_one_out(
+    tree: xr.DataTree,
+    data: CrossedData,
+    by: LeftOut,
+    number: int,
+    report: Callable[[int, int], None] | None,
+) -> Any:
     """Give what ``az.loo`` gives with all of the log-likelihood at once, its weights left out."""
     import arviz_stats
 
@@ -103,6 +130,8 @@ def _leave_one_out(tree: xr.DataTree, data: CrossedData, by: LeftOut) -> Any:
                 )
             )
         places.append(place)
+        if report is not None:
+            report(sum(map(len, places)), number)
     order = np.argsort(np.concatenate(places))
 
     def joined(name: str) -> xr.DataArray:

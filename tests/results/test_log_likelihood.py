@@ -95,7 +95,7 @@ def test_additive_rows_are_those_of_scipy_and_cells_their_sums(nu: float | None)
 
 
 def additive() -> tuple[xr.DataTree, CrossedData]:
-    tree, _ = synthetic_tree({"gene": 3, "cell_line": 4}, chains=2, draws=20)
+    tree, _ = synthetic_tree({"gene": 3, "cell_line": 4}, chains=2, draws=60)
     constant = tree["constant_data"].to_dataset()
     factors = tuple(
         Factor(name, tuple(constant[name].values), constant[f"{name}_code"].values)
@@ -151,7 +151,7 @@ def test_arviz_compares_what_is_compared_in_blocks(monkeypatch: pytest.MonkeyPat
     wide = tree.copy()
     doubled = tree["posterior"].to_dataset().assign(sigma=lambda posterior: 2 * posterior.sigma)
     wide["posterior"] = xr.DataTree(doubled)
-    monkeypatch.setattr(log_likelihood, "NUMBERS_IN_BLOCK", 40 * 7)
+    monkeypatch.setattr(log_likelihood, "NUMBERS_IN_BLOCK", 120 * 7)
     for by in ("row", "cell"):
         found = cj.compare({"as it is": tree, "wide": wide}, data, by=by)
         assert found["model"].to_list() == ["as it is", "wide"]
@@ -198,6 +198,6 @@ def test_what_cannot_be_compared_is_told(screen_fit: xr.DataTree) -> None:
 
 def test_what_does_not_fit_into_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     tree, data = additive()
-    monkeypatch.setattr(log_likelihood, "most_draws_in_memory", lambda number: 39)
-    with pytest.raises(InputError, match="log-densities of 36 rows given 40 draws do not fit"):
+    monkeypatch.setattr(log_likelihood, "most_draws_in_memory", lambda number: 119)
+    with pytest.raises(InputError, match="log-densities of 36 rows given 120 draws do not fit"):
         cj.log_likelihood(tree, data)
