@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from crossed_jax.results.predict import predict
     from crossed_jax.results.prior_predictive import prior_predictive
     from crossed_jax.results.summaries import effects, parameters, variance_components
+    from crossed_jax.results.timings import timings
     from crossed_jax.results.unit_evidence import unit_evidence
     from crossed_jax.results.verdict import diagnose
     from crossed_jax.tables.crossed_data import CrossedData
@@ -56,6 +57,7 @@ __all__ = [
     "read_wide",
     "sample",
     "simulate_screen",
+    "timings",
     "unit_evidence",
     "variance_components",
 ]
@@ -87,6 +89,7 @@ _HOMES = {
     "read_wide": "tables.wide",
     "sample": "log_density",
     "simulate_screen": "tables.simulate",
+    "timings": "results.timings",
     "unit_evidence": "results.unit_evidence",
     "variance_components": "results.summaries",
 }

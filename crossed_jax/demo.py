@@ -6,7 +6,6 @@ forms of the model, compared on the quantities that the data identify: the inter
 deviations and all SDs.
 """
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -15,14 +14,12 @@ import xarray as xr
 
 from crossed_jax.fitting import fit
 from crossed_jax.models.normal import NOISE
-from crossed_jax.results.convergence import convergence
-from crossed_jax.results.tree import factor_names
+from crossed_jax.results.convergence import convergence, identified
+from crossed_jax.results.timings import timings
 from crossed_jax.tables.crossed_data import CrossedData
-from crossed_jax.tables.names import of_factor
 
 # what the post tells: 557 s, and "fewer than 10% effective" of 8,000 draws
 POST_SECONDS, POST_ESS = 557.0, 800.0
-SAMPLING = ("estimate", "collapse", "warmup", "sample", "effects")
 
 
 def fit_forms(
@@ -53,14 +50,6 @@ def fit_forms(
     }
 
 
-def identified(tree: xr.DataTree) -> list[str]:
-    """Names of the variables that the data identify, which every form has (SDs but for one)."""
-    names = ["intercept", "sigma"]
-    for factor in factor_names(tree):
-        names += [of_factor(factor, "effect"), of_factor(factor, "sd")]
-    return [name for name in names if name in tree["posterior"].data_vars]
-
-
 def compare(trees: dict[str, xr.DataTree]) -> pl.DataFrame:
     """Lay the forms side by side, the post's own run first.
 
@@ -81,18 +70,17 @@ def compare(trees: dict[str, xr.DataTree]) -> pl.DataFrame:
         }
     ]
     for form, tree in trees.items():
-        seconds = json.loads(tree.attrs["seconds"])
-        sampling = sum(seconds.get(part, 0.0) for part in SAMPLING)
         statistics = convergence(tree, identified(tree))
-        ess = float(min(x.min() for x in statistics.ess_bulk.data_vars.values()))
+        taken = timings(tree, statistics)
+        sampling = taken.prepare_s + taken.warmup_s + taken.sampling_s
         sampled = tree["sample_stats"]
         rows.append(
             {
                 "form": form,
-                "compile_s": seconds["compile"],
+                "compile_s": taken.compile_s,
                 "sampling_s": sampling,
-                "min_ess": ess,
-                "ess_per_s": ess / sampling,
+                "min_ess": taken.min_ess_bulk,
+                "ess_per_s": taken.ess_per_s_with_warmup,
                 "divergences": int(sampled["diverging"].sum()),
                 "max_tree_depth_hits": int(sampled["reached_max_treedepth"].sum()),
                 "max_r_hat": float(max(x.max() for x in statistics.r_hat.data_vars.values())),

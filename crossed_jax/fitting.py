@@ -207,7 +207,9 @@ def fit(
             {
                 **model_told,
                 "priors": priors_told,
-                **describe_run(settings, seconds | sampled.seconds, device),
+                **describe_run(
+                    settings, seconds | sampled.seconds, sampled.run.warmup_gradients, device
+                ),
                 **describe_table(data, notes),
                 **sampled.attributes,
                 "adequacy": against,

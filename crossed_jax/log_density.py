@@ -113,9 +113,8 @@ def sample(
                 checkpoint=opened,
             )
     attributes = {"parameterization": parameterization.name, "factors": [], "notes": []}
-    return to_datatree(
-        run.draws, run.statistics, attributes | describe_run(settings, run.seconds, device)
-    )
+    attributes |= describe_run(settings, run.seconds, run.warmup_gradients, device)
+    return to_datatree(run.draws, run.statistics, attributes)
 
 
 def _in_double_precision(leaf: Any) -> np.ndarray:

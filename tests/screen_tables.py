@@ -55,4 +55,4 @@ def starts_as_draws(key, parameterization, model_data, *, num_chains, num_draws,
     draws = _quantities_at_starts(parameterization, keys, model_data)
     draws = jax.tree.map(lambda x: np.asarray(x).reshape(*shape, *x.shape[1:]), draws)
     statistics = Statistics(*(np.zeros(shape, kind) for kind in STATISTICS_KINDS))
-    return Run(draws, statistics, {})
+    return Run(draws, statistics, {}, 0)

@@ -6,8 +6,7 @@ from example_tables import table
 from truth import disagreement
 
 import crossed_jax as cj
-from crossed_jax.demo import identified
-from crossed_jax.results.convergence import convergence
+from crossed_jax.results.convergence import convergence, identified
 
 LONG = {"num_chains": 2, "num_draws": 4000, "seed": 1}
 

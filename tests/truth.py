@@ -12,8 +12,8 @@ import numpy as np
 from arviz_stats.base import array_stats
 from scipy.special import logsumexp
 
-from crossed_jax.demo import identified
 from crossed_jax.models.priors import Priors
+from crossed_jax.results.convergence import identified
 from crossed_jax.tables.crossed_data import CrossedData
 from crossed_jax.types import Array
 

@@ -59,8 +59,8 @@ def main() -> None:
         draws[f"{factor}_level"] = levels.transpose("chain", "draw", factor)
         draws[f"{factor}_sd"] = posterior[f"{factor}_sd"]
         draws[f"{factor}_mean"] = posterior[f"{factor}_mean"]
-    sampled = tree["sample_stats"]
-    counts = counts_of(sampled["n_steps"], sampled["diverging"], sampled["tree_depth"])
+    sampled, in_warmup = tree["sample_stats"], cj.timings(tree).warmup_gradients
+    counts = counts_of(sampled["n_steps"], sampled["diverging"], sampled["tree_depth"], in_warmup)
     job.write(
         {name: np.asarray(values) for name, values in draws.items()},
         counts,

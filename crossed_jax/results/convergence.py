@@ -16,7 +16,7 @@ import numpy as np
 from crossed_jax.results.finding import Finding
 from crossed_jax.results.tree import factor_names
 from crossed_jax.sampling.ess import by_blocks, halves_diagnostics, rank_diagnostics
-from crossed_jax.tables.names import of_factor
+from crossed_jax.tables.names import FactorQuantity, of_factor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,6 +97,18 @@ def sampled(tree: xr.DataTree) -> list[str]:
         if posterior.sizes.get(factor) == 1
     }
     return [str(name) for name in posterior.data_vars if name not in constant]
+
+
+def identified(tree: xr.DataTree) -> list[str]:
+    """Posterior variables that the data identify, which all forms of a model share.
+
+    Of the means and the levels' intercepts of the original form they tell only sums.
+    """
+    of_the_original: tuple[FactorQuantity, ...] = ("mean", "intercept")
+    unknown = {
+        of_factor(factor, quantity) for factor in factor_names(tree) for quantity in of_the_original
+    }
+    return [name for name in sampled(tree) if name not in unknown]
 
 
 def mixing(statistics: Convergence, num_chains: int) -> Mixing:

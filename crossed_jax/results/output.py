@@ -245,6 +245,7 @@ def run_record(tree: "xr.DataTree", seconds: dict[str, float]) -> dict:
             name: round(value, 4)
             for name, value in (seconds | json.loads(attrs["seconds"])).items()
         },
+        "warmup_gradients": int(attrs["warmup_gradients"]),
         "device": attrs["device"],
         "cache": attrs["cache"],
         "versions": json.loads(attrs["versions"]),

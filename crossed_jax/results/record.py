@@ -15,7 +15,7 @@ PACKAGES = ("crossed-jax", "jax", "jaxlib", "blackjax", "numpyro", "numpy", "xar
 
 
 def describe_run(
-    settings: RunSettings, seconds: dict[str, float], device: jax.Device
+    settings: RunSettings, seconds: dict[str, float], warmup_gradients: int, device: jax.Device
 ) -> dict[str, Any]:
     """Settings, versions, where the time went and what computed, in plain values."""
     settings_kept = settings._asdict()
@@ -24,6 +24,7 @@ def describe_run(
         **settings_kept,
         "versions": versions(),
         "seconds": seconds,
+        "warmup_gradients": warmup_gradients,
         "inference_library": "blackjax",
         "device": device.device_kind,
         "cache": describe_cache(),

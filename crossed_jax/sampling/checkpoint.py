@@ -34,6 +34,7 @@ from crossed_jax.files.whole import locked, reason, whose_part, write_whole
 IDENTITY = "identity.json"
 NOTE = "command.json"  # the command line's is its command
 SEGMENT = re.compile(r"\d{2}-\d{12}-\d{12}\.draws", re.ASCII)
+SPENT = "spent"  # beside the leaves in an archive
 MOST_JSON = 2**20
 
 # the command line leaves it here, so that a fit, which is all it calls, need not hand it down
@@ -41,12 +42,25 @@ _NOTE: ContextVar[Mapping[str, Any] | None] = ContextVar("note", default=None)
 
 
 class Segment(NamedTuple):
-    """Steps done of those asked for; leaves of the state after them, and of what was drawn."""
+    """A stretch of a run, which may be its last.
+
+    Attributes
+    ----------
+    done, asked
+        Steps done after it, of those asked for.
+    state
+        Leaves of the state after it.
+    drawn
+        Leaves of what was drawn in it.
+    spent
+        What the run had taken until then, shape (amounts,).
+    """
 
     done: int
     asked: int
     state: list[np.ndarray]
     drawn: list[np.ndarray]
+    spent: np.ndarray
 
 
 class Checkpoint:
@@ -90,16 +104,17 @@ class Checkpoint:
         for path in _segments(self.folder):
             attempt, done, asked = _place(path)
             if attempt == self.attempt:
-                leaves = self._read(path).items()
-                state = [leaf for name, leaf in leaves if name.startswith("state_")]
-                drawn = [leaf for name, leaf in leaves if name.startswith("drawn_")]
-                yield Segment(done, asked, state, drawn)
+                arrays = self._read(path)
+                state = [leaf for name, leaf in arrays.items() if name.startswith("state_")]
+                drawn = [leaf for name, leaf in arrays.items() if name.startswith("drawn_")]
+                yield Segment(done, asked, state, drawn, arrays[SPENT])
 
     def save(self, segment: Segment) -> None:
         """Add a segment of the run."""
         path = self.folder / f"{self.attempt:02d}-{segment.done:012d}-{segment.asked:012d}.draws"
         arrays = {f"state_{i:03d}": leaf for i, leaf in enumerate(segment.state)}
         arrays |= {f"drawn_{i:03d}": leaf for i, leaf in enumerate(segment.drawn)}
+        arrays[SPENT] = segment.spent
         file = io.BytesIO()
         np.savez(file, allow_pickle=False, **arrays)
         archive = file.getvalue()
@@ -115,8 +130,9 @@ class Checkpoint:
             digest, archive = bytes(content[:32]), content[32:]
             if digest == _digest(self.last, path.name, archive):
                 with np.load(io.BytesIO(archive), allow_pickle=False) as arrays:
+                    read = {name: arrays[name] for name in sorted({*arrays.files, SPENT})}
                     self.last = digest
-                    return {name: arrays[name] for name in sorted(arrays.files)}
+                    return read
         except Exception:  # whatever it is, the file is not as it was saved
             pass
         raise InputError(

@@ -54,12 +54,41 @@ class Progress(NamedTuple):
     ess: float
 
 
+class Spent(NamedTuple):
+    """What a run takes: seconds of warm-up and of draws, and gradients of warm-up's trajectories.
+
+    A run that goes on from a checkpoint goes on counting from what it had taken.
+    """
+
+    warmup: float = 0.0
+    sample: float = 0.0
+    warmup_gradients: float = 0.0
+
+    def plus(self, elapsed: float, warmup_gradients: int | None) -> "Spent":
+        """Add a chunk, of draws if it has no gradients of warm-up."""
+        if warmup_gradients is None:
+            return self._replace(sample=self.sample + elapsed)
+        gradients = self.warmup_gradients + warmup_gradients
+        return self._replace(warmup=self.warmup + elapsed, warmup_gradients=gradients)
+
+
 class Run(NamedTuple):
-    """What was kept of the draws, and statistics, (chains, draws, ...) each; seconds of parts."""
+    """What came of a run.
+
+    Attributes
+    ----------
+    draws, statistics
+        What was kept of the draws, and of their transitions, (chains, draws, ...) each.
+    seconds
+        Of its parts.
+    warmup_gradients
+        Leapfrog steps of all chains in warm-up.
+    """
 
     draws: Any
     statistics: Statistics
     seconds: dict[str, float]
+    warmup_gradients: int
 
 
 def sample(
@@ -131,13 +160,13 @@ def sample(
         shifts=shifts,
     )
     _check_start(state, parameterization, model_data)
-    seconds = {"compile": time.perf_counter() - clock, "warmup": 0.0, "sample": 0.0}
+    compiling, spent = time.perf_counter() - clock, Spent()
 
     total = num_warmup + num_draws
     done = 0
     pieces: list = []
     if checkpoint is not None:
-        done, state, pieces = _restore(checkpoint, state, structure, total, keep)
+        done, state, pieces, spent = _restore(checkpoint, state, structure, total, keep)
     divergences = sum(int(statistics.diverging.sum()) for _, statistics in pieces)
     alone = jax.process_count() == 1  # several must do the same things, however long each waits
     unsaved: list = []
@@ -151,14 +180,17 @@ def sample(
             num_steps = min(pace, most_steps, (num_warmup if warming_up else total) - done)
             clock = time.perf_counter()
             state, buffer = jax.block_until_ready(program(state, num_steps))
-            if not warming_up:
+            gradients = None
+            if warming_up:
+                gradients = int(on_host(buffer[1].n_steps, rows=slice(num_steps)).sum())
+            else:
                 piece = jax.tree.map(partial(on_host, rows=slice(num_steps)), buffer)
                 divergences += int(piece[1].diverging.sum())
                 pieces.append((keep(done - num_warmup, piece[0]), piece[1]))
                 if checkpoint is not None:
                     unsaved.append(piece)
             elapsed = time.perf_counter() - clock
-            seconds["warmup" if warming_up else "sample"] += elapsed
+            spent = spent.plus(elapsed, gradients)
             done += num_steps
             if alone:
                 pace = max(1, round(num_steps * SECONDS_BETWEEN_REPORTS / elapsed))
@@ -169,14 +201,21 @@ def sample(
                 report(Progress(done, total, done < num_warmup, divergences, step_size, ess))
             due = not alone or time.perf_counter() - saved_at > SECONDS_BETWEEN_SAVES
             if checkpoint is not None and (due or done == total or interrupted()):
-                leaves = [on_host(leaf) for leaf in jax.tree.leaves(state)]
-                drawn = jax.tree.leaves(_joined(unsaved)) if unsaved else []
-                in_first_process(partial(checkpoint.save, Segment(done, total, leaves, drawn)))
+                _save(checkpoint, (done, total), state, unsaved, spent)
                 unsaved, saved_at = [], time.perf_counter()
             if interrupted():
                 raise KeyboardInterrupt
     draws, statistics = jax.tree.map(lambda x: np.swapaxes(x, 0, 1), _joined(pieces))
-    return Run(draws, statistics, seconds)
+    seconds = {"compile": compiling, "warmup": spent.warmup, "sample": spent.sample}
+    return Run(draws, statistics, seconds, int(spent.warmup_gradients))
+
+
+def _save(
+    checkpoint: Checkpoint, place: tuple[int, int], state: State, pieces: list, spent: Spent
+) -> None:
+    leaves = [on_host(leaf) for leaf in jax.tree.leaves(state)]
+    drawn = jax.tree.leaves(_joined(pieces)) if pieces else []
+    in_first_process(partial(checkpoint.save, Segment(*place, leaves, drawn, np.array(spent))))
 
 
 def _restore(
@@ -185,9 +224,9 @@ def _restore(
     structure: Any,
     total: int,
     keep: Callable[[int, Any], Any],
-) -> tuple[int, State, list]:
-    """Go back to where a run was saved: steps done, the state after them, what was kept."""
-    loaded, pieces, last = 0, [], Segment(0, total, [], [])
+) -> tuple[int, State, list, Spent]:
+    """Go back to where a run was saved: steps done, the state then, what was kept, what it took."""
+    loaded, pieces, last = 0, [], Segment(0, total, [], [], np.array(Spent()))
     saved = checkpoint.load()
     for segment in iter(lambda: in_first_process(lambda: next(saved, None)), None):
         if segment.done > total:
@@ -198,8 +237,9 @@ def _restore(
             pieces.append((keep(loaded, drawn), statistics))
             loaded += len(statistics.lp)
     if last.done == total < last.asked:  # for its draws are given out
-        in_first_process(partial(checkpoint.save, Segment(total, total, last.state, [])))
-    return last.done, placed_like(state, last.state) if last.state else state, pieces
+        in_first_process(partial(checkpoint.save, last._replace(asked=total, drawn=[])))
+    state = placed_like(state, last.state) if last.state else state
+    return last.done, state, pieces, Spent(*last.spent.tolist())
 
 
 def _compile(
