@@ -207,7 +207,7 @@ def long_run(folder: Path) -> Truth:
     for factor in spec["factors"]:
         order = np.argsort(moments[factor].to_numpy())
         for moment, values in effects.items():
-            values.append(moments[f"{factor}_{moment}"].to_numpy()[order])
+            values.append(moments[f"{factor}_effect_{moment}"].to_numpy()[order])
     mean, sd = (np.concatenate(effects[moment]) for moment in ("mean", "sd"))
     number = error.ess.min()
     return Truth(

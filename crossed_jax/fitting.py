@@ -137,8 +137,8 @@ def fit(
         and `constant_data`; for the screen model `interactions`, which
         :func:`crossed_jax.interactions` tabulates, and `seen`, counts and means of rows by what is
         nested; and for the collapsed form
-        `effect_moments` (exact `{factor}_mean` and `{factor}_sd` of the effects, and where their
-        draws were not kept `{factor}_quantile`); how the run was made is in `attrs`.
+        `effect_moments` (exact `{factor}_effect_mean` and `{factor}_effect_sd`, and where their
+        draws were not kept `{factor}_effect_quantile`); how the run was made is in `attrs`.
 
     Raises
     ------

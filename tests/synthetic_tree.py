@@ -64,8 +64,8 @@ def synthetic_tree(
         n = levels[factor]
         noise = sharp * math.sqrt(n) * rng.normal(size=(*shape, n))
         effect = truth[f"{factor}_effect"] + centred(noise)
-        moments[f"{factor}_mean"] = (factor, truth[f"{factor}_effect"])
-        moments[f"{factor}_sd"] = (factor, np.full(n, sharp * math.sqrt(n - 1)))
+        moments[f"{factor}_effect_mean"] = (factor, truth[f"{factor}_effect"])
+        moments[f"{factor}_effect_sd"] = (factor, np.full(n, sharp * math.sqrt(n - 1)))
         if keep_effects == "draws":
             variables[f"{factor}_effect"] = (("chain", "draw", factor), effect)
         if parameterization != "design_matrix":
@@ -116,7 +116,8 @@ def _effect_moments(moments, names, keep_effects):
     if keep_effects == "summary":
         scores = xr.DataArray(ndtri(PROBABILITIES), {"probability": PROBABILITIES})
         for f in names:
-            group[f"{f}_quantile"] = group[f"{f}_mean"] + group[f"{f}_sd"] * scores
+            mean, sd = group[f"{f}_effect_mean"], group[f"{f}_effect_sd"]
+            group[f"{f}_effect_quantile"] = mean + sd * scores
     return group
 
 

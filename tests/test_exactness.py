@@ -60,10 +60,12 @@ def test_collapsed_parameterization_and_the_recovered_original_coordinates(case)
         moments = tree["effect_moments"].to_dataset()
         # the moments average over the draws of the SDs, whose error they share with the draws
         error = draws.std() * 5 / np.sqrt(draws.sizes["chain"] * draws.sizes["draw"] / 4)
-        assert abs(draws.mean(("chain", "draw")) - moments[f"{factor.name}_mean"]).max() < error
+        assert (
+            abs(draws.mean(("chain", "draw")) - moments[f"{factor.name}_effect_mean"]).max() < error
+        )
         expected = truth.mean[f"{factor.name}_effect"], truth.sd[f"{factor.name}_effect"]
-        np.testing.assert_allclose(moments[f"{factor.name}_mean"], expected[0], atol=error)
-        np.testing.assert_allclose(moments[f"{factor.name}_sd"], expected[1], rtol=0.05)
+        np.testing.assert_allclose(moments[f"{factor.name}_effect_mean"], expected[0], atol=error)
+        np.testing.assert_allclose(moments[f"{factor.name}_effect_sd"], expected[1], rtol=0.05)
 
 
 def test_original_form_run_long(case):

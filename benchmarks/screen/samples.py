@@ -45,4 +45,4 @@ def _compared(name: str) -> dict[str, Any]:
 
 
 def _line_sds(tree: xr.DataTree) -> np.ndarray:
-    return tree["effect_moments"]["cell_line_sd"].to_numpy()
+    return tree["effect_moments"]["cell_line_effect_sd"].to_numpy()

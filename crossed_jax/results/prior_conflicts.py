@@ -110,7 +110,7 @@ def _variance(tree: xr.DataTree, posterior: xr.Dataset) -> float:
 def _effect_means(tree: xr.DataTree, factor: str) -> np.ndarray:
     """Posterior means of a factor's effects, exact if the fit has them."""
     if "effect_moments" in tree.children:
-        return tree["effect_moments"].to_dataset()[of_factor(factor, "mean")].values
+        return tree["effect_moments"].to_dataset()[of_factor(factor, "effect_mean")].values
     effects = tree["posterior"].to_dataset()[of_factor(factor, "effect")]
     draws = effects.transpose("chain", "draw", factor)
     return by_blocks(draws, lambda block: block.mean((1, 2))[None])[0]

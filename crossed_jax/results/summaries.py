@@ -140,12 +140,15 @@ def effect_moments(tree: xr.DataTree, factor: str, interval: float = 0.95) -> di
     exact = {}
     if "effect_moments" in tree.children:
         known = tree["effect_moments"].to_dataset()
-        exact = {name: known[of_factor(factor, name)].values for name in ("mean", "sd")}
+        exact = {
+            "mean": known[of_factor(factor, "effect_mean")].values,
+            "sd": known[of_factor(factor, "effect_sd")].values,
+        }
     if of_factor(factor, "effect") in posterior:
         draws = posterior[of_factor(factor, "effect")].transpose("chain", "draw", factor)
         return moments_of_draws(draws, interval) | exact
     _check_interval(interval)
-    return exact | _interval(known[of_factor(factor, "quantile")], interval)
+    return exact | _interval(known[of_factor(factor, "effect_quantile")], interval)
 
 
 def _p_negative(tree: xr.DataTree, factor: str) -> np.ndarray:
@@ -155,7 +158,9 @@ def _p_negative(tree: xr.DataTree, factor: str) -> np.ndarray:
         return share_negative(posterior[name].transpose("chain", "draw", factor))
     from scipy.special import ndtr, ndtri
 
-    known = tree["effect_moments"][of_factor(factor, "quantile")].transpose(factor, "probability")
+    known = tree["effect_moments"][of_factor(factor, "effect_quantile")].transpose(
+        factor, "probability"
+    )
     scores = ndtri(known["probability"].values)
     return np.array([ndtr(_score_of_zero(scores, quantiles)) for quantiles in known.values])
 

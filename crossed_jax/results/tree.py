@@ -128,12 +128,15 @@ def _name_moments(
 ) -> xr.Dataset:
     named = xr.Dataset(coords={factor.name: factor.labels for factor in data.factors})
     for factor, (mean, sd) in zip(data.factors, moments, strict=True):
-        named[of_factor(factor.name, "mean")] = (factor.name, mean)
-        named[of_factor(factor.name, "sd")] = (factor.name, sd)
+        named[of_factor(factor.name, "effect_mean")] = (factor.name, mean)
+        named[of_factor(factor.name, "effect_sd")] = (factor.name, sd)
     if quantiles is not None:
         named = named.assign_coords(probability=PROBABILITIES)
         for factor, values in zip(data.factors, quantiles, strict=True):
-            named[of_factor(factor.name, "quantile")] = ((factor.name, "probability"), values)
+            named[of_factor(factor.name, "effect_quantile")] = (
+                (factor.name, "probability"),
+                values,
+            )
     return named
 
 

@@ -23,7 +23,9 @@ type FactorQuantity = Literal[
     "code",
     "n",
     "raw_mean",
-    "quantile",
+    "effect_mean",
+    "effect_sd",
+    "effect_quantile",
 ]
 
 _OF_ROWS_AND_DRAWS = ("chain", "draw", "row")

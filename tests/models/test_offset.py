@@ -25,7 +25,7 @@ def test_an_offset_of_the_response_costs_no_digits():
     for name in ("a", "b"):
         raw = [tree["constant_data"][f"{name}_raw_mean"].values for tree in fits]
         np.testing.assert_allclose(raw[0] - FAR, raw[1], atol=STEP)
-        effects = [tree["effect_moments"][f"{name}_mean"] for tree in fits]
+        effects = [tree["effect_moments"][f"{name}_effect_mean"] for tree in fits]
         np.testing.assert_allclose(*effects, atol=0.1 * standard_error)
         priors = [json.loads(tree.attrs["priors"])["factor_means"][name] for tree in fits]
         assert priors[0]["loc"] - FAR / 2 == pytest.approx(priors[1]["loc"], abs=2 * STEP)

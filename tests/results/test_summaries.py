@@ -51,7 +51,7 @@ def test_exact_moments_are_tabulated_and_intervals_are_of_the_draws():
     draws = tree["posterior"]["gene_effect"].values.reshape(-1, 3)
     table = effects(tree).filter(pl.col("factor") == "gene")
     np.testing.assert_array_equal(table["mean"], truth["gene_effect"])
-    np.testing.assert_array_equal(table["sd"], tree["effect_moments"]["gene_sd"])
+    np.testing.assert_array_equal(table["sd"], tree["effect_moments"]["gene_effect_sd"])
     np.testing.assert_allclose(table["upper"], np.quantile(draws, 0.975, axis=0))
     assert table["ess_bulk"].null_count() == 0
 

@@ -68,7 +68,7 @@ def test_extending_the_collapsed_parameterization_keeps_the_effects_it_gave(tmp_
         xr.testing.assert_equal(first.dataset, shorter["posterior"].dataset)
     last, at_once = given[-1], fit(parameterization="collapsed", num_draws=95)
     assert json.loads(at_once.attrs["effects_drawn_to"]) == [95]
-    for group, name in (("posterior", "gene_sd"), ("effect_moments", "gene_mean")):
+    for group, name in (("posterior", "gene_sd"), ("effect_moments", "gene_effect_mean")):
         np.testing.assert_array_equal(last[group][name], at_once[group][name])
     streamed = fits(num_draws=95, stream_to=tmp_path / "posterior.nc")
     xr.testing.assert_equal(streamed["posterior"].dataset.load(), last["posterior"].dataset)
