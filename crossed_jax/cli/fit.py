@@ -143,11 +143,6 @@ def fit(
             "for: add --model screen, or choose parts with --slopes and --noise-by; the additive "
             "model has no interaction to leave out."
         )
-    if wide and (nested or sample):
-        raise InputError(
-            f"a matrix has no column for {'--nested' if nested else '--sample'}: leave it out, or "
-            "give a table with one row for each measurement, without --wide."
-        )
     check_priors(prior or ())
     command = Command(
         table=os.path.abspath(table) if checkpoint else str(table),

@@ -13,6 +13,7 @@ from crossed_jax.cli.flags import in_flags
 from crossed_jax.cli.interruption import interruptible
 from crossed_jax.cli.messages import one_line, say
 from crossed_jax.cli.progress import progress
+from crossed_jax.errors import InputError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -94,6 +95,11 @@ def read(
     from crossed_jax.tables.read import read_table
     from crossed_jax.tables.wide import read_wide
 
+    if wide and (nested or sample):
+        raise InputError(
+            f"a matrix has no column for {'--nested' if nested else '--sample'}: leave it out, or "
+            "give a table with one row for each measurement, without --wide."
+        )
     if wide:
         return read_wide(table, response=response, factors=factors)
     return read_table(table, response=response, factors=factors, nested=nested, sample=sample)

@@ -50,5 +50,6 @@ def test_a_table_with_the_flag_is_told(folder, response):
 @pytest.mark.parametrize("flag", ["--nested", "--sample"])
 def test_a_matrix_has_no_further_columns(folder, flag):
     write_matrix(folder / "m.csv")
-    outcome = fit("m.csv", "out", "--wide", *LINE_AND_GENE, flag, "guide")
-    assert_refused(outcome, f"no column for {flag}")
+    asked = ("m.csv", "--response", "logfc", "--out", "out", "--wide", *LINE_AND_GENE)
+    for command in ("fit", "compare"):
+        assert_refused(crossed_jax(command, *asked, flag, "guide"), f"no column for {flag}")
