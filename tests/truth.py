@@ -19,7 +19,11 @@ from crossed_jax.types import Array
 
 
 class Truth(NamedTuple):
-    """Posterior means and SDs by name; vectors for what has levels."""
+    """Posterior means and SDs by name, of SDs those of their logarithms; vectors for levels.
+
+    An SD that the data do not rule out to be large has so heavy a tail that the Monte Carlo errors
+    of its own moments are far from normal.
+    """
 
     mean: dict[str, np.ndarray]
     sd: dict[str, np.ndarray]
@@ -138,30 +142,29 @@ def posterior_by_quadrature(data: CrossedData, priors: Priors, grids: list[np.nd
     log_weights, means, variances = map(
         np.asarray, jax.jit(lambda x: jax.lax.map(at_node, x, batch_size=256))(nodes)
     )
-    scales = np.exp(nodes)
     weights = np.exp(log_weights - logsumexp(log_weights))
     boundary = _mass_on_faces(weights.reshape([len(g) for g in grids]))
     assert boundary < 1e-4, f"the grid cuts off the posterior: {boundary:.1e} on its faces"
 
     mean = weights @ means
     sd = np.sqrt(weights @ (variances + (means - mean) ** 2))
-    scale_mean = weights @ scales
-    scale_sd = np.sqrt(weights @ (scales - scale_mean) ** 2)
+    log_mean = weights @ nodes
+    log_sd = np.sqrt(weights @ (nodes - log_mean) ** 2)
 
-    def named(vector: np.ndarray, scale: np.ndarray) -> dict[str, np.ndarray]:
-        out = {"intercept": vector[size], "sigma": scale[-1]}
+    def named(vector: np.ndarray, of_logs: np.ndarray) -> dict[str, np.ndarray]:
+        out = {"intercept": vector[size], "sigma": of_logs[-1]}
         position = size + 1
         for k, (name, levels) in enumerate(zip(names, slices, strict=True)):
             number = levels.stop - levels.start
             out[f"{name}_mean"] = vector[k]
-            out[f"{name}_sd"] = scale[k]
+            out[f"{name}_sd"] = of_logs[k]
             start = num_factors + levels.start
             out[f"{name}_intercept"] = vector[start : start + number]
             out[f"{name}_effect"] = vector[position : position + number]
             position += number
         return out
 
-    return Truth(named(mean, scale_mean), named(sd, scale_sd))
+    return Truth(named(mean, log_mean), named(sd, log_sd))
 
 
 def _mass_on_faces(weights: np.ndarray) -> float:
@@ -175,6 +178,8 @@ def standardized_errors(tree, truth: Truth) -> dict[str, float]:
     posterior = tree["posterior"].to_dataset()
     for name, draws in posterior.data_vars.items():
         values = draws.transpose("chain", "draw", ...).to_numpy()
+        if name == "sigma" or str(name).endswith("_sd"):
+            values = np.log(values)
         for moment, expected in (("mean", truth.mean[name]), ("sd", truth.sd[name])):
             found = values.mean((0, 1)) if moment == "mean" else values.std((0, 1))
             error = array_stats.mcse(values, chain_axis=0, draw_axis=1, method=moment)
