@@ -18,7 +18,7 @@ FIT = """
 def fit(method, **settings):
     settings = {{"num_chains": {chains}, "num_draws": 100}} | settings
     tree = cj.fit(
-        cj.penicillin(), parameterization="{form}", priors="scaled", num_warmup=600,
+        cj.penicillin(), parameterization="{form}", priors="scaled", num_warmup=200,
         chain_method=method, **settings,
     )
     return tree["posterior"]["sigma"].to_numpy()
@@ -171,7 +171,7 @@ def test_two_processes_draw_what_one_does_and_go_on_with_a_checkpoint(tmp_path):
     finally:
         for process in both:
             process.kill()
-    settings = {"num_chains": 2, "num_warmup": 600, "num_draws": 100, "chain_method": "sequential"}
+    settings = {"num_chains": 2, "num_warmup": 200, "num_draws": 100, "chain_method": "sequential"}
     alone = cj.fit(cj.penicillin(), priors="scaled", **settings)["posterior"]["sigma"]
     for method in ("parallel", "vectorized", "sequential"):
         for i in range(2):
