@@ -5,6 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+import xarray as xr
 from command_line import fit
 from guide_screen import guide_rows, guide_screen
 
@@ -126,3 +127,14 @@ def test_the_command_line_fits_guides(tmp_path, tree):
     told = json.loads((tmp_path / "out" / "run.json").read_text())["figures_left_out"]
     assert told == {}
     assert (tmp_path / "out" / "figures" / "posterior_predictive.png").exists()
+
+
+def test_an_extended_run_is_one_longer_run(tmp_path, tree):
+    shorter, longer = (
+        cj.fit(guide_screen(), model="screen", checkpoint=tmp_path, **SETTINGS | {"num_draws": n})
+        for n in (70, 150)
+    )
+    for group in ("posterior", "interactions", "effect_moments", "seen"):
+        xr.testing.assert_identical(longer[group].to_dataset(), tree[group].to_dataset())
+    first = tree["posterior"].to_dataset().isel(draw=slice(70))
+    xr.testing.assert_identical(first, shorter["posterior"].to_dataset())
