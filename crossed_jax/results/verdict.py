@@ -4,8 +4,9 @@ The checks it puts together each say their limits and where those come from: con
 (:mod:`~crossed_jax.results.convergence`), how NUTS moved (:mod:`~crossed_jax.results.transitions`),
 the error of an interpolated or integrated log-density, that of the interactions' summaries, the
 ridge (:mod:`~crossed_jax.results.ridge`), separate modes
-(:mod:`~crossed_jax.results.missed_modes`), and data that quarrel with the priors
-(:mod:`~crossed_jax.results.prior_conflicts`). Whether the model fits is a verdict of its own
+(:mod:`~crossed_jax.results.missed_modes`), data that quarrel with the priors
+(:mod:`~crossed_jax.results.prior_conflicts`), and SDs that are mostly these
+(:mod:`~crossed_jax.results.few_levels`). Whether the model fits is a verdict of its own
 (:mod:`~crossed_jax.results.adequacy`): draws may be right and the model wrong.
 """
 
@@ -23,6 +24,7 @@ from crossed_jax.results.convergence import (
     mixing,
     sampled,
 )
+from crossed_jax.results.few_levels import few_levels
 from crossed_jax.results.finding import Finding
 from crossed_jax.results.missed_modes import missed_modes
 from crossed_jax.results.prior_conflicts import prior_conflicts
@@ -139,6 +141,7 @@ def diagnose(tree: xr.DataTree, statistics: Convergence | None = None) -> Diagno
         *([] if ridge is None else [ridge.finding]),
         *missed_modes(tree),
         *([] if broken else prior_conflicts(tree)),  # broken draws say nothing about the data
+        *few_levels(tree),
         *(Finding(note, "warning") for note in json.loads(tree.attrs.get("notes", "[]"))),
     ]
     reasons: list[str] = []

@@ -7,6 +7,8 @@ from synthetic_tree import synthetic_tree
 from crossed_jax.results.ridge import find_ridge
 from crossed_jax.results.verdict import diagnose
 
+LEVELS = {"gene": 4, "cell_line": 10}  # with three, an SD would be told to be its prior
+
 
 @pytest.mark.parametrize("levels", [{"gene": 3, "line": 10}, {"gene": 3, "line": 10, "batch": 4}])
 def test_the_ridge_of_the_original_form_is_measured(levels):
@@ -20,7 +22,7 @@ def test_the_ridge_of_the_original_form_is_measured(levels):
 
 
 def test_the_ridge_is_a_warning_when_walked_and_a_reason_when_not():
-    tree, _ = synthetic_tree(parameterization="original")
+    tree, _ = synthetic_tree(LEVELS, parameterization="original")
     diagnosis = diagnose(tree)
     assert diagnosis.converged
     (sentence,) = diagnosis.warnings
@@ -35,9 +37,9 @@ def test_the_ridge_is_a_warning_when_walked_and_a_reason_when_not():
 
 def test_no_ridge_where_none_is_sampled():
     """Recovered coordinates lie on the ridge too, but nothing had to walk it."""
-    tree, _ = synthetic_tree(parameterization="original")
+    tree, _ = synthetic_tree(LEVELS, parameterization="original")
     tree.attrs["parameterization"] = "sum_to_zero"
     assert find_ridge(tree) is None
-    means_apart, _ = synthetic_tree(parameterization="original")
+    means_apart, _ = synthetic_tree(LEVELS, parameterization="original")
     edit(means_apart, "posterior", "gene_intercept", lambda v: v[::-1])
     assert find_ridge(means_apart) is None

@@ -13,9 +13,11 @@ from crossed_jax.results.summaries import effects
 from crossed_jax.results.verdict import diagnose
 from crossed_jax.sampling.ess import TAILS
 
+LEVELS = {"gene": 4, "cell_line": 10}  # with three, an SD would be told to be its prior
+
 
 def test_independent_draws_converge():
-    tree, _ = synthetic_tree()
+    tree, _ = synthetic_tree(LEVELS)
     diagnosis = diagnose(tree)
     assert diagnosis.converged
     assert diagnosis.reasons == ()
@@ -29,7 +31,7 @@ def test_independent_draws_converge():
 
 
 def test_the_worst_statistics_are_arviz_s_own():
-    tree, _ = synthetic_tree(draws=150, seed=3)
+    tree, _ = synthetic_tree(LEVELS, draws=150, seed=3)
     posterior = tree["posterior"].to_dataset()
     diagnosis = diagnose(tree)
 
@@ -48,7 +50,7 @@ def test_the_worst_statistics_are_arviz_s_own():
 
 def test_nothing_of_arviz_is_imported(monkeypatch):
     """That would take longer than to diagnose 4,000 levels."""
-    tree, _ = synthetic_tree()
+    tree, _ = synthetic_tree(LEVELS)
     for name in ("arviz_base", "arviz_stats", "arviz_plots"):
         monkeypatch.setitem(sys.modules, name, None)
     assert diagnose(tree).converged
@@ -57,7 +59,7 @@ def test_nothing_of_arviz_is_imported(monkeypatch):
 
 @pytest.mark.parametrize(("chains", "draws"), [(1, 1), (4, 1), (2, 3), (1, 7)])
 def test_too_few_draws_are_said_to_be_too_few(chains, draws):
-    tree, _ = synthetic_tree(chains=chains, draws=draws, parameterization="original")
+    tree, _ = synthetic_tree(LEVELS, chains=chains, draws=draws, parameterization="original")
     diagnosis = diagnose(tree)
     assert not diagnosis.converged
     assert f"{draws} draws per chain are too few" in diagnosis.reasons[0]
@@ -67,21 +69,21 @@ def test_too_few_draws_are_said_to_be_too_few(chains, draws):
 
 def test_a_fit_that_kept_no_draws_of_effects_is_judged_by_the_rest():
     kinds = {"parameterization": "collapsed", "keep_effects": "summary"}
-    tree, _ = synthetic_tree(**kinds)
+    tree, _ = synthetic_tree(LEVELS, **kinds)
     assert diagnose(tree).converged
     assert list(convergence(tree).r_hat) == ["intercept", "gene_sd", "cell_line_sd", "sigma"]
     assert diagnose(tree).warnings == ()
-    (warning,) = diagnose(synthetic_tree(scale=1e-4, **kinds)[0]).warnings
+    (warning,) = diagnose(synthetic_tree(LEVELS, scale=1e-4, **kinds)[0]).warnings
     assert "thousandth" in warning
 
 
 def test_design_matrix_is_diagnosed_without_factor_sds():
-    tree, _ = synthetic_tree(parameterization="design_matrix")
+    tree, _ = synthetic_tree(LEVELS, parameterization="design_matrix")
     assert diagnose(tree).converged
 
 
 def test_notes_are_passed_on_and_everything_is_json():
-    tree, _ = synthetic_tree(parameterization="original", notes=["3 rows had no response."])
+    tree, _ = synthetic_tree(LEVELS, parameterization="original", notes=["3 rows had no response."])
     diagnosis = diagnose(tree)
     assert "3 rows had no response." in diagnosis.warnings
     fields = json.loads(json.dumps(diagnosis.to_dict(), allow_nan=False))
@@ -91,14 +93,14 @@ def test_notes_are_passed_on_and_everything_is_json():
 
 
 def test_statistics_given_are_not_computed_again(monkeypatch):
-    tree, _ = synthetic_tree()
+    tree, _ = synthetic_tree(LEVELS)
     statistics, expected = convergence(tree), diagnose(tree)
     monkeypatch.setattr("crossed_jax.results.verdict.convergence", None)
     assert diagnose(tree, statistics) == expected
 
 
 def test_an_interpolation_that_errs_is_a_reason():
-    tree, _ = synthetic_tree(parameterization="collapsed")
+    tree, _ = synthetic_tree(LEVELS, parameterization="collapsed")
     errors = {"log_density": 1e-7, "effect_means": 1e-4, "effect_sds": 1e-4}
     tree.attrs["interpolation_error"] = json.dumps(errors)
     assert diagnose(tree).converged
@@ -139,7 +141,7 @@ def test_draws_of_a_log_density_without_factors_are_diagnosed():
     ("mean", "lfsr", "told"), [(0.01, 0.004, False), (0.06, 0.004, True), (0.01, 0.02, True)]
 )
 def test_interactions_that_err_are_told(mean, lfsr, told):
-    tree, _ = synthetic_tree()
+    tree, _ = synthetic_tree(LEVELS)
     tree.attrs["interaction_error"] = json.dumps({"mean": mean, "lfsr": lfsr})
     diagnosis = diagnose(tree)
     assert diagnosis.converged
