@@ -34,6 +34,7 @@ class Command(NamedTuple):
     chain_method: str
     stream: bool
     figures: bool
+    report: bool
 
     @property
     def names_parts(self) -> bool:
@@ -53,7 +54,7 @@ class Command(NamedTuple):
 
     def settings(self, data: "CrossedData") -> dict[str, Any]:
         """Arguments of :func:`crossed_jax.fitting.fit`."""
-        others = ("table", "response", "factors", "out", "stream", "figures")
+        others = ("table", "response", "factors", "out", "stream", "figures", "report")
         parts = ("model", "slopes", "noise_by", "interaction", "nested", "sample")
         told = self._asdict()
         settings = {name: told[name] for name in told if name not in (*others, *parts)}
