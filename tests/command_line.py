@@ -20,11 +20,13 @@ FILES = {
     "variance_components.csv",
     "diagnostics.json",
     "run.json",
+    "report.html",
     "figures",
     "figures/raw_data.png",
     "figures/effects.png",
     "figures/hyperparameters.png",
     "figures/posterior_predictive.png",
+    "figures/ridge.png",
 }
 
 # the same chains and warm-up throughout, so that each form is compiled once for a table's size

@@ -1,9 +1,10 @@
-"""The command line: ``crossed-jax demo | simulate | fit | compare | resume``.
+"""The command line: ``crossed-jax demo | simulate | fit | compare | resume | report``.
 
 Exit codes: 0, done and converged; 2, bad input, told in one line on stderr; 3, done, but the
 diagnostics say not to trust the result, and why; 130, interrupted.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from crossed_jax.cli.fit import fit
 from crossed_jax.cli.flags import in_flags
 from crossed_jax.cli.interruption import InterruptedRunError
 from crossed_jax.cli.messages import complain
+from crossed_jax.cli.report import report
 from crossed_jax.cli.resume import resume
 from crossed_jax.cli.simulate import simulate
 from crossed_jax.cli.usage import explain
@@ -27,12 +29,15 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: quicker, and whole at any width
     help="Fit crossed varying-intercept models: exact, pooled on every factor, without the ridge.",
 )
-for command in (fit, compare, resume, simulate, demo):
+for command in (fit, compare, resume, report, simulate, demo):
     app.command()(command)
 
 
 def main() -> None:
     """Run the command line and end the process at once."""
+    # Importing and tracing make a million objects that stay: to look through them for garbage as
+    # often as Python does by default takes a fifth of a small fit's time.
+    gc.set_threshold(100_000, 50, 50)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or what was begun would be left
     code = run()
     sys.stdout.flush()

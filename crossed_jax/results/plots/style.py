@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from matplotlib.figure import Figure
+
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
@@ -21,6 +23,19 @@ MAX_LABELLED_LEVELS = 40
 MAX_LABEL_LENGTH = 20
 
 
+def with_margins(
+    width: float, height: float, *, left: float = 1.0, bottom: float = 0.65, top: float = 0.75
+) -> Figure:
+    """Make a figure whose margins are so many inches: where all ticks are numbers they suffice.
+
+    Else a figure is laid out by what is in it, which takes as long as drawing it.
+    """
+    figure = Figure(figsize=(width, height))
+    edges = {"left": left / width, "right": 1 - 0.2 / width}
+    figure.subplots_adjust(bottom=bottom / height, top=1 - top / height, **edges)
+    return figure
+
+
 def panel_size(num_levels: int) -> int:
     """Width of a panel, in labelled levels."""
     return max(num_levels, 8) if num_levels <= MAX_LABELLED_LEVELS else 20
@@ -31,6 +46,14 @@ def tidy(ax: Axes, grid: Any) -> None:
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis=grid, color="#DDDDDD", linewidth=0.6)
     ax.set_axisbelow(True)
+
+
+def name_ends(ax: Axes, levels: np.ndarray) -> None:
+    """Name the first and the last of sorted levels, which are too many to name along an axis."""
+    ax.set_xticks([0, len(levels) - 1], labels_of(levels[[0, -1]]))
+    first, last = ax.get_xticklabels()
+    first.set_horizontalalignment("left")
+    last.set_horizontalalignment("right")
 
 
 def labels_of(levels: np.ndarray) -> list[str]:
