@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from crossed_jax.results.posterior_predictive import posterior_predictive
     from crossed_jax.results.predict import predict
     from crossed_jax.results.prior_predictive import prior_predictive
-    from crossed_jax.results.summaries import effects, parameters, variance_components
+    from crossed_jax.results.summaries import effects, parameters
     from crossed_jax.results.timings import timings
     from crossed_jax.results.unit_evidence import unit_evidence
+    from crossed_jax.results.variance_components import variance_components
     from crossed_jax.results.verdict import diagnose
     from crossed_jax.tables.crossed_data import CrossedData
     from crossed_jax.tables.examples import penicillin
@@ -91,7 +92,7 @@ _HOMES = {
     "simulate_screen": "tables.simulate",
     "timings": "results.timings",
     "unit_evidence": "results.unit_evidence",
-    "variance_components": "results.summaries",
+    "variance_components": "results.variance_components",
 }
 
 

@@ -18,6 +18,7 @@ FILES = {
     "posterior.nc",
     "effects.csv",
     "variance_components.csv",
+    "parameters.csv",
     "diagnostics.json",
     "run.json",
     "report.html",

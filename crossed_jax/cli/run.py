@@ -145,7 +145,6 @@ def _write(
     command: Command,
 ) -> tuple["Diagnosis", LeftOut]:
     from crossed_jax.models.model import parts_of
-    from crossed_jax.models.noise import noise_of
     from crossed_jax.results.convergence import convergence
     from crossed_jax.results.interactions import hits, interactions
     from crossed_jax.results.output import (
@@ -155,8 +154,9 @@ def _write(
         write_parquet,
         write_tree,
     )
-    from crossed_jax.results.summaries import effects, parameters, variance_components
+    from crossed_jax.results.summaries import effects, parameters
     from crossed_jax.results.unit_evidence import unit_evidence
+    from crossed_jax.results.variance_components import variance_components
     from crossed_jax.results.verdict import diagnose
 
     clock = time.perf_counter()
@@ -174,9 +174,7 @@ def _write(
             evidence = unit_evidence(tree, data, called)
             called = called.join(evidence, on=data.factor_names, maintain_order="left")
         write_csv(called, folder / "hits.csv")
-    in_units = all(quantity.in_unit for quantity in noise_of(tree.attrs).quantities)
-    if not in_units or tree.attrs["model"] == "screen":
-        write_csv(parameters(tree, statistics=statistics), folder / "parameters.csv")
+    write_csv(parameters(tree, statistics=statistics), folder / "parameters.csv")
     write_json(diagnosis.to_dict(), folder / "diagnostics.json")
     if not (folder / POSTERIOR).exists():  # else it was written as it was drawn
         write_tree(tree, folder / POSTERIOR)

@@ -23,7 +23,6 @@ CHAINS = tuple(
     word for name, number in SETTINGS.items() for word in (f"--{name.removeprefix('num_')}", number)
 )
 OWN = {
-    "parameters.csv",
     "interactions.parquet",
     "hits.csv",
     *(
@@ -138,7 +137,7 @@ def test_without_interaction_no_files_of_interactions_are_written(screen, tmp_pa
     out = tmp_path / "out"
     fit_screen(screen, out, "--slopes", "line", "--no-interaction", "--draws", 4, "--no-figures")
     expected = {name for name in FILES if not name.startswith("figures")}
-    assert paths(out) == expected | {"parameters.csv"}
+    assert paths(out) == expected
 
 
 def test_resume_extends_a_screen_and_keeps_its_draws(screen, tmp_path):

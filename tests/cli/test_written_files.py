@@ -49,7 +49,8 @@ def test_effects_have_their_columns_and_sum_to_zero(penicillin):
 def test_variance_components_have_their_columns_and_share_one(penicillin):
     components = pl.read_csv(penicillin / "variance_components.csv")
     assert components.columns == [
-        *("component", "sd_mean", "sd_sd", "lower", "upper", "share_of_variance")
+        *("component", "sd_mean", "sd_sd", "lower", "upper"),
+        *("share_of_variance", "share_lower", "share_upper"),
     ]
     assert components["component"].to_list() == ["plate", "sample", "sigma"]
     assert components["share_of_variance"].sum() == pytest.approx(1)

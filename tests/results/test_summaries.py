@@ -9,13 +9,17 @@ from synthetic_tree import synthetic_tree
 from crossed_jax.errors import InputError
 from crossed_jax.results.contrasts import contrast
 from crossed_jax.results.convergence import convergence
-from crossed_jax.results.summaries import effect_moments, effects, variance_components
+from crossed_jax.results.summaries import effect_moments, effects
+from crossed_jax.results.variance_components import variance_components
 
 EFFECT_COLUMNS = [
     *("factor", "level", "n", "raw_mean", "mean", "sd", "lower", "upper"),
     *("p_negative", "level_mean", "ess_bulk", "r_hat"),
 ]
-COMPONENT_COLUMNS = ["component", "sd_mean", "sd_sd", "lower", "upper", "share_of_variance"]
+COMPONENT_COLUMNS = [
+    *("component", "sd_mean", "sd_sd", "lower", "upper"),
+    *("share_of_variance", "share_lower", "share_upper"),
+]
 
 
 def test_effects_have_a_row_for_each_level_in_order():
@@ -125,16 +129,19 @@ def test_variance_components_are_those_drawn():
     assert table["share_of_variance"].sum() == pytest.approx(1)
     posterior = tree["posterior"].to_dataset()
     total = posterior["gene_sd"] ** 2 + posterior["cell_line_sd"] ** 2 + posterior["sigma"] ** 2
-    share = float((posterior["gene_sd"] ** 2 / total).mean())
-    assert table["share_of_variance"][0] == pytest.approx(share)
+    share = posterior["gene_sd"] ** 2 / total
+    assert table["share_of_variance"][0] == pytest.approx(float(share.mean()))
+    ends = [float(share.quantile(probability)) for probability in (0.025, 0.975)]
+    assert [table["share_lower"][0], table["share_upper"][0]] == pytest.approx(ends)
     assert table["lower"][2] == pytest.approx(float(posterior["sigma"].quantile(0.025)))
 
 
 def test_design_matrix_has_a_residual_and_no_shares():
     table = variance_components(synthetic_tree(parameterization="design_matrix")[0])
     assert table["component"].to_list() == ["sigma"]
-    assert table["share_of_variance"].to_list() == [None]
-    assert table.schema["share_of_variance"] == pl.Float64
+    for name in COMPONENT_COLUMNS[-3:]:
+        assert table[name].to_list() == [None]
+        assert table.schema[name] == pl.Float64
 
 
 def test_shares_are_of_the_variance_of_the_noise_which_may_be_infinite(monkeypatch):

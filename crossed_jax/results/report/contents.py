@@ -93,6 +93,9 @@ def components(table: pl.DataFrame) -> list[dict[str, str]]:
             "lower": fixed(row["lower"], decimals),
             "upper": fixed(row["upper"], decimals),
             "share": percent(row["share_of_variance"]),
+            "share_interval": ""
+            if row["share_lower"] is None
+            else f"{percent(row['share_lower'])} to {percent(row['share_upper'])}",
             "width": f"{100 * (row['share_of_variance'] or 0.0):.1f}",
         }
         for row in table.iter_rows(named=True)

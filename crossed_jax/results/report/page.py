@@ -15,8 +15,9 @@ from crossed_jax.results.convergence import Convergence, convergence
 from crossed_jax.results.interactions import hits, interactions
 from crossed_jax.results.report import contents
 from crossed_jax.results.report.lines import lines_shown
-from crossed_jax.results.summaries import effects, parameters, variance_components
+from crossed_jax.results.summaries import effects, parameters
 from crossed_jax.results.tree import factor_names, require_fit
+from crossed_jax.results.variance_components import variance_components
 from crossed_jax.results.verdict import Diagnosis, diagnose
 
 if TYPE_CHECKING:
