@@ -25,6 +25,7 @@ FILES = {
     "figures/effects.png",
     "figures/hyperparameters.png",
     "figures/posterior_predictive.png",
+    "figures/ridge.png",
 }
 
 # the same chains and warm-up throughout, so that each form is compiled once for a table's size

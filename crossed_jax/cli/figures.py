@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from crossed_jax.tables.crossed_data import CrossedData
 
-MOST_PREDICTIONS = 20_000_000
+MOST_ROWS = 10_000
+NUM_DRAWS = 400
 
 type LeftOut = Mapping[str, str | Exception]
 
@@ -22,23 +23,30 @@ def write_figures(tree: "xr.DataTree", data: "CrossedData", folder: Path) -> Lef
     left_out: dict[str, str | Exception] = {}
     try:
         from crossed_jax.results import plots
-        from crossed_jax.results.posterior_predictive import posterior_predictive
 
-        num_draws = MOST_PREDICTIONS // (data.num_rows * tree["posterior"].sizes["chain"])
-        if of_factor(data.factors[0].name, "effect") not in tree["posterior"]:
-            left_out["posterior_predictive"] = "the draws of the effects were not kept"
-        elif num_draws < 50:
-            left_out["posterior_predictive"] = (
-                f"{data.num_rows:,} rows are too many to predict in passing; "
-                "crossed_jax.posterior_predictive does it"
-            )
+        predicted = None
+        if of_factor(data.factors[0].name, "effect") in tree["posterior"]:
+            predicted = _predicted(tree, data)
         else:
-            # some hundred draws place the 95% intervals well enough to be seen
-            seed = int(tree.attrs["seed"])
-            tree = posterior_predictive(tree, data, num_draws=min(num_draws, 200), seed=seed)
-        return left_out | plots.save_figures(tree, folder)
+            kept = "the draws of the effects were not kept"
+            left_out = dict.fromkeys(("posterior_predictive", "ridge"), kept)
+        return left_out | plots.save_figures(tree, folder, predicted=predicted)
     except Exception as error:  # whatever it is, figures are not worth the fit
         return left_out | {"figures": error}
+
+
+def _predicted(tree: "xr.DataTree", data: "CrossedData") -> "xr.DataTree":
+    """Predict rows, of many some at random, with as many draws as place 95% intervals well."""
+    import numpy as np
+
+    from crossed_jax.results.posterior_predictive import posterior_predictive
+
+    seed = int(tree.attrs["seed"])
+    if data.num_rows > MOST_ROWS:
+        chosen = np.random.default_rng(seed).choice(data.num_rows, MOST_ROWS, replace=False)
+        data = data.some_rows(np.sort(chosen))
+    num_draws = -(-NUM_DRAWS // tree["posterior"].sizes["chain"])
+    return posterior_predictive(tree, data, num_draws=num_draws, seed=seed)
 
 
 def tell_left_out(left_out: LeftOut, quiet: bool) -> None:

@@ -6,7 +6,7 @@ the row belongs to, kept as its position among the factor's levels.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -135,6 +135,25 @@ class CrossedData:
     @property
     def factor_names(self) -> tuple[str, ...]:
         return tuple(factor.name for factor in self.factors)
+
+    def some_rows(self, rows: np.ndarray) -> "CrossedData":
+        """Take rows by their positions; levels stay those of the whole table."""
+
+        def of(factor: Factor) -> Factor:
+            return replace(factor, codes=factor.codes[rows])
+
+        def of_nested(nested: Nested | None) -> Nested | None:
+            if nested is None:
+                return None
+            return replace(nested, units=of(nested.units), given=of(nested.given))
+
+        return replace(
+            self,
+            response=self.response[rows],
+            factors=tuple(map(of, self.factors)),
+            nested=of_nested(self.nested),
+            samples=of_nested(self.samples),
+        )
 
     def __repr__(self) -> str:
         factors = ", ".join(f"{factor.name} ({len(factor.levels):,})" for factor in self.factors)

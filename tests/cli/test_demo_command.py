@@ -18,7 +18,6 @@ def test_demo_lays_the_forms_side_by_side(tmp_path, monkeypatch):
         ".crossed_jax.json",
         "screen.csv",
         "comparison.csv",
-        "figures/ridge.png",
         *(f"{form}.nc" for form in forms),
         *(name for name in FILES if name.startswith("figures")),
     }

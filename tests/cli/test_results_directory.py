@@ -26,7 +26,7 @@ def fitted_at_once(fitted, monkeypatch):
     with xr.open_datatree(fitted / "posterior.nc", engine="h5netcdf") as tree:
         loaded = tree.load()
     monkeypatch.setattr("crossed_jax.fitting.fit", lambda *_, **__: loaded)
-    monkeypatch.setattr("crossed_jax.results.plots.save_figures", lambda *_: {})
+    monkeypatch.setattr("crossed_jax.results.plots.save_figures", lambda *_, **__: {})
 
 
 def test_no_figures_on_request(fitted):
@@ -76,7 +76,7 @@ def test_a_folder_of_the_output_directory_that_vanishes_is_told(screen, tmp_path
 
 @pytest.mark.usefixtures("fitted_at_once")
 def test_figures_that_fail_are_told_and_all_else_is_written(screen, tmp_path, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         return {"effects": RuntimeError("no\nlatex")}
 
     monkeypatch.setattr("crossed_jax.results.plots.save_figures", fail)
@@ -95,13 +95,17 @@ def test_figures_that_fail_are_told_and_all_else_is_written(screen, tmp_path, mo
 
 
 @pytest.mark.usefixtures("fitted_at_once")
-def test_predictions_that_are_too_many_to_draw_are_told(screen, tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "MOST_PREDICTIONS", 1000)
-    why = "90 rows are too many to predict in passing; crossed_jax.posterior_predictive does it"
-    assert f"\nNot drawn: posterior_predictive ({why}).\n" in fit(screen, tmp_path / "out").err
-    told = strict_json(tmp_path / "out" / "run.json")["figures_left_out"]
-    assert told == {"posterior_predictive": why}
+def test_of_many_rows_some_are_predicted(screen, tmp_path, monkeypatch):
+    drawn = {}
+
+    def look(tree, folder, predicted):
+        drawn["rows"] = predicted["posterior_predictive"]["logfc"].sizes["row"]
+        return {}
+
+    monkeypatch.setattr(figures, "MOST_ROWS", 40)
+    monkeypatch.setattr("crossed_jax.results.plots.save_figures", look)
     assert fit(screen, tmp_path / "out", "--quiet") == (0, "", "")
+    assert drawn == {"rows": 40}
 
 
 def test_figures_are_drawn_whatever_the_backend_and_style(screen, tmp_path):

@@ -26,7 +26,10 @@ OWN = {
     "parameters.csv",
     "interactions.parquet",
     "hits.csv",
-    "figures/slopes_and_noise.png",
+    *(
+        f"figures/{name}.png"
+        for name in ("slopes_and_noise", "volcano", "interactions", "waterfall")
+    ),
 }
 
 

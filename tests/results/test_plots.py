@@ -89,14 +89,31 @@ def test_effects_show_means_and_truth_by_level(levels):
     assert not lines(plots.effects(tree).axes[0], "truth")
 
 
-def test_effects_of_many_levels_are_sorted_and_unlabelled():
+def test_effects_of_many_levels_are_sorted_and_their_extremes_named():
     tree, truth = synthetic_tree({"gene": 60, "cell_line": 5}, replicates=1, draws=20)
     ax = plots.effects(tree, truth).axes[0]
     assert ax.get_ylabel() == "60 levels, sorted by posterior mean"
-    assert tick_labels(ax.yaxis) == []
+    means = tree["posterior"]["gene_effect"].mean(("chain", "draw"))
+    order = means["gene"].values[np.argsort(means.values)]
+    ends = [*order[:7], *order[-7:]]
+    assert tick_labels(ax.yaxis) == [*ends, "46 others"]
     (mean,), (cross,) = lines(ax, "posterior mean"), lines(ax, "truth")
-    assert (np.diff(mean.get_xdata()) >= 0).all()
+    np.testing.assert_allclose(mean.get_xdata(), means.sel(gene=ends))
     np.testing.assert_allclose(cross.get_xdata(), mean.get_xdata(), atol=0.05)
+    drawn = np.concatenate([line.get_xydata() for line in ax.get_lines() if len(line.get_xdata())])
+    places, counts = np.unique(drawn[:, 1], return_counts=True)
+    assert len(places) == 60  # but for the ends of the line at zero
+    assert set(counts[1:-1]) == {2}
+
+
+@pytest.mark.parametrize(("ratio", "shared"), [(5, True), (50, False)])
+def test_effects_of_other_scales_have_axes_of_their_own(ratio, shared):
+    tree, _ = synthetic_tree(draws=20)
+    posterior = tree["posterior"].to_dataset()
+    posterior["gene_effect"] = posterior["gene_effect"] * ratio
+    tree["posterior"] = xr.DataTree(posterior)
+    first, second = plots.effects(tree).axes
+    assert (first.get_xlim() == second.get_xlim()) is shared
 
 
 def test_a_fit_that_kept_no_draws_of_effects_is_drawn_from_their_moments(tmp_path):
@@ -122,7 +139,9 @@ def test_a_fit_of_a_million_rows_is_drawn_after_it_was_read_back(tmp_path, keep_
     write_tree(tree, tmp_path / "posterior.nc")
     with xr.open_datatree(tmp_path / "posterior.nc", engine="h5netcdf") as read:
         assert plots.save_figures(read, tmp_path / "figures") == {}
-        assert len(list((tmp_path / "figures").iterdir())) == 3
+        names = {path.stem for path in (tmp_path / "figures").iterdir()}
+        kept = {"ridge"} if keep_effects == "draws" else set()
+        assert names == {"raw_data", "effects", "hyperparameters"} | kept
         (mean,) = lines(plots.raw_data(read).axes[0], "mean")
         np.testing.assert_allclose(mean.get_ydata(), np.sort(constant["gene_raw_mean"]))
 
@@ -173,11 +192,31 @@ def test_predictions_are_drawn_against_each_observation():
     np.testing.assert_array_equal(identity.get_xdata(), identity.get_ydata())
 
 
-def test_of_many_predictions_a_random_subset_is_drawn_and_said():
+def test_many_predictions_are_drawn_in_bins():
     tree, _ = synthetic_tree({"gene": 30, "line": 20}, replicates=5, draws=5, predictive=True)
+    (ax,) = plots.posterior_predictive(tree, drawn_from=9_000).axes
+    assert ax.get_title().startswith("3,000 rows drawn at random from 9,000\n")
+    (observed,) = lines(ax, "observed: mean")
+    assert len(observed.get_xdata()) == 40
+    assert observed.get_ydata().mean() == pytest.approx(
+        tree["observed_data"]["logfc"].mean().item()
+    )
+    np.testing.assert_allclose(observed.get_ydata(), observed.get_xdata(), atol=0.05)
+    assert plots.posterior_predictive(tree).axes[0].get_title().startswith("3,000 rows\n")
+
+
+def test_whole_numbers_are_spread():
+    tree, _ = synthetic_tree(predictive=True)
+    rounded = (2 * tree["observed_data"].to_dataset()).round()
+    tree["observed_data"] = xr.DataTree(rounded)
+    counts = rounded["logfc"].values
+    ax = plots.raw_data(tree).axes[0]
+    assert ax.get_ylabel() == "logfc (whole numbers, spread)"
+    drawn = np.concatenate([line.get_ydata() for line in ax.get_lines()])
+    assert len(np.unique(drawn)) == len(counts)
+    np.testing.assert_array_equal(np.sort(drawn.round()), np.sort(counts))
     (ax,) = plots.posterior_predictive(tree).axes
-    assert "2,000 rows drawn at random from 3,000" in ax.get_title()
-    assert sum(len(line.get_xdata()) for line in ax.get_lines()[:-1]) == 2_000
+    assert ax.get_xlabel() == "observed logfc (whole numbers, spread)"
 
 
 def test_predictions_of_other_rows_or_none_are_refused():
@@ -223,7 +262,7 @@ def test_figures_are_written_and_pyplot_is_left_alone(tmp_path):
     tree, truth = synthetic_tree(predictive=True)
     folder = tmp_path / "deep" / "figures"
     assert plots.save_figures(tree, folder, truth) == {}
-    names = ["raw_data", "effects", "hyperparameters", "posterior_predictive"]
+    names = ["raw_data", "effects", "hyperparameters", "posterior_predictive", "ridge"]
     assert {path.name for path in folder.iterdir()} == {f"{name}.png" for name in names}
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in folder.iterdir())
     assert plt.get_fignums() == []

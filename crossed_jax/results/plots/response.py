@@ -15,6 +15,7 @@ from crossed_jax.results.plots.style import (
     MAX_LABELLED_LEVELS,
     SKY,
     labels_of,
+    name_ends,
     panel_size,
     text,
     tidy,
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 MAX_MARKED_LEVELS = len(MARKERS)
 MAX_POINTS_PER_LEVEL = 100
+MAX_SEPARATE_LEVELS = 200
+NUM_GROUPS = 100
+MAX_COUNTED = 40  # distinct whole numbers of a response, for its points to be spread
 
 
 def raw_data(tree: xr.DataTree) -> Figure:
@@ -48,7 +52,7 @@ def raw_data(tree: xr.DataTree) -> Figure:
     sizes = [panel_size(len(levels[factor])) for factor in factors]
     figure = Figure(figsize=(3 + 0.28 * sum(sizes), 4.4), layout="constrained")
     axes = figure.subplots(1, len(factors), sharey=True, width_ratios=sizes, squeeze=False)[0]
-    pointed = False
+    pointed = pointed_at_all = False
     for ax, factor in zip(axes, factors, strict=True):
         names = levels[factor]
         most = MAX_MARKED_LEVELS if factor == factors[0] else MAX_LABELLED_LEVELS
@@ -57,6 +61,7 @@ def raw_data(tree: xr.DataTree) -> Figure:
         elif len(names) <= most and len(rows) <= MAX_POINTS_PER_LEVEL * len(names):
             _level_points(ax, rows, constant[of_factor(factor, "code")].values, marks)
             pointed = pointed or (marked and factor != factors[0])
+            pointed_at_all = True
         else:
             _level_ranges(ax, rows, constant[of_factor(factor, "code")].values, len(names))
         ax.set_title(f"by {text(factor)}", loc="left")
@@ -65,9 +70,11 @@ def raw_data(tree: xr.DataTree) -> Figure:
             _label_levels(ax, names)
             ax.set_xlabel(text(factor))
         else:
-            ax.set_xticks([])
+            means = constant[of_factor(factor, "raw_mean")].values
+            name_ends(ax, constant[factor].values[np.argsort(means, kind="stable")])
             ax.set_xlabel(f"{len(names):,} levels of {text(factor)}, sorted by mean")
-    axes[0].set_ylabel(text(response))
+    spread = pointed_at_all and is_counted(rows)
+    axes[0].set_ylabel(text(response) + (" (whole numbers, spread)" if spread else ""))
     if pointed:
         key: dict[str, Any] = {"title": text(factors[0]), "frameon": False}
         handles: list[Any] = [
@@ -83,9 +90,19 @@ def raw_data(tree: xr.DataTree) -> Figure:
     return figure
 
 
+def is_counted(rows: np.ndarray | None) -> bool:
+    """Whether a response has a few whole numbers again and again: points would hide each other."""
+    if rows is None or (rows != np.round(rows)).any():
+        return False
+    return len(np.unique(rows)) <= min(MAX_COUNTED, len(rows) / 2)
+
+
 def _level_points(ax: Axes, rows: np.ndarray, codes: np.ndarray, marks: np.ndarray | None) -> None:
     """Draw each row, beside its level's place, with the marker and colour of its mark."""
-    jitter = np.random.default_rng(0).uniform(-0.22, 0.22, len(rows))
+    rng = np.random.default_rng(0)
+    jitter = rng.uniform(-0.22, 0.22, len(rows))
+    if is_counted(rows):
+        rows = rows + rng.uniform(-0.22, 0.22, len(rows))
     marks = np.zeros_like(codes) if marks is None else marks
     for mark in np.unique(marks):
         at = marks == mark
@@ -112,6 +129,10 @@ def _level_ranges(ax: Axes, rows: np.ndarray, codes: np.ndarray, num_levels: int
     )
     place = np.arange(num_levels)
     few = num_levels <= MAX_LABELLED_LEVELS
+    if num_levels > MAX_SEPARATE_LEVELS:  # neighbours together: quantiles of few rows are ragged
+        group = pl.Series(place * NUM_GROUPS // num_levels)
+        table = table.with_columns(place=pl.Series(place)).group_by(group).mean().sort("place")
+        place = table["place"].to_numpy()
     for low, high, width, alpha in (("0.05", "0.95", 2, 0.4), ("0.25", "0.75", 6, 0.8)):
         bounds = table[low].to_numpy(), table[high].to_numpy()
         label = f"middle {float(high) - float(low):.0%} of rows"

@@ -33,6 +33,14 @@ def tidy(ax: Axes, grid: Any) -> None:
     ax.set_axisbelow(True)
 
 
+def name_ends(ax: Axes, levels: np.ndarray) -> None:
+    """Name the first and the last of sorted levels, which are too many to name along an axis."""
+    ax.set_xticks([0, len(levels) - 1], labels_of(levels[[0, -1]]))
+    first, last = ax.get_xticklabels()
+    first.set_horizontalalignment("left")
+    last.set_horizontalalignment("right")
+
+
 def labels_of(levels: np.ndarray) -> list[str]:
     """Names of levels, fit to print."""
     return [text(level) for level in levels]
