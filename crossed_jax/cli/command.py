@@ -38,6 +38,7 @@ class Command(NamedTuple):
     chain_method: str
     stream: bool
     figures: bool
+    report: bool
 
     @property
     def names_parts(self) -> bool:
@@ -57,7 +58,8 @@ class Command(NamedTuple):
 
     def settings(self, data: "CrossedData") -> dict[str, Any]:
         """Arguments of :func:`crossed_jax.fitting.fit`."""
-        others = ("table", "wide", "response", "factors", "out", "stream", "figures", "prior")
+        others = ("table", "wide", "response", "factors", "out", "stream", "figures", "report")
+        others = (*others, "prior")
         parts = ("model", "slopes", "noise_by", "interaction", "nested", "sample")
         told = self._asdict()
         settings = {name: told[name] for name in told if name not in (*others, *parts)}

@@ -18,18 +18,24 @@ NUM_DRAWS = 400
 type LeftOut = Mapping[str, str | Exception]
 
 
-def write_figures(tree: "xr.DataTree", data: "CrossedData", folder: Path) -> LeftOut:
-    """Draw what can be drawn; say of each figure that is left out why, or what failed."""
+def write_figures(tree: "xr.DataTree", data: "CrossedData | None", folder: Path) -> LeftOut:
+    """Draw what can be drawn; say of each figure that is left out why, or what failed.
+
+    `data` is the table that was fitted, or None if it is not at hand.
+    """
     left_out: dict[str, str | Exception] = {}
     try:
         from crossed_jax.results import plots
+        from crossed_jax.results.tree import factor_names
 
         predicted = None
-        if of_factor(data.factors[0].name, "effect") in tree["posterior"]:
-            predicted = _predicted(tree, data)
-        else:
+        if of_factor(factor_names(tree)[0], "effect") not in tree["posterior"]:
             kept = "the draws of the effects were not kept"
             left_out = dict.fromkeys(("posterior_predictive", "ridge"), kept)
+        elif data is None:
+            left_out["posterior_predictive"] = "fit draws it, which has the table"
+        else:
+            predicted = _predicted(tree, data)
         return left_out | plots.save_figures(tree, folder, predicted=predicted)
     except Exception as error:  # whatever it is, figures are not worth the fit
         return left_out | {"figures": error}

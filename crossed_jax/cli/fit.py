@@ -134,9 +134,12 @@ def fit(
         ),
     ] = False,
     figures: Annotated[bool, typer.Option(help="Whether to draw figures.")] = True,
+    report: Annotated[
+        bool, typer.Option(help="Whether to write report.html, with the figures that are drawn.")
+    ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only problems.")] = False,
 ) -> int:
-    """Fit a table and write posterior, tables, diagnostics and figures to a directory."""
+    """Fit a table and write posterior, tables, diagnostics, figures and a report to a directory."""
     if interaction is False and model == "additive" and not (slopes or noise_by):
         raise InputError(
             "--no-interaction leaves a part of the screen model out, and no other part is asked "
@@ -169,5 +172,6 @@ def fit(
         chain_method=chain_method,
         stream=stream,
         figures=figures,
+        report=report,
     )
     return run(command, checkpoint, quiet)

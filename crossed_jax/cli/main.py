@@ -1,4 +1,4 @@
-"""The command line: ``crossed-jax demo | simulate | fit | compare | resume``.
+"""The command line: ``crossed-jax demo | simulate | fit | compare | resume | report``.
 
 Exit codes: 0, done and converged; 2, bad input, told in one line on stderr; 3, done, but the
 diagnostics say not to trust the result, and why; 130, interrupted.
@@ -16,6 +16,7 @@ from crossed_jax.cli.fit import fit
 from crossed_jax.cli.flags import in_flags
 from crossed_jax.cli.interruption import InterruptedRunError
 from crossed_jax.cli.messages import complain
+from crossed_jax.cli.report import report
 from crossed_jax.cli.resume import resume
 from crossed_jax.cli.simulate import simulate
 from crossed_jax.cli.usage import explain
@@ -27,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: quicker, and whole at any width
     help="Fit crossed varying-intercept models: exact, pooled on every factor, without the ridge.",
 )
-for command in (fit, compare, resume, simulate, demo):
+for command in (fit, compare, resume, report, simulate, demo):
     app.command()(command)
 
 

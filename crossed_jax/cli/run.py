@@ -4,15 +4,16 @@ import importlib
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossed_jax.cli.command import Command
 from crossed_jax.cli.figures import LeftOut, tell_left_out, write_figures
-from crossed_jax.cli.flags import in_flags
 from crossed_jax.cli.interruption import interruptible
 from crossed_jax.cli.messages import one_line, say
 from crossed_jax.cli.progress import progress
+from crossed_jax.cli.report import POSTERIOR, with_flags, write_report
 from crossed_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from crossed_jax.results.verdict import Diagnosis
     from crossed_jax.tables.crossed_data import CrossedData
 
-POSTERIOR = "posterior.nc"
 NEEDED_AFTERWARDS = ("h5netcdf", "crossed_jax.results.tree", "crossed_jax.results.verdict")
 
 
@@ -62,7 +62,9 @@ def run(command: Command, checkpoint: Path | None, quiet: bool) -> int:
         from crossed_jax.fitting import fit  # late: a bad table is told at once
         from crossed_jax.sampling.checkpoint import noting
 
-        _import_beside(NEEDED_AFTERWARDS)
+        drawn = ("crossed_jax.results.plots",) if command.figures else ()
+        told = ("crossed_jax.results.report",) if command.report else ()
+        _import_beside((*NEEDED_AFTERWARDS, *drawn, *told))
         seconds["import"] = time.perf_counter() - clock
         if command.chain_method == "parallel":
             _offer_processors()
@@ -74,7 +76,7 @@ def run(command: Command, checkpoint: Path | None, quiet: bool) -> int:
                 report=report(command.parameterization),
                 **command.settings(data),
             )
-        diagnosis, left_out = _write(tree, data, folder, seconds, command.figures)
+        diagnosis, left_out = _write(tree, data, folder, seconds, command)
     _tell(diagnosis, quiet)
     tell_left_out(left_out, quiet)
     if not quiet:
@@ -107,7 +109,13 @@ def read(
 
 def _import_beside(names: tuple[str, ...]) -> None:
     """Import in a thread of its own: compiling and sampling leave the interpreter free."""
-    threading.Thread(target=lambda: [importlib.import_module(name) for name in names]).start()
+
+    def bring() -> None:
+        for name in names:
+            with suppress(Exception):  # told where it is needed
+                importlib.import_module(name)
+
+    threading.Thread(target=bring).start()
 
 
 def _offer_processors() -> None:
@@ -134,7 +142,7 @@ def _write(
     data: "CrossedData",
     folder: Path,
     seconds: dict[str, float],
-    figures: bool,
+    command: Command,
 ) -> tuple["Diagnosis", LeftOut]:
     from crossed_jax.models.model import parts_of
     from crossed_jax.models.noise import noise_of
@@ -156,6 +164,7 @@ def _write(
     diagnosis = diagnose(tree, statistics)
     write_csv(effects(tree, statistics=statistics), folder / "effects.csv")
     write_csv(variance_components(tree), folder / "variance_components.csv")
+    called = None
     if "interactions" in tree.children:
         cells = interactions(tree)
         write_parquet(cells, folder / "interactions.parquet")
@@ -171,7 +180,9 @@ def _write(
     write_json(diagnosis.to_dict(), folder / "diagnostics.json")
     if not (folder / POSTERIOR).exists():  # else it was written as it was drawn
         write_tree(tree, folder / POSTERIOR)
-    left_out = write_figures(tree, data, folder / "figures") if figures else {}
+    left_out = write_figures(tree, data, folder / "figures") if command.figures else {}
+    if command.report:
+        left_out = write_report(tree, folder, left_out, statistics, diagnosis, called)
     tree.close()
     seconds["write"] = time.perf_counter() - clock
     told = {"figures_left_out": {name: one_line(why) for name, why in left_out.items()}}
@@ -182,8 +193,4 @@ def _write(
 def _tell(diagnosis: "Diagnosis", quiet: bool) -> None:
     if quiet and diagnosis.converged:
         return
-    reasons, misfits, warnings = (
-        tuple(map(in_flags, sentences))
-        for sentences in (diagnosis.reasons, diagnosis.misfits, diagnosis.warnings)
-    )
-    say(str(diagnosis._replace(reasons=reasons, misfits=misfits, warnings=warnings)))
+    say(str(with_flags(diagnosis)))

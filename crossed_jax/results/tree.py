@@ -161,6 +161,21 @@ def row_groups(data: CrossedData) -> tuple[xr.Dataset, xr.Dataset]:
     return xr.Dataset({data.response_name: ("row", data.response)}), xr.Dataset(codes)
 
 
+def table_of(tree: xr.DataTree) -> CrossedData | None:
+    """Give back the table that was fitted; None where the tree has not all its rows, or units."""
+    response, names = tree.attrs["response"], factor_names(tree)
+    observed, constant = tree["observed_data"].to_dataset(), tree["constant_data"].to_dataset()
+    if response not in observed or "seen" in tree.children:
+        return None
+    factors = tuple(
+        Factor(
+            name, tuple(map(str, constant[name].values)), constant[of_factor(name, "code")].values
+        )
+        for name in names
+    )
+    return CrossedData(observed[response].values, response, factors, 0, ())
+
+
 def with_groups(tree: xr.DataTree, **groups: xr.Dataset) -> xr.DataTree:
     """Copy a tree and set groups of the copy."""
     extended = tree.copy()

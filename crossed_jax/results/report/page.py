@@ -1,0 +1,126 @@
+"""The page itself: the contents of a report, set in its template."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, StrictUndefined
+
+from crossed_jax.models.model import parts_of
+from crossed_jax.results.convergence import Convergence, convergence
+from crossed_jax.results.interactions import hits, interactions
+from crossed_jax.results.report import contents
+from crossed_jax.results.report.lines import lines_shown
+from crossed_jax.results.summaries import effects, parameters, variance_components
+from crossed_jax.results.tree import factor_names, require_fit
+from crossed_jax.results.verdict import Diagnosis, diagnose
+
+if TYPE_CHECKING:
+    import polars as pl
+    import xarray as xr
+
+FOLDER = Path(__file__).parent
+LONGEST_LABEL = 60
+LONGEST_TITLE = 500
+
+
+def report(
+    tree: xr.DataTree,
+    pictures: Mapping[str, bytes] | None = None,
+    left_out: Mapping[str, str] | None = None,
+    *,
+    statistics: Convergence | None = None,
+    diagnosis: Diagnosis | None = None,
+    called: pl.DataFrame | None = None,
+) -> str:
+    """Write the report of a fit as a page of HTML that holds all it shows.
+
+    Parameters
+    ----------
+    tree
+        A fit.
+    pictures
+        Its figures as PNG files, by the names of :func:`crossed_jax.results.plots.save_figures`;
+        those that are not there are left out.
+    left_out
+        Why, by name, some of them are not there.
+    statistics, diagnosis
+        What `convergence` and `diagnose` gave for this tree, if they were called already.
+    called
+        Its hits as :func:`crossed_jax.results.interactions.hits` tabulates them, with what units
+        say of each beside it if that is known; by default they are taken from the tree.
+
+    Returns
+    -------
+    str
+        The page. It asks nothing of the network, and runs no script but its own.
+
+    Raises
+    ------
+    InputError
+        If `tree` is not a fit of crossed factors.
+    """
+    require_fit(tree, "report")
+    statistics = convergence(tree) if statistics is None else statistics
+    diagnosis = diagnose(tree, statistics) if diagnosis is None else diagnosis
+    if called is None and "interactions" in tree.children:
+        called = hits(interactions(tree))
+    script = (FOLDER / "sort.js").read_text()
+    told = {
+        "response": tree.attrs["response"],
+        "factors": factor_names(tree),
+        "num_rows": int(tree.attrs["num_rows"]),
+        "fitted": contents.fitted(tree),
+        "verdicts": contents.verdicts(diagnosis),
+        "warnings": diagnosis.warnings,
+        "numbers": contents.numbers_of(diagnosis),
+        "components": contents.components(variance_components(tree)),
+        "effects": contents.effects_by_factor(effects(tree, statistics=statistics)),
+        "is_screen": parts_of(tree.attrs, factor_names(tree)) is not None,
+        "hits": None if called is None else contents.hits_shown(called, tree),
+        "lines": lines_shown(tree),
+        "parameters": contents.parameters_shown(parameters(tree, statistics=statistics)),
+        "pooled": tree.attrs["parameterization"] != "design_matrix",
+        "samples_ridge": tree.attrs["parameterization"] == "original",
+        "pictures": {name: _inline(png) for name, png in (pictures or {}).items()},
+        "left_out": dict(left_out or {}),
+        "style": (FOLDER / "page.css").read_text(),
+        "script": script,
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "bar_width": contents.BAR_WIDTH,
+    }
+    return _set(told)
+
+
+def _set(told: Mapping[str, Any]) -> str:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"line": _line, "short": _short, "long": _long}
+    page = environment.from_string((FOLDER / "page.html").read_text()).render(told)
+    return page.encode(errors="replace").decode()  # half a character, which no file can hold
+
+
+def _inline(png: bytes) -> dict[str, Any]:
+    """Give a picture as what stands for it in the page, and its size, which its header tells."""
+    width, height = (int.from_bytes(png[place : place + 4], "big") for place in (16, 20))
+    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return {"source": source, "width": width, "height": height}
+
+
+def _line(value: object) -> str:
+    """Put what a user named on one line, without characters that are no text."""
+    return "".join(c if c.isprintable() or ord(c) >= 0xA0 else " " for c in str(value))
+
+
+def _short(value: object) -> str:
+    text = _line(value)
+    return text if len(text) <= LONGEST_LABEL else f"{text[: LONGEST_LABEL - 1]}…"
+
+
+def _long(value: object) -> str:
+    return _line(value)[:LONGEST_TITLE]
