@@ -20,6 +20,7 @@ FILES = {
     "variance_components.csv",
     "diagnostics.json",
     "run.json",
+    "report.html",
     "figures",
     "figures/raw_data.png",
     "figures/effects.png",

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from crossed_jax.models.model import parts_of, quantities_of
 from crossed_jax.models.noise import noise_of
 from crossed_jax.models.parts import Quantity
-from crossed_jax.results.plots.style import BLUE, GREY, VERMILION, text
+from crossed_jax.results.plots.style import BLUE, GREY, VERMILION, text, with_margins
 from crossed_jax.results.tree import factor_names
 from crossed_jax.tables.names import of_factor
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.figure import Figure
 
 
 MOST_COLUMNS = 4
@@ -38,7 +38,8 @@ def hyperparameters(tree: xr.DataTree, truth: Mapping[str, Any] | None = None) -
     panels = _panels(tree, posterior)
     rows = -(-len(panels) // MOST_COLUMNS)
     columns = -(-len(panels) // rows)
-    figure = Figure(figsize=(3.1 * columns, 0.6 + 2.7 * rows), layout="constrained")
+    figure = with_margins(3.1 * columns, 0.6 + 2.7 * rows, left=0.2)
+    figure.subplots_adjust(wspace=0.15, hspace=0.55)
     for place, (name, title, in_unit, _) in enumerate(panels, start=1):
         draws = posterior[name].values.ravel()
         ax = figure.add_subplot(rows, columns, place)

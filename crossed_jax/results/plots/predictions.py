@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from crossed_jax.results.plots.response import is_counted
-from crossed_jax.results.plots.style import BLUE, SKY, VERMILION, text, tidy
+from crossed_jax.results.plots.style import BLUE, SKY, VERMILION, text, tidy, with_margins
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MAX_SINGLE_ROWS = 1_000
 NUM_BINS = 40
@@ -59,7 +59,7 @@ def posterior_predictive(tree: xr.DataTree, drawn_from: int | None = None) -> Fi
     lower, upper = np.quantile(predicted, [0.025, 0.975], axis=1)
     inside = (lower <= observed) & (observed <= upper)
 
-    figure = Figure(figsize=(5.6, 5.8), layout="constrained")
+    figure = with_margins(5.8, 6.0, top=0.95)
     ax = figure.subplots()
     values = (observed, predicted.mean(1), lower, upper)
     if len(observed) <= MAX_SINGLE_ROWS:

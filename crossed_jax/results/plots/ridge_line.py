@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from crossed_jax.models.model import parts_of
 from crossed_jax.results.original_coordinates import original_coordinates
-from crossed_jax.results.plots.style import BLUE, VERMILION, text, tidy
+from crossed_jax.results.plots.style import BLUE, VERMILION, text, tidy, with_margins
 from crossed_jax.results.ridge import level_means
 from crossed_jax.results.tree import factor_names, thinned, with_groups
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.figure import Figure
 
 MOST_DRAWS = 250  # of each chain
 
@@ -46,7 +46,7 @@ def ridge_line(tree: xr.DataTree) -> Figure:
     rest = " + ".join(f"mean {factor} intercept" for factor in factors[1:])
 
     exact = parts_of(tree.attrs, factor_names(tree)) is None
-    figure = Figure(figsize=(8.4, 4.2), layout="constrained")
+    figure = with_margins(8.6, 4.4)
     left, right = figure.subplots(1, 2, sharey=True)
     look = {"ms": 4, "mew": 0, "alpha": 0.4}
     left.plot(first, others, "o", color=VERMILION, **look)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from matplotlib.figure import Figure
+
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
@@ -19,6 +21,19 @@ MARKERS = "os^DvP*X<>ph"
 
 MAX_LABELLED_LEVELS = 40
 MAX_LABEL_LENGTH = 20
+
+
+def with_margins(
+    width: float, height: float, *, left: float = 1.0, bottom: float = 0.65, top: float = 0.75
+) -> Figure:
+    """Make a figure whose margins are so many inches: where all ticks are numbers they suffice.
+
+    Else a figure is laid out by what is in it, which takes as long as drawing it.
+    """
+    figure = Figure(figsize=(width, height))
+    edges = {"left": left / width, "right": 1 - 0.2 / width}
+    figure.subplots_adjust(bottom=bottom / height, top=1 - top / height, **edges)
+    return figure
 
 
 def panel_size(num_levels: int) -> int:
