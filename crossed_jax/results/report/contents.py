@@ -9,6 +9,7 @@ from crossed_jax.models.model import parts_of
 from crossed_jax.models.noise import noise_of
 from crossed_jax.results.report.numbers import decimals_for, fixed, percent, rate
 from crossed_jax.results.tree import factor_names
+from crossed_jax.tables.names import of_factor
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,7 +29,7 @@ def fitted(tree: xr.DataTree) -> dict[str, str]:
     sizes = tree["constant_data"].sizes
     versions = json.loads(attrs.get("versions", "{}"))
     posterior = tree["posterior"].sizes
-    rows = f"{int(attrs['num_rows']):,}"
+    rows = f"{rows_of(tree):,}"
     if missing := int(attrs.get("num_missing", 0)):
         rows += f" (and {missing:,} without a response, left out)"
     told = {
@@ -55,6 +56,11 @@ def fitted(tree: xr.DataTree) -> dict[str, str]:
     if "num_warmup" in attrs:
         told["Draws"] += f", after {int(attrs['num_warmup']):,} of warm-up each"
     return {name: value for name, value in told.items() if value}
+
+
+def rows_of(tree: xr.DataTree) -> int:
+    """Count the rows that were fitted."""
+    return int(tree["constant_data"][of_factor(factor_names(tree)[0], "n")].sum())
 
 
 def model_in_words(tree: xr.DataTree) -> list[str]:

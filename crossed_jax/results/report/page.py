@@ -73,7 +73,7 @@ def report(
     told = {
         "response": tree.attrs["response"],
         "factors": factor_names(tree),
-        "num_rows": int(tree.attrs["num_rows"]),
+        "num_rows": contents.rows_of(tree),
         "fitted": contents.fitted(tree),
         "verdicts": contents.verdicts(diagnosis),
         "warnings": diagnosis.warnings,
