@@ -58,8 +58,8 @@ class Command(NamedTuple):
 
     def settings(self, data: "CrossedData") -> dict[str, Any]:
         """Arguments of :func:`crossed_jax.fitting.fit`."""
-        of_files = ("table", "wide", "response", "factors", "out", "stream", "figures", "report")
-        others = (*of_files, "prior")
+        of_table, of_files = ("table", "wide", "response", "factors"), ("out", "stream")
+        others = (*of_table, *of_files, "figures", "report", "prior")
         parts = ("model", "slopes", "noise_by", "interaction", "nested", "sample")
         told = self._asdict()
         settings = {name: told[name] for name in told if name not in (*others, *parts)}
