@@ -13,10 +13,9 @@ from crossed_jax.cli.messages import one_line, say
 from crossed_jax.errors import InputError
 
 if TYPE_CHECKING:
-    import polars as pl
     import xarray as xr
 
-    from crossed_jax.results.convergence import Convergence
+    from crossed_jax.results.tables import Tables
     from crossed_jax.results.verdict import Diagnosis
 
 REPORT, POSTERIOR, FIGURES, HITS = "report.html", "posterior.nc", "figures", "hits.csv"
@@ -42,7 +41,7 @@ def report(
         pictures = _pictures(directory / FIGURES)
         left_out = {name: one_line(why) for name, why in _draw(tree, pictures, Path(aside)).items()}
         pictures = _pictures(Path(aside)) | pictures
-        page = page_of(tree, pictures, left_out, called=_called(tree, directory))
+        page = page_of(tree, pictures, left_out, _tables(tree, directory))
     # listed first: what is listed may be missing, and what is there must not be unlisted
     mark(directory, "results", {*held, REPORT})
     write_whole(target, page.encode())
@@ -54,14 +53,12 @@ def write_report(
     tree: "xr.DataTree",
     folder: Path,
     left_out: LeftOut,
-    statistics: "Convergence",
-    diagnosis: "Diagnosis",
-    called: "pl.DataFrame | None",
+    tables: "Tables",
 ) -> LeftOut:
     """Write the report of a fit beside its figures; if it fails, say so beside what else did."""
     told = {name: one_line(why) for name, why in left_out.items()}
     try:
-        page = page_of(tree, _pictures(folder / FIGURES), told, statistics, diagnosis, called)
+        page = page_of(tree, _pictures(folder / FIGURES), told, tables)
         (folder / REPORT).write_text(page, encoding="utf-8")
     except Exception as error:  # whatever it is, a report is not worth the fit
         return {**left_out, "report": error}
@@ -72,20 +69,13 @@ def page_of(
     tree: "xr.DataTree",
     pictures: Mapping[str, bytes],
     left_out: Mapping[str, str],
-    statistics: "Convergence | None" = None,
-    diagnosis: "Diagnosis | None" = None,
-    called: "pl.DataFrame | None" = None,
+    tables: "Tables",
 ) -> str:
     """Write the page, in which the verdict names the flags of this command line."""
-    from crossed_jax.results.convergence import convergence
     from crossed_jax.results.report import report as write
-    from crossed_jax.results.verdict import diagnose
 
-    statistics = convergence(tree) if statistics is None else statistics
-    diagnosis = with_flags(diagnose(tree, statistics) if diagnosis is None else diagnosis)
-    return write(
-        tree, pictures, left_out, statistics=statistics, diagnosis=diagnosis, called=called
-    )
+    in_flags = tables._replace(diagnosis=with_flags(tables.diagnosis))
+    return write(tree, pictures, left_out, in_flags)
 
 
 def with_flags(diagnosis: "Diagnosis") -> "Diagnosis":
@@ -129,14 +119,15 @@ def _draw(tree: "xr.DataTree", there: Mapping[str, bytes], folder: Path) -> Left
     return write_figures(tree, table_of(tree), folder)
 
 
-def _called(tree: "xr.DataTree", directory: Path) -> "pl.DataFrame | None":
-    """Read the hits as the fit has written them, which has what guides say of each."""
+def _tables(tree: "xr.DataTree", directory: Path) -> "Tables":
+    """Make the tables, but read the hits as written, which has what guides say of each."""
     import polars as pl
 
+    from crossed_jax.results.tables import tables_of
     from crossed_jax.results.tree import factor_names
 
-    path = directory / HITS
-    if "interactions" not in tree.children or not path.is_file():
-        return None
+    tables, path = tables_of(tree), directory / HITS
+    if tables.hits is None or not path.is_file():
+        return tables
     labels = dict.fromkeys(factor_names(tree), pl.String)
-    return pl.read_csv(path, schema_overrides=labels)
+    return tables._replace(hits=pl.read_csv(path, schema_overrides=labels))

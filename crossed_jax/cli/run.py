@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from crossed_jax.results.verdict import Diagnosis
     from crossed_jax.tables.crossed_data import CrossedData
 
-NEEDED_AFTERWARDS = ("h5netcdf", "crossed_jax.results.tree", "crossed_jax.results.verdict")
+NEEDED_AFTERWARDS = ("h5netcdf", "crossed_jax.results.tree", "crossed_jax.results.tables")
 
 
 def run(command: Command, checkpoint: Path | None, quiet: bool) -> int:
@@ -145,8 +145,6 @@ def _write(
     command: Command,
 ) -> tuple["Diagnosis", LeftOut]:
     from crossed_jax.models.model import parts_of
-    from crossed_jax.results.convergence import convergence
-    from crossed_jax.results.interactions import hits, interactions
     from crossed_jax.results.output import (
         run_record,
         write_csv,
@@ -154,38 +152,33 @@ def _write(
         write_parquet,
         write_tree,
     )
-    from crossed_jax.results.summaries import effects, parameters
+    from crossed_jax.results.tables import tables_of
     from crossed_jax.results.unit_evidence import unit_evidence
-    from crossed_jax.results.variance_components import variance_components
-    from crossed_jax.results.verdict import diagnose
 
     clock = time.perf_counter()
-    statistics = convergence(tree)
-    diagnosis = diagnose(tree, statistics)
-    write_csv(effects(tree, statistics=statistics), folder / "effects.csv")
-    write_csv(variance_components(tree), folder / "variance_components.csv")
-    called = None
-    if "interactions" in tree.children:
-        cells = interactions(tree)
-        write_parquet(cells, folder / "interactions.parquet")
-        called = hits(cells)
+    tables = tables_of(tree)
+    write_csv(tables.effects, folder / "effects.csv")
+    write_csv(tables.components, folder / "variance_components.csv")
+    called = tables.hits
+    if tables.cells is not None and called is not None:
+        write_parquet(tables.cells, folder / "interactions.parquet")
         parts = parts_of(tree.attrs, data.factor_names)
         if parts is not None and parts.nested is not None:
             evidence = unit_evidence(tree, data, called)
             called = called.join(evidence, on=data.factor_names, maintain_order="left")
         write_csv(called, folder / "hits.csv")
-    write_csv(parameters(tree, statistics=statistics), folder / "parameters.csv")
-    write_json(diagnosis.to_dict(), folder / "diagnostics.json")
+    write_csv(tables.parameters, folder / "parameters.csv")
+    write_json(tables.diagnosis.to_dict(), folder / "diagnostics.json")
     if not (folder / POSTERIOR).exists():  # else it was written as it was drawn
         write_tree(tree, folder / POSTERIOR)
     left_out = write_figures(tree, data, folder / "figures") if command.figures else {}
     if command.report:
-        left_out = write_report(tree, folder, left_out, statistics, diagnosis, called)
+        left_out = write_report(tree, folder, left_out, tables._replace(hits=called))
     tree.close()
     seconds["write"] = time.perf_counter() - clock
     told = {"figures_left_out": {name: one_line(why) for name, why in left_out.items()}}
     write_json(run_record(tree, seconds) | told, folder / "run.json")
-    return diagnosis, left_out
+    return tables.diagnosis, left_out
 
 
 def _tell(diagnosis: "Diagnosis", quiet: bool) -> None:

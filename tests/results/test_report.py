@@ -10,6 +10,7 @@ from synthetic_tree import synthetic_tree
 import crossed_jax as cj
 from crossed_jax.results.report import contents, lines, report
 from crossed_jax.results.report.numbers import decimals_for, fixed, percent, rate
+from crossed_jax.results.tables import tables_of
 
 PIXEL = bytes.fromhex("89504e470d0a1a0a0000000d49484452000003000000020008060000001f15c489")
 
@@ -81,7 +82,7 @@ def test_a_verdict_is_told_in_its_words(post, fits, word):
     assert (draws["good"], draws["word"]) == (False, "Not converged")
     assert model["good"] is fits
     assert word in model["word"]
-    text = Page(report(post, diagnosis=diagnosis)).text
+    text = Page(report(post, tables=tables_of(post)._replace(diagnosis=diagnosis))).text
     assert all(told in text for told in ("R-hat is 2.", "A & B.", *misfits))
 
 
@@ -107,11 +108,12 @@ def test_hits_are_cut_and_where_the_rest_is_is_told(screen_fit, monkeypatch):
     assert shown["number"] == len(shown["rows"]) == 12
     assert [row[0][0] for row in shown["rows"]] == called["gene"].to_list()
     assert [row[5][1] for row in shown["rows"]] == called["lfsr"].to_list()
-    assert "12 cells have an interaction" in Page(report(screen_fit, called=called)).text
+    tables = tables_of(screen_fit)._replace(hits=called)
+    assert "12 cells have an interaction" in Page(report(screen_fit, tables=tables)).text
     monkeypatch.setattr(contents, "MOST_HITS", 5)
-    page = Page(report(screen_fit, called=called))
+    page = Page(report(screen_fit, tables=tables))
     assert "The 5 surest are below; all are in hits.csv" in page.text
-    assert "No cell" in Page(report(screen_fit, called=called[:0])).text
+    assert "No cell" in Page(report(screen_fit, tables=tables._replace(hits=called[:0]))).text
 
 
 def test_every_line_has_its_slope_and_noise(screen_fit):
@@ -150,9 +152,10 @@ def test_labels_are_text_whatever_they_are(screen_fit, factor):
     tree = relabelled(screen_fit, factor) if factor == "gene" else screen_fit.copy()
     tree.attrs["response"] = HOSTILE[0]
     tree.attrs["source"] = f"{HOSTILE[3]} half \ud800 a character"
-    called = cj.interactions(tree)
-    plain = Page(report(screen_fit, called=cj.interactions(screen_fit)))
-    page = Page(report(tree, called=called))
+    plain, page = (
+        Page(report(fit, tables=tables_of(fit)._replace(hits=cj.interactions(fit))))
+        for fit in (screen_fit, tree)
+    )
     assert [name for name, _ in page.tags] == [name for name, _ in plain.tags]
     assert not [name for _, attributes in page.tags for name in attributes if name[:2] == "on"]
     assert HOSTILE[0] in page.text

@@ -10,6 +10,7 @@ from hostile_labels import relabelled
 import crossed_jax as cj
 from crossed_jax.results import plots
 from crossed_jax.results.report import report
+from crossed_jax.results.tables import tables_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
@@ -24,9 +25,9 @@ def page(screen_fit, tmp_path_factory):
     tree = relabelled(screen_fit, "gene")
     assert plots.save_figures(tree, folder / "figures") == {}
     pictures = {path.stem: path.read_bytes() for path in (folder / "figures").iterdir()}
-    called = cj.interactions(tree).sort("lfsr")[:40]
+    tables = tables_of(tree)._replace(hits=cj.interactions(tree).sort("lfsr")[:60])
     path = folder / "report.html"
-    path.write_text(report(tree, pictures, called=called), encoding="utf-8")
+    path.write_text(report(tree, pictures, tables=tables), encoding="utf-8")
     return path
 
 

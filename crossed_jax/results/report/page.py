@@ -10,18 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
 
-from crossed_jax.models.model import parts_of
-from crossed_jax.results.convergence import Convergence, convergence
-from crossed_jax.results.interactions import hits, interactions
 from crossed_jax.results.report import contents
 from crossed_jax.results.report.lines import lines_shown
-from crossed_jax.results.summaries import effects, parameters
+from crossed_jax.results.tables import Tables, tables_of
 from crossed_jax.results.tree import factor_names, require_fit
-from crossed_jax.results.variance_components import variance_components
-from crossed_jax.results.verdict import Diagnosis, diagnose
 
 if TYPE_CHECKING:
-    import polars as pl
     import xarray as xr
 
 FOLDER = Path(__file__).parent
@@ -33,10 +27,7 @@ def report(
     tree: xr.DataTree,
     pictures: Mapping[str, bytes] | None = None,
     left_out: Mapping[str, str] | None = None,
-    *,
-    statistics: Convergence | None = None,
-    diagnosis: Diagnosis | None = None,
-    called: pl.DataFrame | None = None,
+    tables: Tables | None = None,
 ) -> str:
     """Write the report of a fit as a page of HTML that holds all it shows.
 
@@ -49,11 +40,9 @@ def report(
         those that are not there are left out.
     left_out
         Why, by name, some of them are not there.
-    statistics, diagnosis
-        What `convergence` and `diagnose` gave for this tree, if they were called already.
-    called
-        Its hits as :func:`crossed_jax.results.interactions.hits` tabulates them, with what units
-        say of each beside it if that is known; by default they are taken from the tree.
+    tables
+        What `tables_of` gave for this tree, if it was called already; its hits may have beside
+        them what units say of each.
 
     Returns
     -------
@@ -66,25 +55,21 @@ def report(
         If `tree` is not a fit of crossed factors.
     """
     require_fit(tree, "report")
-    statistics = convergence(tree) if statistics is None else statistics
-    diagnosis = diagnose(tree, statistics) if diagnosis is None else diagnosis
-    if called is None and "interactions" in tree.children:
-        called = hits(interactions(tree))
+    tables = tables_of(tree) if tables is None else tables
     script = (FOLDER / "sort.js").read_text()
     told = {
         "response": tree.attrs["response"],
         "factors": factor_names(tree),
         "num_rows": contents.rows_of(tree),
         "fitted": contents.fitted(tree),
-        "verdicts": contents.verdicts(diagnosis),
-        "warnings": diagnosis.warnings,
-        "numbers": contents.numbers_of(diagnosis),
-        "components": contents.components(variance_components(tree)),
-        "effects": contents.effects_by_factor(effects(tree, statistics=statistics)),
-        "is_screen": parts_of(tree.attrs, factor_names(tree)) is not None,
-        "hits": None if called is None else contents.hits_shown(called, tree),
+        "verdicts": contents.verdicts(tables.diagnosis),
+        "warnings": tables.diagnosis.warnings,
+        "numbers": contents.numbers_of(tables.diagnosis),
+        "components": contents.components(tables.components),
+        "effects": contents.effects_by_factor(tables.effects),
+        "hits": None if tables.hits is None else contents.hits_shown(tables.hits, tree),
         "lines": lines_shown(tree),
-        "parameters": contents.parameters_shown(parameters(tree, statistics=statistics)),
+        "parameters": contents.parameters_shown(tables.parameters),
         "pooled": tree.attrs["parameterization"] != "design_matrix",
         "samples_ridge": tree.attrs["parameterization"] == "original",
         "pictures": {name: _inline(png) for name, png in (pictures or {}).items()},
