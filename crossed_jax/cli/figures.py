@@ -33,7 +33,9 @@ def write_figures(tree: "xr.DataTree", data: "CrossedData | None", folder: Path)
             kept = "the draws of the effects were not kept"
             left_out = dict.fromkeys(("posterior_predictive", "ridge"), kept)
         elif data is None:
-            left_out["posterior_predictive"] = "fit draws it, which has the table"
+            left_out["posterior_predictive"] = (
+                "it needs the table, which fit has: fit again, with figures"
+            )
         else:
             predicted = _predicted(tree, data)
         return left_out | plots.save_figures(tree, folder, predicted=predicted)

@@ -143,7 +143,7 @@ def test_figures_lie_in_the_page_and_those_left_out_are_told(post):
     assert image["src"].startswith("data:image/png;base64,iVBOR")
     assert (image["width"], image["height"]) == ("768", "512")
     assert image["alt"]
-    assert "Not drawn: no <draws>." in page.text
+    assert "Not drawn: ridge (no <draws>)." in page.text
     assert "without figures" in Page(report(post)).text
 
 
