@@ -19,6 +19,7 @@ ONLY = {  # who alone may import a package
     "typer": "cli.",
     "rich": "cli.",
     "blackjax": "sampling.nuts",
+    "jinja2": "results.report",
 }
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
