@@ -199,9 +199,10 @@ def fit(
                 wanted = [centered.get(name, CENTERED.get(form)) for name in data.factor_names]
                 sampled = sample_effects(draw, form, chosen_noise, table, wanted)
         from crossed_jax.results.record import describe_run, describe_table
+        from crossed_jax.results.screen_scores import with_adequacy
         from crossed_jax.results.tree import to_datatree
 
-        return to_datatree(
+        tree = to_datatree(
             add_offset(sampled.draws, offset),
             sampled.run.statistics,
             {
@@ -220,6 +221,7 @@ def fit(
             sampled.interactions,
             sampled.seen,
         )
+        return tree if parts is None else with_adequacy(tree, data, parts)
 
     def opened() -> AbstractContextManager[Checkpoint | None]:
         if checkpoint is None:

@@ -8,7 +8,7 @@ from crossed_jax.models.distributions import inside_support
 from crossed_jax.models.offset import subtract_offset
 from crossed_jax.models.priors import Priors
 from crossed_jax.sampling.chunks import Run
-from crossed_jax.statistics.adequacy import adequacy
+from crossed_jax.statistics.adequacy import adequacy, plain
 from crossed_jax.statistics.cells import Cells, PairCounts, blocks, cells_of, pair_counts
 from crossed_jax.statistics.design import describe_design, require_noise
 from crossed_jax.statistics.least_squares import Decomposition, decompose
@@ -71,13 +71,7 @@ def adequacy_of(table: Table) -> dict[str, Any] | None:
         table.decomposition.effects,
         table.decomposition.residual.freedom,
     )
-    return None if found is None else _plain(found)
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "_asdict"):
-        return {name: _plain(each) for name, each in value._asdict().items()}
-    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+    return None if found is None else plain(found)
 
 
 def seen_by_units(table: Table) -> dict[str, np.ndarray]:

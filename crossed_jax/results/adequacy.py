@@ -1,8 +1,9 @@
 """Whether the model fits the data, in words; whether its draws are to be trusted is another matter.
 
 Of the additive model with Normal noise, which says most of the data
-(:mod:`crossed_jax.statistics.adequacy`): a screen model and Student-t noise are there to take what
-it does not fit. A departure is told if chance brings it about once in two hundred tables, and if it
+(:mod:`crossed_jax.statistics.adequacy`), and of the screen model, which may have noise of other
+tails or widths (:mod:`crossed_jax.results.screen_scores`); Student-t noise is not looked at. A
+departure is told if chance brings it about once in two hundred tables, and if it
 is large enough to matter to somebody.
 """
 
@@ -12,6 +13,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crossed_jax.errors import shown
+from crossed_jax.models.model import parts_of
 from crossed_jax.results.tree import factor_names
 
 if TYPE_CHECKING:
@@ -55,16 +57,22 @@ def adequacy(tree: xr.DataTree) -> Fits:
         *_lack_of_fit(found["lack_of_fit"], names),
         *_slopes(found["slopes"], tree, names),
     ]
+    parts = parts_of(tree.attrs, names)
+    has = (False,) * len(names)
+    if parts is not None:
+        has = parts.by_factor(parts.gene_noise, parts.line_noise)
     uneven = [
         sentence
-        for name, spread in zip(names, found["spread"], strict=True)
-        for sentence in _spread(spread, name, tree)
+        for name, spread, has_noise in zip(names, found["spread"], has, strict=True)
+        for sentence in (() if has_noise else _spread(spread, name, tree))
     ]
     sentences += uneven
-    if sentences and len(names) == 2:
+    if sentences and parts is not None:
+        sentences.append("the noise may differ by level: say so with noise_by=.")
+    elif sentences and len(names) == 2:
         sentences.append("the screen model has all of these: fit model='screen'.")
     if not uneven:
-        sentences += _tails(found)
+        sentences += _tails(found, parts is not None)
     return Fits(not sentences, tuple(sentences))
 
 
@@ -106,10 +114,16 @@ def _spread(spread: dict[str, Any] | None, name: str, tree: xr.DataTree) -> list
     return [f"{told}."]
 
 
-def _tails(found: dict[str, Any]) -> list[str]:
+def _tails(found: dict[str, Any], is_screen: bool) -> list[str]:
     if not _told(found["tails"], LEAST_KURTOSIS):
         return []
+    way_out = (
+        "single values stray further than its intervals say, so look at the rows of a cell before "
+        "you rest anything on it."
+        if is_screen
+        else "fit noise='student_t', which outliers do not move."
+    )
     return [
         f"residuals have heavier tails than a Normal, {found['beyond_3_sd']:.1%} of them beyond 3 "
-        "SDs, where it has 0.3%: fit noise='student_t', which outliers do not move."
+        f"SDs, where it has 0.3%: {way_out}"
     ]

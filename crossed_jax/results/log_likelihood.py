@@ -18,10 +18,10 @@ from crossed_jax.models.model import Parts, parts_of
 from crossed_jax.models.noise import noise_of
 from crossed_jax.models.screen.left_out import log_densities
 from crossed_jax.results.fitted_table import require_fitted_table
-from crossed_jax.results.screen_predictions import RowCodes, cells_of_rows, draws_by_name
+from crossed_jax.results.screen_predictions import cells_of_rows, codes_of, draws_by_name
 from crossed_jax.results.tree import require_effect_draws, require_fit, with_groups
 from crossed_jax.sampling.memory import most_draws_in_memory
-from crossed_jax.statistics.cells import cell_of_row, cells_of
+from crossed_jax.statistics.cells import cells_of, whole_cells
 from crossed_jax.tables.names import of_factor
 from crossed_jax.types import LeftOut
 
@@ -111,22 +111,16 @@ def in_blocks(
         name: posterior[name].transpose("chain", "draw", ...).to_numpy()
         for name in dict.fromkeys(names)
     }
-    cell = cell_of_row(cells_of(data), data)
-    order = np.argsort(cell, kind="stable")
-    first = np.flatnonzero(np.diff(cell[order], prepend=-1))
-    num_rows = max(1, NUMBERS_IN_BLOCK // drawn["sigma"].size)
-    # a block begins with the cell that has the next of so many rows
-    begins = np.unique(np.searchsorted(first, np.arange(0, len(order), num_rows), "right") - 1)
-    ends = np.append(begins[1:], len(first))
-    for begin, end in zip(begins, ends, strict=True):
-        rows = order[first[begin] : first[end] if end < len(first) else None]
+    done = 0
+    for rows, first in whole_cells(data, NUMBERS_IN_BLOCK // drawn["sigma"].size):
         if parts is None:
             values = _of_additive(tree, drawn, data, rows)
             if by == "cell":
-                values = np.add.reduceat(values, first[begin:end] - first[begin], axis=-1)
+                values = np.add.reduceat(values, first, axis=-1)
         else:
             values = _of_screen(drawn, data, rows, parts, by)
-        yield rows if by == "row" else np.arange(begin, end), values
+        yield rows if by == "row" else done + np.arange(len(first)), values
+        done += len(first)
 
 
 def _of_additive(
@@ -148,12 +142,7 @@ def _of_screen(
     by: LeftOut,
 ) -> np.ndarray:
     """Of some rows that are whole cells, or of these."""
-    gene, line = (data.factors[k].codes[rows] for k in (parts.genes, 1 - parts.genes))
-    unit, sample = (
-        None if name is None or units is None else units.units.codes[rows]
-        for name, units in ((parts.nested, data.nested), (parts.sample, data.samples))
-    )
-    cells = cells_of_rows(RowCodes(gene, line, unit, sample), parts, None, data.factor_names)
+    cells = cells_of_rows(codes_of(data, parts, rows), parts, None, data.factor_names)
     shape = drawn["sigma"].shape
     found = np.stack(
         [

@@ -37,6 +37,16 @@ class RowCodes(NamedTuple):
     sample: np.ndarray | None
 
 
+def codes_of(data: CrossedData, parts: Parts, rows: np.ndarray | slice) -> RowCodes:
+    """Levels of some rows of a table that is numbered as the fit."""
+    gene, line = (data.factors[k].codes[rows] for k in (parts.genes, 1 - parts.genes))
+    unit, sample = (
+        None if name is None or units is None else units.units.codes[rows]
+        for name, units in ((parts.nested, data.nested), (parts.sample, data.samples))
+    )
+    return RowCodes(gene, line, unit, sample)
+
+
 def cells_of_rows(
     rows: RowCodes, parts: Parts, fitted: xr.Dataset | None, names: Sequence[str]
 ) -> CellRows:

@@ -19,7 +19,7 @@ A large table tells departures that matter to nobody, so each comes with its siz
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import fdtrc, ndtr
@@ -98,6 +98,13 @@ class Adequacy(NamedTuple):
     beyond_3_sd: float
 
 
+def plain(value: Any) -> Any:
+    """Give what was found in values that fit into JSON."""
+    if hasattr(value, "_asdict"):
+        return {name: plain(each) for name, each in value._asdict().items()}
+    return [plain(each) for each in value] if isinstance(value, tuple) else value
+
+
 class _Fit(NamedTuple):
     """Least-squares effects of each factor's levels, and their rows, shape (levels,)."""
 
@@ -155,10 +162,34 @@ def adequacy(
     return Adequacy(
         _lack_of_fit(cells, of_cells, freedom),
         _slopes(cells, residual, effects, of_cells, freedom) if len(effects) == 2 else None,
-        tuple(_spread(sums, fit, k) for k in range(len(effects))),
+        tuple(_spread(sums, fit.rows, k) for k in range(len(effects))),
         _tails(data, fit),
         sums.beyond / data.num_rows,
     )
+
+
+def adequacy_of_scores(data: CrossedData, scores: np.ndarray) -> Adequacy:
+    """Hold rows' residuals against standard Normals, as a model that fits has them.
+
+    Parameters
+    ----------
+    data
+        The table.
+    scores
+        Residuals over the SDs that the model gives them, shape (rows,).
+    """
+    size = np.abs(scores)
+    levels = [(factor.codes, len(factor.levels)) for factor in data.factors]
+    rows = [np.bincount(code, minlength=number).astype(float) for code, number in levels]
+    sums = _Sums(
+        [np.bincount(code, size, number) for code, number in levels],
+        rows,
+        [np.bincount(code, size < SCORE, number) for code, number in levels],
+        float(scores @ scores),
+        int((size > FAR).sum()),
+    )
+    spread = tuple(_spread(sums, rows, k) for k in range(len(levels)))
+    return Adequacy(None, None, spread, _kurtosis(scores), sums.beyond / data.num_rows)
 
 
 def _sums(data: CrossedData, fit: _Fit, sigma: float) -> _Sums:
@@ -220,7 +251,7 @@ def _slopes(
     return Departure(p, math.sqrt(max(spread, 0.0)))
 
 
-def _spread(sums: _Sums, fit: _Fit, factor: int) -> Spread | None:
+def _spread(sums: _Sums, rows: Sequence[np.ndarray], factor: int) -> Spread | None:
     several = sums.rows[factor] >= FEWEST_OF_LEVEL
     n, mean = sums.rows[factor][several], sums.size[factor][several] / sums.rows[factor][several]
     whole, levels = float(n.sum()), len(n)
@@ -240,7 +271,7 @@ def _spread(sums: _Sums, fit: _Fit, factor: int) -> Spread | None:
         Departure(float(fdtrc(levels - 1.0, whole - levels, f)), math.sqrt(beyond)),
         widest,
         float(sums.size[factor][widest] / sums.rows[factor][widest] / overall),
-        float(sums.inside[factor][widest] / fit.rows[factor][widest]),
+        float(sums.inside[factor][widest] / rows[factor][widest]),
     )
 
 
@@ -248,7 +279,10 @@ def _tails(data: CrossedData, fit: _Fit) -> Departure | None:
     """Look at residuals over the SDs that they have, of as many rows as suffice."""
     every = -(-data.num_rows // ROWS_AT_ONCE)
     left, kept = _residuals(data, fit, slice(None, None, every))
-    z = left[kept > LEAST_KEPT] / np.sqrt(kept[kept > LEAST_KEPT])
+    return _kurtosis(left[kept > LEAST_KEPT] / np.sqrt(kept[kept > LEAST_KEPT]))
+
+
+def _kurtosis(z: np.ndarray) -> Departure | None:
     if len(z) < FEWEST_ROWS:
         return None
     squares = (z - z.mean()) ** 2

@@ -10,7 +10,7 @@ replicates and for two hundred.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise, permutations
 from typing import NamedTuple
 
@@ -128,6 +128,23 @@ def cell_of_row(cells: Cells, data: CrossedData) -> np.ndarray:
     position = np.empty(size, np.int64)
     position[of_cells] = np.arange(len(of_cells))
     return position[of_rows]
+
+
+def whole_cells(data: CrossedData, num_rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Go through a table some whole cells at a time, in the order of their codes.
+
+    Gives positions of rows, of about so many, cell by cell; and where among these each cell begins.
+    """
+    cell = cell_of_row(cells_of(data), data)
+    order = np.argsort(cell, kind="stable")
+    first = np.flatnonzero(np.diff(cell[order], prepend=-1))
+    # a block begins with the cell that has the next of so many rows
+    marks = np.arange(0, len(order), max(1, num_rows))
+    begins = np.unique(np.searchsorted(first, marks, "right") - 1)
+    ends = np.append(begins[1:], len(first))
+    for begin, end in zip(begins, ends, strict=True):
+        last = first[end] if end < len(first) else len(order)
+        yield order[first[begin] : last], first[begin:end] - first[begin]
 
 
 def squares_within(cells: Cells, data: CrossedData) -> np.ndarray | None:

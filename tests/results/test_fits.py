@@ -1,12 +1,15 @@
 """The verdict on the model, in words."""
 
+import dataclasses
 import json
 
 import numpy as np
 import polars as pl
-import pytest
 import xarray as xr
 from example_tables import balanced
+from heavy_noise import with_heavy_noise
+from screen_tables import SCREEN, SETTINGS
+from synthetic_tree import synthetic_tree
 
 import crossed_jax as cj
 from crossed_jax.forms.table import adequacy_of, prepared
@@ -92,13 +95,35 @@ def test_outliers_are_shown_student_t() -> None:
     assert "noise='student_t'" in told
 
 
-@pytest.mark.parametrize("model", ["additive", "screen"])
-def test_a_fit_has_both_verdicts(model: str, screen_fit: xr.DataTree) -> None:
-    if model == "screen":
-        diagnosis = cj.diagnose(screen_fit)
-        assert (diagnosis.fits, diagnosis.misfits) == (None, ())
-        assert "model" not in str(diagnosis).splitlines()[1]
-        return
+def test_the_screen_model_fits_a_screen_and_not_one_with_outliers(screen_fit: xr.DataTree) -> None:
+    assert adequacy(screen_fit) == Fits(True, ())
+    response = SCREEN.response.copy()
+    response[np.random.default_rng(0).choice(SCREEN.num_rows, 8, replace=False)] += 5.0
+    data = dataclasses.replace(SCREEN, response=response)
+    (told,) = adequacy(cj.fit(data, model="screen", **SETTINGS)).misfits
+    assert "heavier tails than a Normal" in told
+    assert "single values stray further than its intervals say" in told
+
+
+def test_noise_that_a_screen_model_has_not_by_level_is_told(screen_fit: xr.DataTree) -> None:
+    tree = screen_fit.copy()
+    found = json.loads(tree.attrs["adequacy"])
+    for spread in found["spread"]:
+        spread["departure"] = {"p": 1e-9, "size": 0.2}
+    tree.attrs["adequacy"] = json.dumps(found)
+    assert adequacy(tree).fits
+    tree.attrs["parts"] = json.dumps(json.loads(tree.attrs["parts"]) | {"noise_by": ["gene"]})
+    told, way_out = adequacy(tree).misfits
+    assert "levels of line differ in their noise" in told
+    assert "noise_by=" in way_out
+
+
+def test_student_t_noise_is_not_looked_at() -> None:
+    tree, _ = synthetic_tree()
+    assert adequacy(with_heavy_noise(tree, 4.0)) == Fits(None, ())
+
+
+def test_a_fit_has_both_verdicts() -> None:
     settings = {"num_chains": 2, "num_warmup": 100, "num_draws": 100}
     tree = cj.fit(machines(), priors="scaled", **settings)
     diagnosis = cj.diagnose(tree)

@@ -1,6 +1,7 @@
 """Log-densities of rows and cells left out, against dense normals and scipy; and who is refused."""
 
 import dataclasses
+import json
 import warnings
 from collections.abc import Iterator
 
@@ -16,8 +17,11 @@ from unit_screen import TABLE, moments
 
 import crossed_jax as cj
 from crossed_jax.errors import InputError
+from crossed_jax.models.model import parts_of
+from crossed_jax.models.screen.left_out import scores
 from crossed_jax.results import log_likelihood
 from crossed_jax.results.log_likelihood import in_blocks
+from crossed_jax.results.screen_predictions import cells_of_rows, codes_of, draws_by_name
 from crossed_jax.tables.crossed_data import CrossedData, Factor
 from crossed_jax.types import LeftOut
 
@@ -67,6 +71,23 @@ def test_rows_and_cells_with_guides_and_samples_are_those_of_dense_normals(
                         TABLE.response[rows[others]]
                     )
                 np.testing.assert_allclose(by_row[i, row], whole - rest, rtol=1e-8, atol=1e-10)
+
+
+def test_scores_are_distances_from_what_others_of_the_cell_say(units: xr.DataTree) -> None:
+    """At the means of all quantities, in SDs of a dense normal given the others."""
+    at = units["posterior"].to_dataset().mean(("chain", "draw"))
+    parts = parts_of(units.attrs, TABLE.factor_names)
+    means = {str(name): values.values[None, None] for name, values in at.items()}
+    (drawn,) = draws_by_name(means, parts, TABLE.factor_names)
+    codes = codes_of(TABLE, parts, slice(None))
+    found = scores(drawn, cells_of_rows(codes, parts, None, TABLE.factor_names), TABLE.response)
+    _, line, guide, sample = (factor.codes for factor in TABLE.factors_and_units)
+    for rows in cells(TABLE):
+        mean, covariance = moments(at, guide[rows], line[rows], sample[rows])
+        precision = np.linalg.inv(covariance[: len(rows), : len(rows)])
+        left = precision @ (TABLE.response[rows] - mean[: len(rows)])
+        np.testing.assert_allclose(found[rows], left / np.sqrt(np.diag(precision)), rtol=1e-8)
+    assert json.loads(units.attrs["adequacy"])["beyond_3_sd"] == (np.abs(found) > 3.0).mean()
 
 
 def test_cells_have_the_levels_of_their_rows(units: xr.DataTree) -> None:

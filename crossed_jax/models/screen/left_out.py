@@ -21,6 +21,8 @@ of what the draw was made from: with :math:`Q = \Sigma^{-1}`,
     \kappa = \frac{\rho V}{1 + \rho V \sum_u n_u s_u} .
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from crossed_jax.models.screen.responses import (
@@ -55,29 +57,58 @@ def log_densities(
     ndarray
         Shape (rows,) or (cells,).
     """
+    known = _known(drawn, cells, response)
+    if left_out == "row":
+        scaled, diagonal = _of_rows(known, cells)
+        return 0.5 * (np.log(diagonal) - LOG_2PI - scaled**2 / diagonal)
+
+    cell, number, t = cells.cell, known.number, known.t
+    of_units = np.bincount(cells.of_rows, known.residual**2, len(cell)) - t * known.total**2
+    quadratic = np.bincount(cell, known.w * of_units) - known.kappa * known.product**2
+    of_units = number * np.log(known.w) + np.log1p(-number * t)
+    log_determinant = np.log(known.whole) - np.bincount(cell, of_units)
+    return -0.5 * (np.bincount(cell, number) * LOG_2PI + log_determinant + quadratic)
+
+
+def scores(drawn: Drawn, cells: CellRows, response: np.ndarray) -> np.ndarray:
+    """Residual of each row from its expectation given the others of its cell, in SDs of that."""
+    scaled, diagonal = _of_rows(_known(drawn, cells, response), cells)
+    return scaled / np.sqrt(diagonal)
+
+
+class _Known(NamedTuple):
+    """What the formulas above have names for: of rows, of units in lines, and of cells."""
+
+    residual: np.ndarray
+    number: np.ndarray
+    total: np.ndarray
+    w: np.ndarray
+    t: np.ndarray
+    s: np.ndarray
+    whole: np.ndarray
+    kappa: np.ndarray
+    product: np.ndarray
+
+
+def _known(drawn: Drawn, cells: CellRows, response: np.ndarray) -> _Known:
     expected, share, variance = without_interaction(drawn, cells)
     unit, cell, pi = cells.of_rows, cells.cell, drawn.nested_share
     residual = response - expected[unit] - of_levels(drawn.sample_effect, cells.samples)
     number = np.bincount(unit, minlength=len(cell))
     total = np.bincount(unit, residual, len(cell))
-
-    precision = 1.0 / ((1.0 - share) * (1.0 - pi) * variance)
-    w = precision[cell]
+    w = 1.0 / ((1.0 - share) * (1.0 - pi) * variance)[cell]
     t = pi / (1.0 - pi + number * pi)
     s = w * (1.0 - number * t)
     shared = share * variance
     whole = 1.0 + shared * np.bincount(cell, number * s)
-    kappa = shared / whole
     product = np.bincount(cell, s * total)
+    return _Known(residual, number, total, w, t, s, whole, shared / whole, product)
 
-    if left_out == "row":
-        diagonal = w * (1.0 - t) - kappa[cell] * s**2
-        of_unit = w * t * total + kappa[cell] * s * product[cell]
-        scaled = w[unit] * residual - of_unit[unit]
-        diagonal = diagonal[unit]
-        return 0.5 * (np.log(diagonal) - LOG_2PI - scaled**2 / diagonal)
 
-    squares = np.bincount(cell, np.bincount(unit, residual**2, len(cell)) - t * total**2)
-    quadratic = precision * squares - kappa * product**2
-    log_determinant = np.log(whole) - np.bincount(cell, number * np.log(w) + np.log1p(-number * t))
-    return -0.5 * (np.bincount(cell, number) * LOG_2PI + log_determinant + quadratic)
+def _of_rows(known: _Known, cells: CellRows) -> tuple[np.ndarray, np.ndarray]:
+    """Give Q r and the diagonal of Q."""
+    cell, unit, w, s = cells.cell, cells.of_rows, known.w, known.s
+    kappa = known.kappa[cell]
+    diagonal = w * (1.0 - known.t) - kappa * s**2
+    of_unit = w * known.t * known.total + kappa * s * known.product[cell]
+    return w[unit] * known.residual - of_unit[unit], diagonal[unit]
