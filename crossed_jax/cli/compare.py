@@ -25,6 +25,8 @@ MODELS: dict[str, dict[str, Any]] = {  # arguments of `fit`
     "screen": {"model": "screen"},
 }
 
+MOST_BAD_K = 0.01  # of rows or cells
+
 
 def compare(
     table: Annotated[Path, typer.Argument(help="As fit takes it.")],
@@ -74,7 +76,12 @@ def compare(
         columns = split("--factors", factors)
         data = read(table, wide, response=response, factors=columns, nested=nested, sample=sample)
         from crossed_jax.fitting import fit  # late: a bad table is told at once
-        from crossed_jax.results.comparison import compare
+        from crossed_jax.models.model import resolved
+        from crossed_jax.results.comparison import compare, require_draws
+
+        require_draws(chains * draws)
+        for name in chosen:  # told before any of them is fitted
+            resolved(MODELS[name].get("model", "additive"), data)
         from crossed_jax.results.verdict import diagnose
 
         with progress(quiet) as report:
@@ -141,10 +148,15 @@ def _print(found: "pl.DataFrame") -> None:
         print(f"{best['model']} predicts a {left_out} that is left out best; {gap}.")
     else:
         print(f"{best['model']} and {second['model']} predict about as well; {gap}.")
-    if found["bad_k"].sum():
+    if found["bad_k"].max() > MOST_BAD_K * number:
+        print(
+            f"Of more than {MOST_BAD_K:.0%} of {left_out}s Pareto k is too large: what is left out "
+            "of a model moves it too much, and neither its sum nor its place is to be relied on."
+        )
+    elif found["bad_k"].any():
         print(
             f"Of the {left_out}s whose Pareto k is too large the estimate is not to be relied on; "
-            "few of them hardly move the sum."
+            "so few of them hardly move the sum."
         )
 
 

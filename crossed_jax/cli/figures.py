@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 MOST_ROWS = 10_000
 NUM_DRAWS = 400
 
-type LeftOut = Mapping[str, str | Exception]
+type NotDrawn = Mapping[str, str | Exception]
 
 
-def write_figures(tree: "xr.DataTree", data: "CrossedData | None", folder: Path) -> LeftOut:
+def write_figures(tree: "xr.DataTree", data: "CrossedData | None", folder: Path) -> NotDrawn:
     """Draw what can be drawn; say of each figure that is left out why, or what failed.
 
     `data` is the table that was fitted, or None if it is not at hand.
@@ -57,7 +57,7 @@ def _predicted(tree: "xr.DataTree", data: "CrossedData") -> "xr.DataTree":
     return posterior_predictive(tree, data, num_draws=num_draws, seed=seed)
 
 
-def tell_left_out(left_out: LeftOut, quiet: bool) -> None:
+def tell_left_out(left_out: NotDrawn, quiet: bool) -> None:
     """Tell in one line which figures are missing; when quiet, only those that failed."""
     told = [
         f"{name} ({one_line(why)})"

@@ -6,6 +6,7 @@ and numbers.
 
 import ast
 import math
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -69,7 +70,14 @@ def _distribution(prior: _Written) -> Any:
         return ours(*prior.parameters)
     import numpyro.distributions as dist
 
-    return getattr(dist, prior.distribution)(*prior.parameters)
+    try:
+        return getattr(dist, prior.distribution)(*prior.parameters)
+    except ValueError:
+        given = ", ".join(f"{number:g}" for number in prior.parameters)
+        raise InputError(
+            f"--prior {prior.name}={prior.distribution}({given}) has parameters that "
+            f"{prior.distribution} cannot have: scales, rates and concentrations are positive."
+        ) from None
 
 
 def _read(text: str) -> _Written:
@@ -114,7 +122,9 @@ def _call(text: str) -> tuple[str, list[ast.expr], dict[str, ast.expr]] | None:
     if len(text) > _LONGEST:
         return None
     try:
-        call = ast.parse(text, mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python's to its programmers
+            call = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
@@ -127,11 +137,12 @@ def _call(text: str) -> tuple[str, list[ast.expr], dict[str, ast.expr]] | None:
 
 def _number(node: ast.expr) -> float | None:
     sign = 1.0
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        sign, node = -1.0, node.operand
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+        sign, node = -1.0 if isinstance(node.op, ast.USub) else 1.0, node.operand
     value = node.value if isinstance(node, ast.Constant) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     with suppress(OverflowError):
-        return sign * float(value)
-    return sign * math.inf
+        if math.isfinite(float(value)):
+            return sign * float(value)
+    return None

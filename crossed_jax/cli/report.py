@@ -1,13 +1,13 @@
 """``crossed-jax report``, and the report that ``fit`` writes in passing."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossed_jax.cli.figures import LeftOut, write_figures
+from crossed_jax.cli.figures import NotDrawn, write_figures
 from crossed_jax.cli.flags import in_flags
 from crossed_jax.cli.messages import one_line, say
 from crossed_jax.errors import InputError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from crossed_jax.results.verdict import Diagnosis
 
 REPORT, POSTERIOR, FIGURES, HITS = "report.html", "posterior.nc", "figures", "hits.csv"
+PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def report(
@@ -38,7 +39,8 @@ def report(
             "written; fit again, or take away what is in its place."
         )
     with tree, tempfile.TemporaryDirectory() as aside:
-        pictures = _pictures(directory / FIGURES)
+        ours = {name for path in held if (name := path.removeprefix(f"{FIGURES}/")) != path}
+        pictures = _pictures(directory / FIGURES, ours)
         left_out = {name: one_line(why) for name, why in _draw(tree, pictures, Path(aside)).items()}
         pictures = _pictures(Path(aside)) | pictures
         page = page_of(tree, pictures, left_out, _tables(tree, directory))
@@ -52,9 +54,9 @@ def report(
 def write_report(
     tree: "xr.DataTree",
     folder: Path,
-    left_out: LeftOut,
+    left_out: NotDrawn,
     tables: "Tables",
-) -> LeftOut:
+) -> NotDrawn:
     """Write the report of a fit beside its figures; if it fails, say so beside what else did."""
     told = {name: one_line(why) for name, why in left_out.items()}
     try:
@@ -106,28 +108,45 @@ def _open_fit(directory: Path) -> "xr.DataTree":
     return tree
 
 
-def _pictures(folder: Path) -> dict[str, bytes]:
-    return {path.stem: path.read_bytes() for path in sorted(folder.glob("*.png"))}
+def _pictures(folder: Path, ours: Container[str] | None = None) -> dict[str, bytes]:
+    """Read the figures in a folder, by name: files that are PNG, if given of these names alone."""
+    paths = (path for path in sorted(folder.glob("*.png")) if ours is None or path.name in ours)
+    files = {path.stem: path.read_bytes() for path in paths if _is_plain(path)}
+    return {name: data for name, data in files.items() if data.startswith(PNG)}
 
 
-def _draw(tree: "xr.DataTree", there: Mapping[str, bytes], folder: Path) -> LeftOut:
+def _is_plain(path: Path) -> bool:
+    """Whether it is a file, and no link to one elsewhere."""
+    return path.is_file() and not path.is_symlink()
+
+
+def _draw(tree: "xr.DataTree", there: Mapping[str, bytes], folder: Path) -> NotDrawn:
     """Draw all figures into a folder, unless a fit has drawn them; say which are left out."""
-    if there:
-        return {}
+    from crossed_jax.results.plots.writing import figures_of
     from crossed_jax.results.tree import table_of
 
-    return write_figures(tree, table_of(tree), folder)
+    if {*figures_of(tree), "posterior_predictive"} <= there.keys():
+        return {}
+    not_drawn = write_figures(tree, table_of(tree), folder)
+    return {name: why for name, why in not_drawn.items() if name not in there}
 
 
 def _tables(tree: "xr.DataTree", directory: Path) -> "Tables":
     """Make the tables, but read the hits as written, which has what guides say of each."""
     import polars as pl
+    import polars.selectors as cs
 
     from crossed_jax.results.tables import tables_of
-    from crossed_jax.results.tree import factor_names
 
     tables, path = tables_of(tree), directory / HITS
     if tables.hits is None or not path.is_file():
         return tables
-    labels = dict.fromkeys(factor_names(tree), pl.String)
-    return tables._replace(hits=pl.read_csv(path, schema_overrides=labels))
+    kinds = tables.hits.schema  # what else there is, guides have said, as text or numbers of them
+    try:
+        hits = pl.read_csv(path, infer_schema=False)
+        known = [pl.col(name).cast(kind) for name, kind in kinds.items()]
+        hits = hits.select(*known, cs.exclude(*kinds))
+        numbers = cs.ends_with("_seen", "_agreeing") - cs.by_name(*kinds)
+        return tables._replace(hits=hits.with_columns(numbers.cast(pl.Int64)))
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"{str(path)!r} cannot be read ({one_line(error)}): fit again.") from None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crossed_jax.cli.command import Command
-from crossed_jax.cli.figures import LeftOut, tell_left_out, write_figures
+from crossed_jax.cli.figures import NotDrawn, tell_left_out, write_figures
 from crossed_jax.cli.interruption import interruptible
 from crossed_jax.cli.messages import one_line, say
 from crossed_jax.cli.progress import progress
@@ -143,7 +143,7 @@ def _write(
     folder: Path,
     seconds: dict[str, float],
     command: Command,
-) -> tuple["Diagnosis", LeftOut]:
+) -> tuple["Diagnosis", NotDrawn]:
     from crossed_jax.models.model import parts_of
     from crossed_jax.results.output import (
         run_record,

@@ -73,18 +73,15 @@ def compare(
             'example, {"additive": tree, "screen": other}.'
         )
     for name, tree in fits.items():
+        if not isinstance(name, str):
+            raise InputError(f"compare takes fits by name, and {told(name)} is none: give text.")
         require_left_out(tree, data, by, "compare")
-        draws = tree["posterior"].sizes["chain"] * tree["posterior"].sizes["draw"]
-        if draws < FEWEST_DRAWS:
-            raise InputError(
-                f"compare: {told(name)} has {draws} draws, which are too few to leave anything "
-                f"out: fit with {FEWEST_DRAWS} or more in all."
-            )
+        require_draws(tree["posterior"].sizes["chain"] * tree["posterior"].sizes["draw"])
     number = data.num_rows if by == "row" else len(cells_of(data).counts)
     found = {}
     for name, tree in fits.items():
-        count = None if report is None else partial(report, str(name))
-        found[str(name)] = _leave_one_out(tree, data, by, number, count)
+        count = None if report is None else partial(report, name)
+        found[name] = _leave_one_out(tree, data, by, number, count)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what they say is in the table
         ranked = arviz_stats.compare(found, round_to="none")
@@ -103,6 +100,15 @@ def compare(
             ],
         }
     )
+
+
+def require_draws(number: int) -> None:
+    """Refuse so few draws of all chains that no tail of weights can be smoothed."""
+    if number < FEWEST_DRAWS:
+        raise InputError(
+            f"{number} draws in all are too few to leave anything out: ask for {FEWEST_DRAWS} or "
+            "more."
+        )
 
 
 def _leave_one_out(

@@ -30,12 +30,11 @@ def few_levels(tree: xr.DataTree) -> list[Finding]:
         if levels > FEW_LEVELS or not sds:
             continue
         are, their = ("is", "its prior") if len(sds) == 1 else ("are", "their priors")
-        shares = ", and with it the shares of variance," if len(sds) == 1 else ""
         findings.append(
             Finding(
                 f"{levels} levels of {factor} say little of how much levels differ: "
-                f"{' and '.join(sds)}{shares} {are} mostly {their}. The levels' own effects are "
-                "not.",
+                f"{' and '.join(sds)} {are} mostly {their}, and so are shares of variance. The "
+                "levels' own effects are not.",
                 "warning",
             )
         )

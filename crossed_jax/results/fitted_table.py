@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 def require_fitted_table(tree: xr.DataTree, data: CrossedData, taker: str) -> None:
     """Refuse a table of other levels, units or samples than a fit, or other rows of its levels.
 
+    Of the rows, numbers and means by level are compared.
+
     Parameters
     ----------
     tree
@@ -36,6 +38,7 @@ def require_fitted_table(tree: xr.DataTree, data: CrossedData, taker: str) -> No
         With what is different, and how to read the table.
     """
     require_table(data, taker)
+    require_factors(tree, data)
     names = factor_names(tree)
     parts = parts_of(tree.attrs, names)
     units = {} if parts is None else {"nested": parts.nested, "sample": parts.sample}
@@ -45,8 +48,8 @@ def require_fitted_table(tree: xr.DataTree, data: CrossedData, taker: str) -> No
     for name in (*names, *filter(None, units.values())):
         if name not in factors or not _has_levels_of(tree, factors[name]):
             raise InputError(
-                f"{taker}: {name} has other levels in this table than in the fit: give the table "
-                f"that was fitted{way}."
+                f"{taker}: {name} has other levels in this table than in the fit, or the same in "
+                f"another order: give the table that was fitted, its rows as they were{way}."
             )
     for factor in data.factors:
         if not _has_rows_of(tree, factor, data.response):
@@ -54,6 +57,16 @@ def require_fitted_table(tree: xr.DataTree, data: CrossedData, taker: str) -> No
                 f"{taker}: levels of {factor.name} have other rows in this table than in the fit: "
                 f"give the table that was fitted{way}."
             )
+
+
+def require_factors(tree: xr.DataTree, data: CrossedData) -> None:
+    """Refuse a table of other factors than those fitted."""
+    fitted = factor_names(tree)
+    if sorted(data.factor_names) != sorted(fitted):
+        raise InputError(
+            f"the table has the factors {', '.join(data.factor_names)}, but the fit "
+            f"{', '.join(fitted)}: read the table with those of the fit."
+        )
 
 
 def _has_levels_of(tree: xr.DataTree, factor: Factor) -> bool:

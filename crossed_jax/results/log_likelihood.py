@@ -92,6 +92,11 @@ def require_left_out(tree: xr.DataTree, data: CrossedData, by: str, taker: str) 
     require_fit(tree, taker)
     if by not in get_args(LeftOut):
         raise InputError(f"by is {told(by)}: choose {' or '.join(map(repr, get_args(LeftOut)))}.")
+    if by == data.response_name:
+        raise InputError(
+            f"{taker}: the response is called {by!r}, as what is left out: rename the column and "
+            "fit again."
+        )
     require_effect_draws(tree)
     require_fitted_table(tree, data, taker)
 
@@ -106,10 +111,9 @@ def in_blocks(
     """
     posterior = tree["posterior"].to_dataset()
     parts = parts_of(tree.attrs, data.factor_names)
-    names = [*noise_of(tree.attrs).names, *map(str, posterior.data_vars)]
     drawn = {
-        name: posterior[name].transpose("chain", "draw", ...).to_numpy()
-        for name in dict.fromkeys(names)
+        str(name): values.transpose("chain", "draw", ...).to_numpy()
+        for name, values in posterior.items()
     }
     done = 0
     for rows, first in whole_cells(data, NUMBERS_IN_BLOCK // drawn["sigma"].size):

@@ -16,15 +16,16 @@ from crossed_jax.models.model import parts_of
 from crossed_jax.models.noise import noise_of
 from crossed_jax.models.parts import Noise
 from crossed_jax.models.screen.parts import Parts
+from crossed_jax.results.fitted_table import require_factors
 from crossed_jax.results.screen_predictions import (
     RowCodes,
     cells_of_rows,
+    require_parents,
     responses,
     seen_in,
     units_as_fitted,
 )
 from crossed_jax.results.tree import (
-    factor_names,
     require_effect_draws,
     require_fit,
     row_groups,
@@ -121,23 +122,28 @@ def _screen_responses(
     drawn = {str(name): values.to_numpy() for name, values in posterior.items()}
     gene, line = factors[parts.genes], factors[1 - parts.genes]
     unit = sample = None
+    seen = seen_in(tree, parts)
     if parts.nested is not None:
         given = units_named(data.nested, "nested", parts.nested).given
-        unit, new = units_as_fitted(given, gene, list(posterior.indexes[parts.nested]))
+        fitted = list(posterior.indexes[parts.nested])
+        unit, new = units_as_fitted(given, gene, fitted)
         if new:
             raise InputError(
                 f"{parts.nested} {shown(new[0])} was not in the fitted table: leave its rows out "
                 "or fit again with them."
             )
+        require_parents(seen, gene, parts.nested, unit, fitted, "the table")
     if parts.sample is not None:
         given = units_named(data.samples, "sample", parts.sample).given
-        sample, new = units_as_fitted(given, line, list(posterior.indexes[parts.sample]))
+        fitted = list(posterior.indexes[parts.sample])
+        sample, new = units_as_fitted(given, line, fitted)
+        require_parents(seen, line, parts.sample, sample, fitted, "the table")
         sd = drawn[of_factor(parts.sample, "sd")][..., None]
         of_new = sd * rng.standard_normal((*sd.shape[:2], len(new)))
         effect = of_factor(parts.sample, "effect")
         drawn[effect] = np.concatenate([drawn[effect], of_new], -1)
     rows = RowCodes(gene.codes, line.codes, unit, sample)
-    cells = cells_of_rows(rows, parts, seen_in(tree, parts), data.factor_names)
+    cells = cells_of_rows(rows, parts, seen, data.factor_names)
     return responses(rng, drawn, cells, parts, data.factor_names)
 
 
@@ -149,16 +155,6 @@ def units_named(units: Nested | None, argument: str, name: str) -> Nested:
             f"{argument}={name!r}."
         )
     return units
-
-
-def require_factors(tree: xr.DataTree, data: CrossedData) -> None:
-    """Refuse a table of other factors than those fitted."""
-    fitted = factor_names(tree)
-    if sorted(data.factor_names) != sorted(fitted):
-        raise InputError(
-            f"the table has the factors {', '.join(data.factor_names)}, but the fit "
-            f"{', '.join(fitted)}: read the table with those of the fit."
-        )
 
 
 def additive_responses(

@@ -24,6 +24,7 @@ from crossed_jax.results.posterior_predictive import additive_responses
 from crossed_jax.results.screen_predictions import (
     RowCodes,
     cells_of_rows,
+    require_parents,
     responses,
     seen_in,
     units_as_fitted,
@@ -37,11 +38,10 @@ from crossed_jax.results.tree import (
     with_groups,
 )
 from crossed_jax.sampling.memory import most_draws_in_memory
-from crossed_jax.tables.checks import reading
+from crossed_jax.tables.checks import reading, reason
 from crossed_jax.tables.columns import read_factor
 from crossed_jax.tables.crossed_data import Factor
 from crossed_jax.tables.frames import read_frame
-from crossed_jax.tables.names import of_factor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,8 +85,9 @@ def predict(
     Returns
     -------
     xarray.DataArray or polars.DataFrame
-        Draws, dimensions (chain, draw, row), with the levels as coordinates of the rows; or one row
-        for each of `rows`: its levels, mean, sd, lower and upper. In the response's unit.
+        Draws, dimensions (chain, draw, row), with the levels as coordinates of the rows, and
+        `fitted`, whether all levels of a row were; or one row for each of `rows`: its levels,
+        fitted, mean, sd, lower and upper. In the response's unit.
 
     Raises
     ------
@@ -102,6 +103,8 @@ def predict(
     names = factor_names(tree)
     parts = parts_of(tree.attrs, names)
     asked = _numbered(_read(rows, names, parts), tree, posterior, names, parts)
+    if parts is None and asked.fitted.all():  # effects may be in a file and larger than memory
+        posterior, asked = _asked_alone(posterior, asked)
     shape = (posterior.sizes["chain"], posterior.sizes["draw"])
     _check_memory(len(asked.codes[names[0]]), shape[0] * shape[1])
     _require_population(tree, asked, names)
@@ -120,16 +123,17 @@ def predict(
         cells = cells_of_rows(RowCodes(gene, line, *units), parts, seen_in(tree, parts), names)
         found = responses(rng, drawn, cells, parts, names, noise)
     if summary:
-        moments = moments_of_draws(found, interval)
-        if clash := asked.labels.keys() & moments.keys():
+        told = {"fitted": asked.fitted} | moments_of_draws(found, interval)
+        if clash := asked.labels.keys() & told.keys():
             raise InputError(
                 f"the summary has a column {min(clash)!r} of its own, as the fit has a factor: ask "
                 "for draws, or rename the column and fit again."
             )
-        return pl.DataFrame(asked.labels | moments)
+        return pl.DataFrame(asked.labels | told)
     return xr.DataArray(
         found,
         {name: posterior.coords[name] for name in ("chain", "draw")}
+        | {"fitted": ("row", asked.fitted)}
         | {name: ("row", np.array(labels, object)) for name, labels in asked.labels.items()},
         ("chain", "draw", "row"),
         tree.attrs["response"],
@@ -147,11 +151,14 @@ class _Rows(NamedTuple):
         Positions among the fit's levels, those that are new after them.
     new
         Labels of these.
+    fitted
+        Whether all levels of a row were, shape (rows,).
     """
 
     labels: dict[str, list[str]]
     codes: dict[str, np.ndarray]
     new: dict[str, list[str]]
+    fitted: np.ndarray
 
 
 def _read(rows: Any, names: Sequence[str], parts: Parts | None) -> dict[str, Factor]:
@@ -162,7 +169,7 @@ def _read(rows: Any, names: Sequence[str], parts: Parts | None) -> dict[str, Fac
                 rows = pl.DataFrame(dict(rows))
             except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
                 raise InputError(
-                    f"{WHERE} cannot be read as columns ({error}): give, for example, "
+                    f"{WHERE} cannot be read as columns ({reason(error)}): give, for example, "
                     '{"gene": ["TP53"], "cell_line": ["A549"]}.'
                 ) from None
     units = () if parts is None else tuple(filter(None, (parts.nested, parts.sample)))
@@ -183,7 +190,7 @@ def _numbered(
     parts: Parts | None,
 ) -> _Rows:
     """Number the rows' levels as the fit has them, and new ones after these."""
-    labels = {name: [one.levels[code] for code in one.codes] for name, one in read.items()}
+    labels = {name: one.labels[one.codes].tolist() for name, one in read.items()}
     codes, new, factors = {}, {}, {}
     for name in names:
         fitted = posterior.indexes[name]
@@ -200,35 +207,21 @@ def _numbered(
             fitted, outer = list(posterior.indexes[unit]), factors[names[k]]
             if unit in read:
                 codes[unit], new[unit] = units_as_fitted(read[unit], outer, fitted)
-                _require_parents(tree, parts, outer, unit, codes[unit], fitted)
+                require_parents(seen_in(tree, parts), outer, unit, codes[unit], fitted, WHERE)
             else:
                 levels, place = np.unique(outer.codes, return_inverse=True)
                 codes[unit], new[unit] = len(fitted) + place, [""] * len(levels)
-    return _Rows(labels, codes, new)
+    known = [codes[name] < posterior.sizes[name] for name in read]
+    return _Rows(labels, codes, new, np.all(known, axis=0))
 
 
-def _require_parents(
-    tree: xr.DataTree,
-    parts: Parts,
-    outer: Factor,
-    unit: str,
-    codes: np.ndarray,
-    fitted: Sequence[str],
-) -> None:
-    """Refuse a unit that the fit has in another level."""
-    seen = seen_in(tree, parts)
-    assert seen is not None
-    parents = np.empty(len(fitted), np.int64)
-    parents[seen[of_factor(unit, "code")]] = seen[of_factor(outer.name, "code")]
-    known = codes < len(fitted)
-    wrong = np.flatnonzero(known)[parents[codes[known]] != outer.codes[known]]
-    if len(wrong):
-        row = int(wrong[0])
-        name, other = fitted[codes[row]], outer.levels[parents[codes[row]]]
-        raise InputError(
-            f"{WHERE}: {unit} {shown(name)} is of {outer.name} {shown(other)} in the fit, and of "
-            f"{shown(outer.levels[outer.codes[row]])} in row {row + 1:,}: correct one of them."
-        )
+def _asked_alone(posterior: xr.Dataset, asked: _Rows) -> tuple[xr.Dataset, _Rows]:
+    """Leave out the levels that no row has."""
+    codes = {}
+    for name, of_rows in asked.codes.items():
+        wanted, codes[name] = np.unique(of_rows, return_inverse=True)
+        posterior = posterior.isel({name: wanted})
+    return posterior, asked._replace(codes=codes)
 
 
 def _require_population(tree: xr.DataTree, asked: _Rows, names: Sequence[str]) -> None:

@@ -21,7 +21,8 @@ from crossed_jax.models.model import (
 from crossed_jax.models.noise import noise_named, noise_of
 from crossed_jax.models.parts import Noise
 from crossed_jax.models.priors import Priors, resolve_priors
-from crossed_jax.results.posterior_predictive import require_factors, some_at_a_time, units_named
+from crossed_jax.results.fitted_table import require_factors
+from crossed_jax.results.posterior_predictive import some_at_a_time, units_named
 from crossed_jax.results.screen_predictions import (
     RowCodes,
     cells_of_rows,

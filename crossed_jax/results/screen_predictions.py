@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from crossed_jax.errors import InputError
+from crossed_jax.errors import InputError, shown
 from crossed_jax.models.model import NESTED_SHARE, SHARE, Parts
 from crossed_jax.models.screen.responses import CellRows, Drawn, SeenRows, simulated
 from crossed_jax.tables.names import of_factor
@@ -120,6 +120,41 @@ def units_as_fitted(
             new.append(longer)
         codes[i] = found
     return codes[of_rows], new
+
+
+def require_parents(
+    seen: xr.Dataset | None,
+    outer: Factor,
+    unit: str,
+    codes: np.ndarray,
+    fitted: Sequence[str],
+    where: str,
+) -> None:
+    """Refuse rows of a unit that the fit has in another level.
+
+    Parameters
+    ----------
+    seen
+        What a fit has seen of its units, see `seen_in`.
+    outer
+        The level of each row that the unit is nested in, numbered as the fit.
+    unit, codes, fitted
+        What units are called; that of each row, and the labels of those that were fitted.
+    where
+        The rows, for the message.
+    """
+    assert seen is not None
+    parents = np.empty(len(fitted), np.int64)
+    parents[seen[of_factor(unit, "code")]] = seen[of_factor(outer.name, "code")]
+    known = codes < len(fitted)
+    wrong = np.flatnonzero(known)[parents[codes[known]] != outer.codes[known]]
+    if len(wrong):
+        row = int(wrong[0])
+        name, other = fitted[codes[row]], outer.levels[parents[codes[row]]]
+        raise InputError(
+            f"{where}: {unit} {shown(name)} is of {outer.name} {shown(other)} in the fit, and of "
+            f"{shown(outer.levels[outer.codes[row]])} in row {row + 1:,}: correct one of them."
+        )
 
 
 def seen_in(tree: xr.DataTree, parts: Parts) -> xr.Dataset | None:

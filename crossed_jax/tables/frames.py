@@ -10,8 +10,6 @@ import polars as pl
 from crossed_jax.errors import InputError, escaped, shown
 from crossed_jax.tables.checks import check_columns, reading
 
-_TEXT = ("object", "str", "string")  # dtypes of a pandas index
-
 
 def read_frame(
     table: Any, names: Sequence[str], where: str, response: str | None = None
@@ -35,7 +33,7 @@ def read_frame(
 def read_whole_frame(table: Any, where: str) -> tuple[list[str], list[pl.Series]]:
     """Read all columns of a data frame, the first of labels, with their names as text.
 
-    The index of a pandas frame is the first column where it holds text.
+    The index of a pandas frame is the first column unless it only counts the rows.
     """
     with reading(where, "a table"):
         frame, names = _opened(table, where)
@@ -43,11 +41,21 @@ def read_whole_frame(table: Any, where: str) -> tuple[list[str], list[pl.Series]
             frame = frame.collect(backend="polars")
         columns = [each.alias(name) for each, name in zip(frame.iter_columns(), names, strict=True)]
         index = nw.maybe_get_index(frame)
-        if index is not None and str(index.dtype) in _TEXT:
+        if index is not None and not _counts_rows(index):
             labels = nw.from_native(index.to_series(), series_only=True)
             names = ["" if index.name is None else str(index.name), *names]
             columns = [labels.alias(names[0]), *columns]
+        if columns[0].dtype.is_float():
+            raise InputError(
+                f"{where}: the first column holds numbers with decimals, where the rows' labels "
+                "are expected: put these first, or make them the index."
+            )
         return names, [_to_polars(each, where, is_label=k == 0) for k, each in enumerate(columns)]
+
+
+def _counts_rows(index: Any) -> bool:
+    """Whether the index of a pandas frame is the one that it has by itself."""
+    return type(index).__name__ == "RangeIndex" and index.name is None
 
 
 def _opened(table: Any, where: str) -> tuple[Any, list[str]]:

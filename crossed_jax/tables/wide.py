@@ -36,7 +36,8 @@ def read_wide(table: Any, *, response: Any, factors: Sequence[Any]) -> CrossedDa
         Path or data frame as :func:`~crossed_jax.tables.read.read_table` takes it. The first
         column holds the rows' labels, whatever it is called, and every other column a value for
         each row: numbers, or in text empty fields and NA, N/A, NaN and null where one is missing.
-        The index of a pandas frame stands for the first column where it holds text.
+        The index of a pandas frame stands for the first column unless it only counts the
+        rows.
     response
         What to call the values.
     factors

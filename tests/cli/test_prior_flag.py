@@ -43,7 +43,8 @@ REFUSED = {
     "part": ("interaction_share=Beta(2, 2)", ["no prior of 'interaction_share'"]),
     "mean": ("gene_mean=HalfNormal(2)", ["prior of gene_mean", "must be Normal"]),
     "negative": ("gene_sd=HalfNormal(-2)", ["prior of gene_sd is HalfNormal(-2)"]),
-    "infinite": ("gene_sd=HalfNormal(1e999)", ["prior of gene_sd is HalfNormal(inf)"]),
+    "infinite": ("gene_sd=HalfNormal(1e999)", ["has a scale that is not a number"]),
+    "NumPyro's": ("gene_sd=HalfCauchy(-1)", ["HalfCauchy(-1) has parameters that HalfCauchy"]),
     "support": ("gene_sd=Uniform(-1, 5)", ["not confined to positive numbers"]),
     "empty": ("gene_sd=Uniform(5, 1)", ["prior of gene_sd is Uniform"]),
 }

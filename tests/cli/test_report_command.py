@@ -1,11 +1,12 @@
 """``crossed-jax report``: the report of a fit that is finished, or a line on why there is none."""
 
+import base64
 import shutil
 
 import pytest
 from command_line import assert_refused, contents, crossed_jax, fit, paths, strict_json
 
-from crossed_jax.files.marker import listed
+from crossed_jax.files.marker import listed, mark
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +43,40 @@ def test_a_finished_fit_gets_its_report_with_figures(out, screen):
     assert paths(out) == before.keys()
 
 
-def test_figures_that_a_fit_has_drawn_are_taken(out, monkeypatch):
-    monkeypatch.setattr("crossed_jax.results.plots.save_figures", None)
+def test_figures_that_a_fit_has_drawn_are_taken_and_the_others_drawn(out):
+    drawn = b"\x89PNG\r\n\x1a\n" + bytes(20)
     (out / "figures").mkdir()
-    (out / "figures" / "effects.png").write_bytes(b"\x89PNG" + bytes(20))
+    (out / "figures" / "effects.png").write_bytes(drawn)
+    mark(out, "results", {*listed(out), "figures/effects.png"})
     assert crossed_jax("report", out, "--quiet") == (0, "", "")
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png") == 1
+    assert base64.b64encode(drawn).decode() in page
+    assert page.count("data:image/png") == 5
+
+
+@pytest.mark.parametrize("how", ["link", "unlisted", "other kind"])
+def test_pictures_that_are_not_the_fits_are_left_alone(out, tmp_path, how):
+    secret = b"\x89PNG\r\n\x1a\nsecret" if how != "other kind" else b"something else"
+    path = out / "figures" / "effects.png"
+    path.parent.mkdir()
+    if how == "link":
+        (tmp_path / "secret").write_bytes(secret)
+        path.symlink_to(tmp_path / "secret")
+    else:
+        path.write_bytes(secret)
+    if how != "unlisted":
+        mark(out, "results", {*listed(out), "figures/effects.png"})
+    assert crossed_jax("report", out, "--quiet") == (0, "", "")
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert base64.b64encode(secret).decode() not in page
+    assert page.count("data:image/png") == 5
+
+
+def test_why_no_figure_was_drawn_is_told_in_the_report(out, monkeypatch):
+    monkeypatch.setattr("crossed_jax.results.plots.save_figures", None)
+    assert crossed_jax("report", out, "--quiet") == (0, "", "")
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "Not drawn: effects (TypeError" in page
 
 
 @pytest.mark.parametrize("missing", ["all", "posterior"])

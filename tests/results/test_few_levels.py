@@ -13,8 +13,8 @@ def told(tree: xr.DataTree) -> list[str]:
 def test_an_sd_of_three_levels_is_told_to_be_mostly_its_prior() -> None:
     tree, _ = synthetic_tree({"gene": 3, "cell_line": 10})
     assert told(tree) == [
-        "3 levels of gene say little of how much levels differ: gene_sd, and with it the shares "
-        "of variance, is mostly its prior. The levels' own effects are not."
+        "3 levels of gene say little of how much levels differ: gene_sd is mostly its prior, and "
+        "so are shares of variance. The levels' own effects are not."
     ]
 
 
@@ -30,4 +30,4 @@ def test_slopes_and_noise_of_few_lines_are_told_too() -> None:
     posterior["cell_line_log_slope_sd"] = posterior["cell_line_sd"]
     tree["posterior"] = xr.DataTree(posterior)
     (sentence,) = told(tree)
-    assert "cell_line_sd and cell_line_log_slope_sd are mostly their priors" in sentence
+    assert "cell_line_sd and cell_line_log_slope_sd are mostly their priors, and so" in sentence

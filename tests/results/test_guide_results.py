@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import xarray as xr
-from command_line import fit
+from command_line import assert_refused, crossed_jax, fit
 from guide_screen import guide_rows, guide_screen
 
 import crossed_jax as cj
@@ -127,6 +127,14 @@ def test_the_command_line_fits_guides(tmp_path, tree):
     told = json.loads((tmp_path / "out" / "run.json").read_text())["figures_left_out"]
     assert told == {}
     assert (tmp_path / "out" / "figures" / "posterior_predictive.png").exists()
+    of_one = hits.with_columns(guide_z=pl.lit("+1.50 -0.30"))
+    of_one[:1].with_columns(guide_z=pl.lit("+1.50")).vstack(of_one).write_csv(
+        tmp_path / "out" / "hits.csv"
+    )
+    written = crossed_jax("report", tmp_path / "out")
+    assert written.code == 0, written.err
+    (tmp_path / "out" / "hits.csv").write_text("gene,line\n1,2\n")
+    assert_refused(crossed_jax("report", tmp_path / "out"), "hits.csv' cannot be read")
 
 
 def test_an_extended_run_is_one_longer_run(tmp_path, tree):

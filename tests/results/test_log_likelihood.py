@@ -202,11 +202,19 @@ def test_who_is_not_the_fitted_table_is_refused(screen_fit: xr.DataTree) -> None
         cj.log_likelihood(screen_fit, other)
     with pytest.raises(InputError, match="gene has other levels in this table than in the fit"):
         cj.log_likelihood(screen_fit, simulated(2, 20, 6, 2))
+    factors = (*SCREEN.factors, dataclasses.replace(SCREEN.factors[0], name="day"))
+    with pytest.raises(InputError, match="the table has the factors gene, line, day, but the fit"):
+        cj.log_likelihood(screen_fit, dataclasses.replace(SCREEN, factors=factors))
+    called = dataclasses.replace(SCREEN, response_name="cell")
+    with pytest.raises(InputError, match="the response is called 'cell', as what is left out"):
+        cj.log_likelihood(screen_fit, called, by="cell")
     with pytest.raises(InputError, match="by is 'column': choose 'row' or 'cell'"):
         cj.log_likelihood(screen_fit, SCREEN, by="column")
 
 
 def test_what_cannot_be_compared_is_told(screen_fit: xr.DataTree) -> None:
+    with pytest.raises(InputError, match="compare takes fits by name, and 1 is none"):
+        cj.compare({1: screen_fit, "1": screen_fit}, SCREEN)
     for given in ({"one": screen_fit}, screen_fit, [screen_fit, screen_fit]):
         with pytest.raises(InputError, match="compare takes two fits or more by name"):
             cj.compare(given, SCREEN)

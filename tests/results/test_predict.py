@@ -1,5 +1,6 @@
 """Predictions of rows: as the fit has them where it does, else dense normals; and refusals."""
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +14,7 @@ from unit_screen import TABLE
 import crossed_jax as cj
 from crossed_jax.errors import InputError
 from crossed_jax.results import predict
+from crossed_jax.results.posterior_predictive import additive_responses
 from crossed_jax.tables.crossed_data import CrossedData
 
 NUMBER = 20_000
@@ -191,7 +193,7 @@ def test_a_summary_is_of_the_draws(trees: dict[str, xr.DataTree]) -> None:
     rows = {"gene": ["new", SCREEN.factors[0].levels[1]], "line": [SCREEN.factors[1].levels[0]] * 2}
     draws = cj.predict(trees["screen"], rows, seed=1).values.reshape(-1, 2)
     found = cj.predict(trees["screen"], rows, seed=1, summary=True, interval=0.8)
-    assert found.columns == ["gene", "line", "mean", "sd", "lower", "upper"]
+    assert found.columns == ["gene", "line", "fitted", "mean", "sd", "lower", "upper"]
     assert found["gene"].to_list() == rows["gene"]
     np.testing.assert_allclose(found["mean"], draws.mean(0), rtol=1e-12)
     np.testing.assert_allclose(found["sd"], draws.std(0, ddof=1), rtol=1e-12)
@@ -217,6 +219,42 @@ def test_a_guide_of_another_gene_is_told(trees: dict[str, xr.DataTree]) -> None:
     rows = rows_of(TABLE)[:2].with_columns(gene=pl.lit("gene_6"))
     with pytest.raises(InputError, match="guide 'gene_1_guide_1' is of gene 'gene_1' in the fit"):
         cj.predict(trees["units"], rows)
+
+
+def test_a_table_with_guides_of_other_genes_is_told(trees: dict[str, xr.DataTree]) -> None:
+    """Genes change places, and what is nested in them does not."""
+    others = dataclasses.replace(TABLE.factors[0], levels=TABLE.factors[0].levels[::-1])
+    table = dataclasses.replace(TABLE, factors=(others, TABLE.factors[1]))
+    with pytest.raises(InputError, match="is of gene 'gene_1' in the fit, and of 'gene_6' in row"):
+        cj.posterior_predictive(trees["units"], table)
+
+
+def test_it_is_told_which_rows_were_fitted(trees: dict[str, xr.DataTree]) -> None:
+    gene, line = (factor.levels[0] for factor in SCREEN.factors)
+    rows = {"gene": [gene, f" {gene}", gene], "line": [line, line, "new"]}
+    assert cj.predict(trees["screen"], rows)["fitted"].values.tolist() == [True, False, False]
+    found = cj.predict(trees["screen"], rows, summary=True)
+    assert found["fitted"].to_list() == [True, False, False]
+
+
+def test_effects_that_no_row_needs_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    tree, _ = synthetic_tree({"gene": 50, "cell_line": 40}, replicates=1, chains=1, draws=10)
+    rows = {"gene": ["gene 7", "gene 2"], "cell_line": ["cell_line 5"] * 2}
+    whole = cj.predict(tree, rows, noise=False)
+    seen = []
+    monkeypatch.setattr(
+        predict,
+        "additive_responses",
+        lambda rng, drawn, codes, noise: (
+            seen.append(drawn["gene_effect"].shape) or additive_responses(rng, drawn, codes, noise)
+        ),
+    )
+    np.testing.assert_array_equal(cj.predict(tree, rows, noise=False), whole)
+    assert seen == [(1, 10, 2)]
+    posterior = tree["posterior"].to_dataset().isel(chain=0)
+    by_hand = posterior["intercept"] + posterior["gene_effect"].sel(gene="gene 2")
+    by_hand = by_hand + posterior["cell_line_effect"].sel(cell_line="cell_line 5")
+    np.testing.assert_allclose(whole[0, :, 1], by_hand, rtol=1e-12)
 
 
 def test_the_design_matrix_has_no_population() -> None:

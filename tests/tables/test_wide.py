@@ -122,6 +122,20 @@ def test_kinds_of_frame(tmp_path, frame):
     assert_same(wide(frame), wide(write(tmp_path, WIDE)))
 
 
+@pytest.mark.parametrize("index", [[101, 7, 30], pd.CategoricalIndex(["b", "a", "c"])])
+def test_any_index_that_is_not_a_mere_count_is_the_rows_labels(index):
+    data = wide(pd.DataFrame(np.arange(9.0).reshape(3, 3), pd.Index(index), list("xyz")))
+    rows, columns = data.factors
+    assert [rows.levels[code] for code in rows.codes[::3]] == [str(label) for label in index]
+    assert columns.levels == ("x", "y", "z")
+    assert data.num_rows == 9
+
+
+def test_a_matrix_without_labels_is_told():
+    with pytest.raises(InputError, match="the first column holds numbers with decimals"):
+        wide(pd.DataFrame(np.arange(9.0).reshape(3, 3), columns=list("xyz")))
+
+
 def test_names_of_a_pandas_frame_need_not_be_text():
     data = wide(pd.DataFrame([[1, 2.0, 3], [2, 5.0, 7]], columns=["id", 0, 1]))
     assert [factor.levels for factor in data.factors] == [("1", "2"), ("0", "1")]

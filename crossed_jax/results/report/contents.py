@@ -39,10 +39,7 @@ def fitted(tree: xr.DataTree) -> dict[str, str]:
         "Factors": ", ".join(f"{name} ({sizes[name]:,} levels)" for name in names),
         "Rows": rows,
         "Model": "; ".join(model_in_words(tree)),
-        "Priors": {
-            "post": "post: for log fold changes",
-            "scaled": "scaled: on the standardised response",
-        }.get(name := json.loads(attrs["priors"])["name"], name),
+        "Priors": _priors_in_words(json.loads(attrs["priors"])),
         "Sampled in the form": attrs["parameterization"],
         "Draws": f"{posterior['chain']:,} chains × {posterior['draw']:,}",
         "Seed": str(attrs.get("seed", "")),
@@ -56,6 +53,21 @@ def fitted(tree: xr.DataTree) -> dict[str, str]:
     if "num_warmup" in attrs:
         told["Draws"] += f", after {int(attrs['num_warmup']):,} of warm-up each"
     return {name: value for name, value in told.items() if value}
+
+
+def _priors_in_words(priors: dict[str, Any]) -> str:
+    """Say which priors, and of the user's own each."""
+    named = {
+        "post": "post: for log fold changes",
+        "scaled": "scaled: on the standardised response",
+    }
+    if priors["name"] in named:
+        return named[priors["name"]]
+    own = {of_factor(name, "sd"): prior for name, prior in priors["factor_sds"].items()}
+    own |= {name: prior for name, prior in priors.items() if isinstance(prior, str)}
+    told = ", ".join(f"{name} {own[name]}" for name in own if name not in ("name", "base"))
+    base = priors.get("base")
+    return f"{told}{f', the others as {named[base]}' if base in named else ''}"
 
 
 def rows_of(tree: xr.DataTree) -> int:

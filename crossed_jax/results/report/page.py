@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, StrictUndefined
 
+from crossed_jax.models.model import parts_of
 from crossed_jax.results.report import contents
 from crossed_jax.results.report.lines import lines_shown
 from crossed_jax.results.tables import Tables, tables_of
@@ -56,7 +57,8 @@ def report(
     """
     require_fit(tree, "report")
     tables = tables_of(tree) if tables is None else tables
-    script = (FOLDER / "sort.js").read_text()
+    parts = parts_of(tree.attrs, factor_names(tree))
+    script = (FOLDER / "sort.js").read_text(encoding="utf-8")
     told = {
         "response": tree.attrs["response"],
         "factors": factor_names(tree),
@@ -72,9 +74,10 @@ def report(
         "parameters": contents.parameters_shown(tables.parameters),
         "pooled": tree.attrs["parameterization"] != "design_matrix",
         "samples_ridge": tree.attrs["parameterization"] == "original",
+        "has_slopes": parts is not None and parts.slopes,
         "pictures": {name: _inline(png) for name, png in (pictures or {}).items()},
         "left_out": dict(left_out or {}),
-        "style": (FOLDER / "page.css").read_text(),
+        "style": (FOLDER / "page.css").read_text(encoding="utf-8"),
         "script": script,
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "bar_width": contents.BAR_WIDTH,
@@ -87,7 +90,7 @@ def _set(told: Mapping[str, Any]) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"line": _line, "short": _short, "long": _long}
-    page = environment.from_string((FOLDER / "page.html").read_text()).render(told)
+    page = environment.from_string((FOLDER / "page.html").read_text(encoding="utf-8")).render(told)
     return page.encode(errors="replace").decode()  # half a character, which no file can hold
 
 
