@@ -1,5 +1,6 @@
 """``crossed-jax compare``."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,7 +100,7 @@ def compare(
         )
     _print(found)
     for name, verdict in verdicts.items():
-        _tell(name, verdict)
+        _tell(name, verdict, json.loads(trees[name].attrs["notes"]), quiet)
     if not quiet:
         say(f"Results are in {out}.")
     return 0 if all(verdict.converged for verdict in verdicts.values()) else 3
@@ -160,7 +161,8 @@ def _print(found: "pl.DataFrame") -> None:
         )
 
 
-def _tell(name: str, verdict: "Diagnosis") -> None:
-    """Say of a model whose draws are not to be trusted why."""
-    if not verdict.converged:
-        say(f"{name}: {' '.join(map(in_flags, verdict.reasons))}")
+def _tell(name: str, verdict: "Diagnosis", notes: list[str], quiet: bool) -> None:
+    """Say of a model what it is fitted without, and why its draws are not to be trusted."""
+    told = [*([] if quiet else notes), *verdict.reasons]
+    if told:
+        say(f"{name}: {' '.join(map(in_flags, told))}")

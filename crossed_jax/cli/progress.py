@@ -71,7 +71,7 @@ def _bars() -> "Bars":
 def _status(run: "Progress") -> str:
     status = f"{'warm-up' if run.warming_up else 'sampling'} {run.done}/{run.total}"
     if run.divergences:
-        status += f", {run.divergences} divergences"
+        status += f", {run.divergences} divergence{'s' if run.divergences > 1 else ''}"
     if not math.isnan(run.ess):
         status += f", ESS {run.ess:,.0f}"
     return status

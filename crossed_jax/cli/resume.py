@@ -12,7 +12,7 @@ from crossed_jax.cli.run import run
 def resume(
     checkpoint: Annotated[Path, typer.Argument(help="What fit was given as --checkpoint.")],
     extend: Annotated[
-        int, typer.Option(min=0, help="Draws of each chain to add to those first asked for.")
+        int, typer.Option(min=0, help="Draws of each chain to add to those that there are.")
     ] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only problems.")] = False,
 ) -> int:

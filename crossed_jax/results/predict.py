@@ -46,7 +46,7 @@ from crossed_jax.tables.frames import read_frame
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-WHERE = "the rows"
+WHERE = "the table of rows"
 
 
 def predict(
@@ -178,7 +178,7 @@ def _read(rows: Any, names: Sequence[str], parts: Parts | None) -> dict[str, Fac
     if len(wanted) > len(names):
         frame, _ = read_frame(rows, wanted, WHERE)
     if frame.select(pl.len()).collect().item() == 0:
-        raise InputError(f"{WHERE} are none: give at least one.")
+        raise InputError(f"{WHERE} has none: give at least one.")
     return {name: read_factor(frame, name, WHERE) for name in wanted}
 
 

@@ -74,6 +74,20 @@ class Timings(NamedTuple):
         fields = self._asdict().items()
         return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in fields}
 
+    def __str__(self) -> str:
+        width = max(map(len, self._fields)) + 2
+        told = {
+            name: "unknown"
+            if value is None
+            else value
+            if isinstance(value, str)
+            else f"{value:,.4g}"
+            if isinstance(value, float) and abs(value) < 1000
+            else f"{value:,.0f}"
+            for name, value in self._asdict().items()
+        }
+        return "\n".join(f"{name:<{width}}{value}" for name, value in told.items())
+
 
 def timings(tree: xr.DataTree, statistics: Convergence | None = None) -> Timings:
     """Tell what a fit took: seconds, gradients, and effective draws by each of them.

@@ -47,7 +47,7 @@ def leave_out_missing(
     have, were = ("has", "was") if number == 1 else ("have", "were")
     notes = [
         f"{number:,} of {len(values):,} {unit}s ({_percent(number / len(values))}) "
-        f"{have} no {response} and {were} left out."
+        f"{have} no value of {response} and {were} left out."
     ]
     kept = ~missing
     return values[kept], [_kept(factor, kept, response, notes) for factor in factors], notes
@@ -63,7 +63,7 @@ def _kept(factor: Factor, kept: np.ndarray, response: str, notes: list[str]) -> 
     lost = levels[~seen]
     noun, have, were = ("level", "has", "was") if len(lost) == 1 else ("levels", "have", "were")
     notes.append(
-        f"{len(lost):,} {noun} of {factor.name} {have} no {response} at all "
+        f"{len(lost):,} {noun} of {factor.name} {have} no value of {response} at all "
         f"and {were} left out: {listed(lost.tolist(), 5)}."
     )
     position = np.cumsum(seen, dtype=np.int32) - np.int32(1)

@@ -27,7 +27,7 @@ def test_a_matrix_is_fitted_resumed_and_recorded(tmp_path):
     assert done.code in (0, 3), done.err
     told = json.loads((out / "run.json").read_text())["input"]
     assert (told["wide"], told["num_rows"], told["num_missing"]) == (True, 95, 1)
-    assert told["notes"][0].startswith("1 of 96 cells (1.0%) has no logfc")
+    assert told["notes"][0].startswith("1 of 96 cells (1.0%) has no value of logfc")
     assert draws_in(out).coords["gene"].values[0] == "GENE0 (0)"
     assert crossed_jax("resume", tmp_path / "run", "--extend", 50, "--quiet").code in (0, 3)
     assert draws_in(out).sizes["draw"] == 150

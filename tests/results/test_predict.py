@@ -205,7 +205,7 @@ def test_a_summary_is_of_the_draws(trees: dict[str, xr.DataTree]) -> None:
     [
         ({"gene": ["a"]}, "line"),
         ({"gene": ["a", None], "line": ["x", "y"]}, "'gene' is missing in row 2"),
-        ({"gene": [], "line": []}, "the rows are none"),
+        ({"gene": [], "line": []}, "the table of rows has none"),
         ({"gene": ["a"], "line": ["x", "y"]}, "cannot be read as columns"),
         ("a", "cannot read a table from an object of type str"),
     ],

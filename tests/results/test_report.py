@@ -107,7 +107,7 @@ def test_hits_are_cut_and_where_the_rest_is_is_told(screen_fit, monkeypatch):
     shown = contents.hits_shown(called, screen_fit)
     assert shown["number"] == len(shown["rows"]) == 12
     assert [row[0][0] for row in shown["rows"]] == called["gene"].to_list()
-    assert [row[5][1] for row in shown["rows"]] == called["lfsr"].to_list()
+    assert [row[6][1] for row in shown["rows"]] == called["lfsr"].to_list()
     tables = tables_of(screen_fit)._replace(hits=called)
     assert "12 cells have an interaction" in Page(report(screen_fit, tables=tables)).text
     monkeypatch.setattr(contents, "MOST_HITS", 5)

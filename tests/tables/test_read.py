@@ -83,7 +83,7 @@ def test_missing_responses_are_left_out_counted_and_told(tmp_path):
     rows += [f"A,x,{text}" for text in spellings]
     data = read(write(tmp_path, "\n".join(["gene,cell,y", *rows])))
     assert (data.num_rows, data.num_missing) == (6, 8)
-    assert data.notes == ("8 of 14 rows (57.1%) have no y and were left out.",)
+    assert data.notes == ("8 of 14 rows (57.1%) have no value of y and were left out.",)
 
 
 def test_levels_without_any_response_are_left_out_and_named(tmp_path):
@@ -95,16 +95,16 @@ def test_levels_without_any_response_are_left_out_and_named(tmp_path):
     np.testing.assert_array_equal(cell.codes, [0, 1, 0, 1])
     assert gene.codes.dtype == np.int32
     assert data.notes == (
-        "2 of 6 rows (33.3%) have no y and were left out.",
-        "1 level of gene has no y at all and was left out: 'Lost'.",
-        "1 level of cell has no y at all and was left out: 'gone'.",
+        "2 of 6 rows (33.3%) have no value of y and were left out.",
+        "1 level of gene has no value of y at all and was left out: 'Lost'.",
+        "1 level of cell has no value of y at all and was left out: 'gone'.",
     )
 
 
 def test_only_the_first_lost_levels_are_named(tmp_path):
     lost = "".join(f"L{n},x,\n" for n in range(7))
     (_, note) = read(write(tmp_path, SMALL + lost)).notes
-    assert note.endswith("7 levels of gene have no y at all and were left out: "
+    assert note.endswith("7 levels of gene have no value of y at all and were left out: "
                          "'L0', 'L1', 'L2', 'L3', 'L4', and 2 more.")  # fmt: skip
 
 
@@ -112,7 +112,9 @@ def test_a_small_share_is_not_rounded_to_nothing():
     frame = pl.DataFrame({"i": range(5000)}).select(
         gene=pl.col("i") % 7, cell=pl.col("i") % 5, y=pl.when(pl.col("i") > 0).then(pl.col("i"))
     )
-    assert read(frame).notes == ("1 of 5,000 rows (under 0.1%) has no y and was left out.",)
+    assert read(frame).notes == (
+        "1 of 5,000 rows (under 0.1%) has no value of y and was left out.",
+    )
 
 
 # Real tables
@@ -150,7 +152,7 @@ def test_depmap_melted_from_wide():
     data = read(long, "effect", ("gene", "V1"))
     assert data.num_missing == 1543
     assert data.num_rows == 149 * 1178 - 1543
-    assert data.notes[0].startswith("1,543 of 175,522 rows (0.9%) have no effect")
+    assert data.notes[0].startswith("1,543 of 175,522 rows (0.9%) have no value of effect")
 
 
 # What is no table

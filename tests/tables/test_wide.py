@@ -37,7 +37,7 @@ def long(text):
 
 def test_it_is_the_table_of_its_melted_rows(tmp_path):
     data, melted = wide(write(tmp_path, WIDE)), long(WIDE)
-    assert data.notes == ("1 of 9 cells (11.1%) has no effect and was left out.",)
+    assert data.notes == ("1 of 9 cells (11.1%) has no value of effect and was left out.",)
     assert data.num_missing == melted.num_missing == 1
     assert data.digest() == melted.digest()
     assert data.factors[1].levels == ("TP53 (7157)", "KRAS (3845)", "MYC (4609)")
@@ -51,8 +51,8 @@ def test_levels_without_any_value_are_left_out_and_named(tmp_path):
     data = wide(write(tmp_path, "id,a,b,gone\nx,1,2,\nlost,,,\ny,3,5,NA\n"))
     assert [factor.levels for factor in data.factors] == [("x", "y"), ("a", "b")]
     assert data.notes[1:] == (
-        "1 level of line has no effect at all and was left out: 'lost'.",
-        "1 level of gene has no effect at all and was left out: 'gone'.",
+        "1 level of line has no value of effect at all and was left out: 'lost'.",
+        "1 level of gene has no value of effect at all and was left out: 'gone'.",
     )
 
 
@@ -263,6 +263,8 @@ def test_depmap_as_published():
     data = wide(DEPMAP)
     assert (data.num_rows, data.num_missing) == (173_979, 1_543)
     assert data.factors[1].levels[0] == "ABCA1 (19)"
-    assert data.notes == ("1,543 of 175,522 cells (0.9%) have no effect and were left out.",)
+    assert data.notes == (
+        "1,543 of 175,522 cells (0.9%) have no value of effect and were left out.",
+    )
     frame = pl.read_csv(DEPMAP, null_values="NA").rename({"V1": ""})
     assert wide(frame).digest() == data.digest()

@@ -24,7 +24,8 @@ LABEL_HEIGHT, CHARACTER_WIDTH = 0.035, 0.0115  # in parts of the axes
 
 
 def volcano(tree: xr.DataTree) -> Figure:
-    """Draw each cell's interaction against how sure its sign is, hits in colour, the surest named.
+    """Draw each cell's interaction against how sure its sign is, hits in colour, the surest named,
+    of those drawn alike the largest.
 
     Upwards is minus the decimal logarithm of the local false sign rate. Where there are more cells
     than can be told apart, those that are no hits are drawn by their density.
@@ -39,7 +40,10 @@ def volcano(tree: xr.DataTree) -> Figure:
     InputError
         If it has none.
     """
-    cells = interactions_of(tree).sort("lfsr", maintain_order=True)
+    import polars as pl
+
+    surest_first = (pl.col("lfsr").clip(SMALLEST_LFSR), -pl.col("mean").abs())
+    cells = interactions_of(tree).sort(*surest_first, maintain_order=True)
     mean = cells["mean"].to_numpy()
     height = -np.log10(np.maximum(cells["lfsr"].to_numpy(), SMALLEST_LFSR))
     called = cells["s_value"].to_numpy() < S_VALUE_OF_HITS

@@ -153,6 +153,9 @@ def _along(value: float, low: float, high: float) -> str:
     return f"{3 + (BAR_WIDTH - 6) * (value - low) / ((high - low) or 1.0):.1f}"
 
 
+HITS_NUMBERS = ("n", "as measured", "mean", "95% interval", "lfsr", "s-value")
+
+
 def hits_shown(called: pl.DataFrame, tree: xr.DataTree) -> dict[str, Any]:
     """Give the first hits as a table: title and kind of a column, text and sorting key of a cell.
 
@@ -166,7 +169,7 @@ def hits_shown(called: pl.DataFrame, tree: xr.DataTree) -> dict[str, Any]:
     unit = None if parts is None else parts.nested
     seen = f"{unit}_seen" if unit and f"{unit}_seen" in called.columns else None
     columns = [(name, "label") for name in names]
-    columns += [(name, "number") for name in ("n", "mean", "95% interval", "lfsr", "s-value")]
+    columns += [(name, "number") for name in HITS_NUMBERS]
     if seen:
         columns.append((f"{unit}s on its side", "number"))
     rows = []
@@ -175,6 +178,7 @@ def hits_shown(called: pl.DataFrame, tree: xr.DataTree) -> dict[str, Any]:
         cells = [
             *((row[name], row[name]) for name in names),
             (f"{row['n']:,.0f}", row["n"]),
+            (fixed(row["raw_residual"], decimals), row["raw_residual"]),
             (fixed(row["mean"], decimals), row["mean"]),
             (" to ".join(ends), row["lower"]),
             (rate(row["lfsr"]), row["lfsr"]),

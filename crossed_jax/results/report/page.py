@@ -74,6 +74,7 @@ def report(
         "parameters": contents.parameters_shown(tables.parameters),
         "pooled": tree.attrs["parameterization"] != "design_matrix",
         "samples_ridge": tree.attrs["parameterization"] == "original",
+        "guides": parts is not None and parts.nested is not None,
         "has_slopes": parts is not None and parts.slopes,
         "pictures": {name: _inline(png) for name, png in (pictures or {}).items()},
         "left_out": dict(left_out or {}),
