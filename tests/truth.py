@@ -199,3 +199,12 @@ def disagreement(first, second) -> float:
         error = np.sqrt(squares[0] + squares[1])
         worst = max(worst, float(np.max(np.abs(means[0] - means[1]) / error)))
     return worst
+
+
+def assert_normal(draws: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> None:
+    """Hold moments of independent draws, shape (draws, rows), to these at 4.5 standard errors."""
+    error = np.sqrt(np.diag(covariance) / len(draws))
+    np.testing.assert_array_less(np.abs(draws.mean(0) - mean), 4.5 * error)
+    spread = np.outer(np.diag(covariance), np.diag(covariance)) + covariance**2
+    off = np.abs(np.cov(draws.T) - covariance)
+    np.testing.assert_array_less(off, 4.5 * np.sqrt(spread / len(draws)))

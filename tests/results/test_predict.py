@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 from screen_tables import SCREEN, starts_as_draws
 from synthetic_tree import synthetic_tree
+from truth import assert_normal
 from unit_screen import TABLE
 
 import crossed_jax as cj
@@ -45,15 +46,6 @@ def repeated(tree: xr.DataTree, **changes: float) -> xr.DataTree:
     one = one.assign({name: xr.full_like(one[name], value) for name, value in changes.items()})
     copy["posterior"] = xr.DataTree(one.assign_coords(draw=np.arange(NUMBER)))
     return copy
-
-
-def assert_normal(draws: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> None:
-    """Hold moments of independent draws, shape (draws, rows), to these at 4.5 standard errors."""
-    error = np.sqrt(np.diag(covariance) / len(draws))
-    np.testing.assert_array_less(np.abs(draws.mean(0) - mean), 4.5 * error)
-    spread = np.outer(np.diag(covariance), np.diag(covariance)) + covariance**2
-    off = np.abs(np.cov(draws.T) - covariance)
-    np.testing.assert_array_less(off, 4.5 * np.sqrt(spread / len(draws)))
 
 
 def conditioned(

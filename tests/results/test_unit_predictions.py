@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 import xarray as xr
 from screen_tables import starts_as_draws
+from truth import assert_normal
 from unit_screen import NUM_GUIDES, TABLE, moments
 
 import crossed_jax as cj
@@ -58,15 +59,6 @@ def conditioned(
     return given, covariance[number:, number:] - covariance[number:, :number] @ gain
 
 
-def assert_moments(values: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> None:
-    """Hold draws, shape (draws, values), to these at 4.5 standard errors."""
-    error = np.sqrt(np.diag(covariance) / len(values))
-    np.testing.assert_array_less(np.abs(values.mean(0) - mean), 4.5 * error)
-    spread = np.outer(np.diag(covariance), np.diag(covariance)) + covariance**2
-    off = np.abs(np.cov(values.T) - covariance)
-    np.testing.assert_array_less(off, 4.5 * np.sqrt(spread / len(values)))
-
-
 def test_rows_are_normal_given_what_was_seen(tree: xr.DataTree) -> None:
     """Of a cell with rows of one guide, and of one without; of samples that are new, and not."""
     draw = tree["posterior"].to_dataset().isel(chain=0, draw=0)
@@ -93,11 +85,11 @@ def test_rows_are_normal_given_what_was_seen(tree: xr.DataTree) -> None:
         )
         predicted = cj.posterior_predictive(tree, asked, seed=1)["posterior_predictive"]["logfc"]
         mean, covariance = conditioned(draw, guide, lines, sample)
-        assert_moments(predicted.values[0], mean[:5], covariance[:5, :5])
+        assert_normal(predicted.values[0], mean[:5], covariance[:5, :5])
 
         levels = {"gene": TABLE.factors[0].levels[gene]}
         drawn = cj.interaction_draws(tree, levels, seed=2).values[0, :, 0]
-        assert_moments(drawn, mean[5:], covariance[5:, 5:])
+        assert_normal(drawn, mean[5:], covariance[5:, 5:])
 
 
 def test_a_table_read_otherwise_is_told_how_to_read_it(tree: xr.DataTree) -> None:
