@@ -154,7 +154,7 @@ def _print(found: "pl.DataFrame") -> None:
             f"Of more than {MOST_BAD_K:.0%} of {left_out}s Pareto k is too large: what is left out "
             "of a model moves it too much, and neither its sum nor its place is to be relied on."
         )
-    elif found["bad_k"].any():
+    elif found["bad_k"].sum():
         print(
             f"Of the {left_out}s whose Pareto k is too large the estimate is not to be relied on; "
             "so few of them hardly move the sum."

@@ -6,6 +6,7 @@ from command_line import assert_refused, contents, crossed_jax, strict_json
 from screen_tables import SCREEN
 
 import crossed_jax as cj
+from crossed_jax.cli.compare import _print
 
 CHAINS = ("--chains", 2, "--warmup", 300, "--draws", 1000)
 
@@ -75,3 +76,28 @@ def test_too_few_draws_are_refused(screen):
     done = compare(screen, "--models", "additive,student_t", "--warmup", 1, "--draws", 10)
     assert_refused(done, "20 draws in all are too few to leave anything out")
     assert not screen.with_name("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        ((0, 0), None),
+        ((0, 3), "so few of them hardly move the sum"),
+        ((0, 9), "neither its sum nor its place is to be relied on"),
+    ],
+)
+def test_it_is_told_how_many_estimates_cannot_be_relied_on(bad, told, capsys):
+    found = {
+        "model": ["screen", "additive"],
+        "left_out": "row",
+        "number": 500,
+        **{name: [1.0, 0.5] for name in ("elpd", "se", "weight")},
+        "elpd_diff": [0.0, -9.0],
+        "dse": [0.0, 2.0],
+        "bad_k": bad,
+    }
+    _print(pl.DataFrame(found))
+    out = " ".join(capsys.readouterr().out.split())
+    assert "screen predicts a row that is left out best; additive is 9.0 ± 2.0 behind." in out
+    assert ("Pareto" in out) is (told is not None)
+    assert told is None or told in out
