@@ -6,7 +6,8 @@ the error of an interpolated or integrated log-density, that of the interactions
 ridge (:mod:`~crossed_jax.results.ridge`), separate modes
 (:mod:`~crossed_jax.results.missed_modes`), data that quarrel with the priors
 (:mod:`~crossed_jax.results.prior_conflicts`), and SDs that are mostly these
-(:mod:`~crossed_jax.results.few_levels`). Whether the model fits is a verdict of its own
+(:mod:`~crossed_jax.results.few_levels`), or slopes
+(:mod:`~crossed_jax.results.open_slopes`). Whether the model fits is a verdict of its own
 (:mod:`~crossed_jax.results.adequacy`): draws may be right and the model wrong.
 """
 
@@ -27,6 +28,7 @@ from crossed_jax.results.convergence import (
 from crossed_jax.results.few_levels import few_levels
 from crossed_jax.results.finding import Finding
 from crossed_jax.results.missed_modes import missed_modes
+from crossed_jax.results.open_slopes import open_slopes
 from crossed_jax.results.prior_conflicts import prior_conflicts
 from crossed_jax.results.ridge import Ridge, find_ridge
 from crossed_jax.results.transitions import transitions
@@ -142,6 +144,7 @@ def diagnose(tree: xr.DataTree, statistics: Convergence | None = None) -> Diagno
         *missed_modes(tree),
         *([] if broken else prior_conflicts(tree)),  # broken draws say nothing about the data
         *few_levels(tree),
+        *open_slopes(tree),
         *(Finding(note, "warning") for note in json.loads(tree.attrs.get("notes", "[]"))),
     ]
     reasons: list[str] = []
