@@ -64,6 +64,12 @@ def log_sds(coordinates: Array, anchors: Array) -> tuple[Array, Array]:
     return anchors + t, jnp.sum(jax.nn.log_sigmoid(-z) + t)
 
 
+def stretch(coordinates: Array, anchors: Array) -> np.ndarray:
+    """How far a coordinate moves where its log SD moves by one."""
+    z = np.asarray(coordinates) - anchors
+    return (1.0 + np.exp(z)) * np.log1p(np.exp(-z))
+
+
 def coordinates(log_sds: Array, anchors: Array) -> Array:
     """Invert :func:`log_sds`."""
     inverse = jnp.exp(anchors - log_sds)

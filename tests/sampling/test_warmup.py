@@ -2,11 +2,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from blackjax.adaptation.step_size import dual_averaging_adaptation
 from blackjax.adaptation.window_adaptation import build_schedule
+from blackjax.optimizers.dual_averaging import dual_averaging
 
 from crossed_jax.sampling.warmup import (
     FAST,
+    GAMMA,
     SAMPLE,
     SLOW,
     WARMUP_END,
@@ -38,15 +39,17 @@ def test_schedule_is_that_of_blackjax(number):
 
 def test_step_size_is_that_of_blackjax():
     rates = np.random.default_rng(0).uniform(0.3, 1.0, 40)
-    start, update, final = dual_averaging_adaptation(0.8)
-    expected = start(1.0)
-    tuning = first_tuning(jnp.ones(2))
+    start, update, final = dual_averaging(gamma=GAMMA)
+    tuning = first_tuning(jnp.ones(100))
+    first = float(tuning.step_size)
+    assert first == pytest.approx(2.0 * 100**-0.25)
+    expected = start(first)._replace(mu=np.log(first))
     for rate in rates:
-        expected = update(expected, rate)
-        tuning = tuned(jnp.asarray(FAST), tuning, jnp.zeros((3, 2)), jnp.asarray(rate), 0.8)
-        assert float(tuning.step_size) == pytest.approx(np.exp(expected.log_step_size), rel=1e-5)
-    tuning = tuned(jnp.asarray(WARMUP_END), tuning, jnp.zeros((3, 2)), jnp.asarray(0.8), 0.8)
-    expected = update(expected, 0.8)
+        expected = update(expected, 0.8 - rate)
+        tuning = tuned(jnp.asarray(FAST), tuning, jnp.zeros((3, 100)), jnp.asarray(rate), 0.8)
+        assert float(tuning.step_size) == pytest.approx(np.exp(expected.log_x), rel=1e-5)
+    tuning = tuned(jnp.asarray(WARMUP_END), tuning, jnp.zeros((3, 100)), jnp.asarray(0.8), 0.8)
+    expected = update(expected, 0.0)
     assert float(tuning.step_size) == pytest.approx(float(final(expected)), rel=1e-5)
 
 

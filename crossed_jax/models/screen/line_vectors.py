@@ -131,6 +131,8 @@ def log_jacobian(zero_sum: Array, rotation: Rotation, log_sd: Array) -> Array:
     return (zero_sum.shape[0] - 1.0) * log_factor(rotation, log_sd)
 
 
-def scale(rotation: Rotation) -> Array:
+def widths(rotation: Rotation) -> np.ndarray:
     """Rough posterior SDs of the coordinates."""
-    return jnp.ones_like(rotation.root).at[0].set(rotation.width)
+    ones = np.ones_like(rotation.root)
+    ones[0] = rotation.width
+    return ones

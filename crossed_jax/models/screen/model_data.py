@@ -26,6 +26,7 @@ from crossed_jax.models.screen.parameterization import OfSDs, Position, ScreenDa
 from crossed_jax.models.screen.parts import Parts
 from crossed_jax.models.screen.quadrature import Rule, enough_nodes, gauss_hermite
 from crossed_jax.models.screen.sample_data import measured_samples, with_samples
+from crossed_jax.models.screen.shares import width_of_share
 from crossed_jax.models.screen.spread import Spread, spread_of, spread_of_genes
 from crossed_jax.models.screen.strata import Strata, strata_of
 from crossed_jax.statistics.cells import Cells, squares_within
@@ -68,7 +69,10 @@ def screen_data(
         spreads = spreads._replace(gene_noise=spread_of_genes(2.0 * rows, point.gene_noise_sd))
     statistics = strata if sums is None else sums
     mean_rows, unit = float(rows.mean()), float(np.std(cells.means))
-    made = about(point, spreads, statistics, rule, parts, priors, num_genes, mean_rows, unit)
+    share_width = width_of_share(cells.counts, point.share)
+    made = about(
+        point, spreads, share_width, statistics, rule, parts, priors, num_genes, mean_rows, unit
+    )
     if samples is None:
         return strata, made
     measured = measured_samples(samples, cells, 1 - parts.genes, point, units)
@@ -122,6 +126,7 @@ def taken_up(log_slope: np.ndarray, effect_sd: float, num_genes: int) -> tuple[n
 def about(
     point: LineEstimate,
     spreads: OfSDs,
+    share_width: float,
     statistics: Strata | Gram | GuideStrata,
     rule: Rule | GuideRules,
     parts: Parts,
@@ -134,8 +139,8 @@ def about(
 
     Parameters
     ----------
-    point, spreads
-        The estimate, and what the data say of the SDs.
+    point, spreads, share_width
+        The estimate, and what the data say of the SDs, and of the logit of the share.
     statistics, rule
         As the likelihood needs them.
     parts, priors
@@ -147,6 +152,7 @@ def about(
     """
     rotations = _rotations(point, spreads, num_genes, rows)
     log_slope, log_noise = vectors_of(point, parts)
+    location, slope, noise = map(line_vectors.widths, rotations)
     return ScreenData(
         statistics=statistics,
         rule=rule,
@@ -159,9 +165,15 @@ def about(
             _of_each("coordinate", spreads),
             np.log(point.share / (1.0 - point.share)) if parts.interaction else None,
         ),
+        widths=Position(
+            location,
+            slope,
+            noise,
+            _of_each("coordinate_width", spreads),
+            np.asarray(share_width) if parts.interaction else None,
+        ),
         rotations=rotations,
         anchors=_of_each("anchor", spreads),
-        widths=_of_each("width", spreads),
     )
 
 

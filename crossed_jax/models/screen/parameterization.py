@@ -33,8 +33,6 @@ from crossed_jax.models.screen.samples import Contrasts
 from crossed_jax.models.screen.strata import Strata
 from crossed_jax.types import Array
 
-SHARE_SCALE = 0.05
-
 
 class OfSDs(NamedTuple):
     """Something for the SD of each vector of the lines, and of what genes and guides differ in.
@@ -119,8 +117,10 @@ class ScreenData(NamedTuple):
         Where chains start about.
     rotations
         Coordinates of the three vectors.
-    anchors, widths
-        Of the SDs' coordinates: see `sd_coordinate`; rough posterior SDs.
+    widths
+        Rough posterior SDs of the coordinates.
+    anchors
+        Of the SDs' coordinates, see `sd_coordinate`.
     contrasts
         Coordinates of the samples; None where these have no effects.
     """
@@ -130,9 +130,9 @@ class ScreenData(NamedTuple):
     least_log_noise: Array
     priors: ScreenPriors
     center: Position
+    widths: Position
     rotations: tuple[Rotation, Rotation, Rotation]
     anchors: OfSDs
-    widths: OfSDs
     contrasts: Contrasts | None = None
 
 
@@ -262,14 +262,7 @@ def start(key: jax.Array, data: ScreenData) -> Position:
 
 def scale(data: ScreenData) -> Position:
     """Rough posterior SDs of the coordinates."""
-    location, slope, noise = map(line_vectors.scale, data.rotations)
-    share, nested = (
-        None if center is None else jnp.asarray(SHARE_SCALE)
-        for center in (data.center.logit_share, data.center.logit_nested)
-    )
-    widths = jax.tree.map(jnp.asarray, data.widths)
-    sample = None if data.center.sample is None else jnp.ones_like(data.center.sample)
-    return Position(location, slope, noise, widths, share, nested, sample)
+    return jax.tree.map(jnp.asarray, data.widths)
 
 
 def quantities(position: Position, data: ScreenData) -> Draw:

@@ -89,15 +89,20 @@ def with_samples(
         log_known=np.log(np.median(known)),
         weight=np.asarray(of_samples.weight),
     )
-    center = made.center._replace(
-        sds=made.center.sds._replace(line=of_lines.coordinate, sample=of_samples.coordinate),
+    center, widths = made.center, made.widths
+    center = center._replace(
+        sds=center.sds._replace(line=of_lines.coordinate, sample=of_samples.coordinate),
         sample=root * measured.contrasts.value,
+    )
+    widths = widths._replace(
+        sds=widths.sds._replace(line=of_lines.coordinate_width, sample=of_samples.coordinate_width),
+        sample=np.ones_like(root),
     )
     first = made.rotations[0]._replace(log_sd=log_sd)
     return made._replace(
         center=center,
+        widths=widths,
         rotations=(first, *made.rotations[1:]),
         anchors=made.anchors._replace(line=of_lines.anchor, sample=of_samples.anchor),
-        widths=made.widths._replace(line=of_lines.width, sample=of_samples.width),
         contrasts=Contrasts(measured.basis, rotation, 1.0 / measured.number),
     )

@@ -66,14 +66,32 @@ class Spread(NamedTuple):
         return float(sd_coordinate.coordinates(np.log(self.sd), np.asarray(self.anchor)))
 
     @property
+    def coordinate_width(self) -> float:
+        """Posterior SD of that."""
+        at = np.asarray(self.coordinate), np.asarray(self.anchor)
+        return self.width * float(sd_coordinate.stretch(*at))
+
+    @property
     def _excess(self) -> float:
         """By how much lines of a small SD differ, in variances of their errors."""
         return float(np.median(self.precision)) * self.small**2
 
 
-def spread_of_genes(information: np.ndarray, sd: float) -> Spread:
-    """Of genes' log noise, of which there are many: the estimate, and what chi-squared leaves."""
-    width = (2.0 * (len(information) - 1)) ** -0.5
+def spread_of_genes(information: np.ndarray, sd: float, enlarged: float = 1.0) -> Spread:
+    """Look at the SD of what many genes or guides differ in.
+
+    Parameters
+    ----------
+    information
+        With which each one's value is known, shape (genes,).
+    sd
+        The estimate.
+    enlarged
+        How many times as many genes there are.
+    """
+    known = information * sd**2 / (1.0 + information * sd**2)
+    freedom = max(enlarged * float((known**2).sum()) - 1.0, 0.5)
+    width = (2.0 * freedom) ** -0.5
     return Spread(information, sd, sd * math.exp(-2.0 * width), width)
 
 

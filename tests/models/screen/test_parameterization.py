@@ -134,3 +134,12 @@ def test_two_lines_do_not_diverge(line_sd):
     tree = cj.fit(simulation.data, model=cj.Model(interaction=True), **FEW_DRAWS)
     assert not tree["sample_stats"]["diverging"].any()
     assert tree["sample_stats"]["n_steps"].mean() < 15
+
+
+def test_widths_are_those_of_the_posterior() -> None:
+    screen = screen_of(simulated(3, 150, 12, 2), Parts())
+    at, unravel = ravel_pytree(screen.center)
+    hessian = jax.jit(jax.hessian(lambda x: log_density(unravel(x), screen)))(at)
+    sds = np.sqrt(np.diag(np.linalg.inv(-hessian)))
+    widths, _ = ravel_pytree(screen.widths)
+    assert np.abs(np.log(widths / sds)).max() < np.log(1.5)

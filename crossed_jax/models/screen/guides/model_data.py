@@ -23,10 +23,10 @@ from crossed_jax.models.screen.guides.lines import GuideLines
 from crossed_jax.models.screen.guides.shares import (
     GRID,
     NodesInSDs,
-    ShareRule,
+    ShareRules,
     rules_of_shares,
 )
-from crossed_jax.models.screen.guides.table import GuideStrata, guide_strata
+from crossed_jax.models.screen.guides.table import GuideStrata, guide_strata, sums_by_group
 from crossed_jax.models.screen.model_data import (
     about,
     inside_supports,
@@ -38,7 +38,8 @@ from crossed_jax.models.screen.parameterization import ScreenData, ScreenPriors
 from crossed_jax.models.screen.parts import Parts
 from crossed_jax.models.screen.quadrature import ENOUGH_NODES, enough_nodes, gauss_hermite
 from crossed_jax.models.screen.sample_data import measured_samples, with_samples
-from crossed_jax.models.screen.spread import spread_of_genes
+from crossed_jax.models.screen.shares import width_of_share
+from crossed_jax.models.screen.spread import Spread, spread_of_genes
 from crossed_jax.statistics.cells import Cells, squares_within
 from crossed_jax.statistics.samples import without_samples
 from crossed_jax.tables.crossed_data import CrossedData
@@ -88,38 +89,48 @@ def guide_data(
     point = point._replace(gene_sd=guides.gene_sd, share=guides.share, gene_noise_sd=gene_noise_sd)
     point = inside_supports(point, priors)
     strata = guide_strata(cells, within, gene_of_guide, point.location, samples)
-    share, share_sd, rule, finer = _shares(strata, point, guides, parts, priors)
+    share, share_sd, share_rules = _shares(strata, point, guides, parts, priors)
     point = point._replace(share=share)
 
     # interactions of a gene are shared by its guides
     number = np.bincount(gene_of_guide).mean()
     rest = guides.nested_share * (1.0 - point.share)
     known = (point.share + rest) / (number * point.share + rest)
-    enlarged = known * len(gene_of_guide) / len(chosen)
+    of_all = len(gene_of_guide) / len(chosen)
     effect_sd = math.hypot(point.gene_sd, guides.guide_sd / math.sqrt(number))
-    spreads = spreads_of(point, lines, enlarged, effect_sd, num_genes, parts, priors)
+    spreads = spreads_of(point, lines, known * of_all, effect_sd, num_genes, parts, priors)
     rows = np.bincount(gene_of_guide, cells.level_sums(0, cells.counts))
     spreads = spreads._replace(
         gene_noise=spread_of_genes(2.0 * rows, point.gene_noise_sd) if parts.gene_noise else None,
-        guide=spread_of_genes(1.0 / units.variance, guides.guide_sd),
-        gene_share=spread_of_genes(np.ones(num_genes), share_sd) if parts.gene_share else None,
+        guide=spread_of_genes(1.0 / units.variance, guides.guide_sd, of_all),
     )
+    guides_in_cells = sums_by_group((matrices.rows > 0).astype(float), gene)
+    share_width = width_of_share(guides_in_cells[guides_in_cells > 0], share, of_all)
+    if parts.gene_share:
+        share_width, width = share_rules.widths.tolist()
+        spread = Spread(np.ones(num_genes), share_sd, share_sd * math.exp(-2.0 * width), width)
+        spreads = spreads._replace(gene_share=spread)
     suited = (*FEW_NODES, *ENOUGH_NODES)
     widest = max(point.gene_noise_sd, UNCERTAIN_SD)
     num_nodes = enough_nodes(widest, float(np.quantile(rows, FEW_ROWS)), suited)
-    rules = GuideRules(gauss_hermite(num_nodes), rule)
+    rules = GuideRules(gauss_hermite(num_nodes), share_rules.rule)
     unit = float(np.std(cells.means))
-    made = about(point, spreads, strata, rules, parts, priors, num_genes, float(rows.mean()), unit)
+    mean_rows = float(rows.mean())
+    made = about(
+        point, spreads, share_width, strata, rules, parts, priors, num_genes, mean_rows, unit
+    )
     if parts.nested_interaction:
         nested = inside_support(priors.nested_share, guides.nested_share)
+        width = np.asarray(width_of_share(cells.counts, nested))
         made = made._replace(
-            center=made.center._replace(logit_nested=np.log(nested / (1.0 - nested)))
+            center=made.center._replace(logit_nested=np.log(nested / (1.0 - nested))),
+            widths=made.widths._replace(logit_nested=width),
         )
     if measured is not None:
         location = Measured(lines[0].value, spreads.line.precision)
         shift = taken_up(point.log_slope, effect_sd, num_genes)
         made = with_samples(made, measured, location, shift)
-    return strata, made, GuideRules(gauss_hermite(2 * num_nodes + 1), finer)
+    return strata, made, GuideRules(gauss_hermite(2 * num_nodes + 1), share_rules.finer)
 
 
 def _shares(
@@ -128,16 +139,16 @@ def _shares(
     guides: GuideEstimate,
     parts: Parts,
     priors: ScreenPriors,
-) -> tuple[float, float, ShareRule, ShareRule]:
-    """Share of a typical gene, SD of the logits, rules to integrate over these and to check by."""
+) -> tuple[float, float, ShareRules]:
+    """Share of a typical gene, SD of the logits, and how to integrate over these."""
     if not parts.gene_share:
         rule = NodesInSDs(*np.zeros((2, 1, len(strata.gene))))
-        return point.share, 0.0, rule, rule
+        return point.share, 0.0, ShareRules(rule, rule, np.zeros(2))
     log_likelihoods = _log_likelihoods(strata, point, guides, parts)
     logit, sd = of_shares(log_likelihoods)
-    rules = rules_of_shares(log_likelihoods, logit, sd)
     share = inside_support(priors.share, 1.0 / (1.0 + math.exp(-logit)))
-    return share, inside_support(priors.sds.gene_share, sd), *rules
+    share_sd = inside_support(priors.sds.gene_share, sd)
+    return share, share_sd, rules_of_shares(log_likelihoods, logit, sd)
 
 
 def _residuals(

@@ -137,10 +137,24 @@ def _log_prior(h: np.ndarray, logit: float, log_sd: float) -> np.ndarray:
     return np.asarray(Normal(logit, math.exp(log_sd)).log_prob(h))
 
 
-def rules_of_shares(
-    log_likelihood: np.ndarray, logit: float, sd: float
-) -> tuple[ShareRule, ShareRule]:
-    """Make a rule of as few nodes as do wherever t and s may lie; and one of more, to check it by.
+class ShareRules(NamedTuple):
+    """How to integrate over shares.
+
+    Attributes
+    ----------
+    rule, finer
+        One of few nodes, and one of more, to check it by.
+    widths
+        Rough posterior SDs of t and of the logarithm of s.
+    """
+
+    rule: ShareRule
+    finer: ShareRule
+    widths: np.ndarray
+
+
+def rules_of_shares(log_likelihood: np.ndarray, logit: float, sd: float) -> ShareRules:
+    """Make a rule of as few nodes as do wherever t and s may lie.
 
     Parameters
     ----------
@@ -163,9 +177,9 @@ def rules_of_shares(
     for number in NODES if sds[1] < KNOWN else ():
         own = likelihood.own_nodes(logit, log_sd, number)
         if suffices(own):
-            return own, likelihood.own_nodes(logit, log_sd, 2 * number + 1)
+            return ShareRules(own, likelihood.own_nodes(logit, log_sd, 2 * number + 1), sds)
     number = next((n for n in IN_SDS if suffices(in_sds(n, num_genes))), IN_SDS[-1])
-    return in_sds(number, num_genes), in_sds(2 * number - 1, num_genes)
+    return ShareRules(in_sds(number, num_genes), in_sds(2 * number - 1, num_genes), sds)
 
 
 def _uncertainty(likelihood: _Likelihood, logit: float, log_sd: float) -> np.ndarray:
