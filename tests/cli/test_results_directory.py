@@ -114,7 +114,7 @@ def test_figures_are_drawn_whatever_the_backend_and_style(screen, tmp_path):
         [
             *(sys.executable, "-c", "from crossed_jax.cli.main import main; main()", "fit", screen),
             *("--response=logfc", "--factors=gene,cell_line", f"--out={tmp_path / 'out'}"),
-            *("--warmup=600", "--draws=500", "--quiet"),
+            *("--warmup=600", "--draws=1000", "--quiet"),
         ],
         env=os.environ | {"MPLBACKEND": "nowhere", "MATPLOTLIBRC": str(tmp_path)},
         capture_output=True,

@@ -24,6 +24,7 @@ def width_of_share(rows: np.ndarray, share: float, enlarged: float = 1.0) -> flo
     enlarged
         How many times as many cells there are.
     """
+    rows, cells = np.unique(rows, return_counts=True)  # the sum is the same in any order of cells
     u = share + (1.0 - share) / rows
-    information = enlarged * float(np.sum(0.5 * (1.0 - 1.0 / rows) * (share / u) ** 2))
+    information = enlarged * float(np.sum(0.5 * cells * (1.0 - 1.0 / rows) * (share / u) ** 2))
     return (information + PRIOR_SD**-2) ** -0.5
