@@ -11,6 +11,7 @@
     python -m benchmarks.screen samples          how sure line effects are, with samples
     python -m benchmarks.screen leave_one_out    leave-one-out of three models, against refits
     python -m benchmarks.screen avana            how long Avana takes, and NumPyro
+    python -m benchmarks.screen guide_avana      how long its guides take
     python -m benchmarks.screen nutpie           the same by nutpie, for ten minutes
     python -m benchmarks.screen recovery         what intervals cover of simulated screens
     python -m benchmarks.screen genome           what a gradient costs as the table grows
@@ -36,6 +37,7 @@ COMMANDS = {  # name: module
     "samples": "samples",
     "leave_one_out": "leave_one_out",
     "avana": "avana",
+    "guide_avana": "avana",
     "nutpie": "nutpie_rows",
     "recovery": "recovery",
     "genome": "genome",

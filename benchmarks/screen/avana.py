@@ -5,14 +5,16 @@ may not have converged, its effective draws a second are if anything too many.
 """
 
 import json
+import os
 import time
 from typing import Any
 
+import jax
 import numpy as np
 
 import crossed_jax as cj
 from benchmarks.screen.numpyro_rows import sample
-from benchmarks.screen.screens import SEED, crossed, library
+from benchmarks.screen.screens import SEED, crossed, guide_library, library, with_guides
 from crossed_jax.sampling.ess import rank_diagnostics
 
 WARMUP, DRAWS = 300, 500
@@ -25,6 +27,14 @@ def avana() -> dict[str, Any]:
     ours, theirs = _ours(data), _numpyro(data)
     ratio = ours["min_ess_per_second"] / theirs["min_ess_per_second"]
     return {"rows": data.num_rows, "crossed_jax": ours, "numpyro": theirs, "ratio": ratio}
+
+
+def guide_avana() -> dict[str, Any]:
+    """Fit Avana's guides, with each core a device."""
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+    data = with_guides(guide_library("Avana"))
+    cj.fit(data, model="screen", num_warmup=1, num_draws=4, seed=SEED)  # compiles
+    return {"rows": data.num_rows, "crossed_jax": _ours(data)}
 
 
 def _ours(data: cj.CrossedData) -> dict[str, Any]:

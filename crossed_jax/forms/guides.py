@@ -58,20 +58,21 @@ def sample_guides(
     assert nested is not None
     units, parents = units_by_lines(table.data, parts), nested.parent_of_unit
     priors = screen_priors(table.priors, parts, table.data.factor_names)
-    strata, model_data, finer = guide_data(units, cells_of(units), parents, parts, priors)
+    laid_out = guide_data(units, cells_of(units), parents, parts, priors)
+    model_data, rules = laid_out.model_data, laid_out.rules
     seconds = {"estimate": time.perf_counter() - clock}
     if pays_side_by_side(settings, model_data):
         draw = partial(draw, chain_method="vectorized")
     run = draw(PARAMETERIZATION, model_data)
     clock = time.perf_counter()
-    strata = jax.device_put(strata)
+    strata = jax.device_put(laid_out.strata)
     at = Draw(*run.draws).with_guides
     locations = locations_without_samples(settings, run.draws, model_data)
-    kept, moments = _genes(settings, at, strata, model_data.rule, locations)
+    kept, moments = _genes(settings, at, strata, rules, locations)
     seconds["effects"] = time.perf_counter() - clock
     attributes: dict[str, Any] = {"effects_drawn_to": [settings.num_draws]}
     attributes["quadrature_error"] = quadrature_error(
-        _log_likelihoods, at, strata, (model_data.rule, finer)
+        _log_likelihoods, at, strata, (rules, laid_out.finer)
     )
     found = None
     if parts.interaction:

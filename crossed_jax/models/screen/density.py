@@ -20,10 +20,9 @@ and n rows, :math:`u = \rho + (1 - \rho)/n`, :math:`r = \bar y - \beta_c`, and t
 
 from which :mod:`crossed_jax.models.screen.quadrature` has its likelihood; slopes hold the SD of
 gene effects, :math:`\sigma_a k_c`, so that effects are in units of it. The sums are products of
-gene x stratum matrices with columns that the lines decide, for all chains together. The likelihood
-of a block of genes and its derivatives by the columns are computed while the block is in the
-processor's cache, so a gradient reads the table once; the squares of the means are cheaper to
-compute again than to read.
+gene x stratum matrices with columns that the lines decide, for all chains together, block by block
+(:mod:`crossed_jax.models.screen.blocks`); the squares of the means are cheaper to compute again
+than to read.
 """
 
 from typing import Any, NamedTuple
@@ -31,7 +30,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from crossed_jax.models.parameterization import sum_over_shards
+from crossed_jax.models.screen.blocks import sum_over_blocks
 from crossed_jax.models.screen.quadrature import GeneSums, Rule, log_marginal
 from crossed_jax.models.screen.strata import Matrices, OfSamples, Strata
 from crossed_jax.types import Array
@@ -153,34 +152,11 @@ def gene_sums(columns: Columns, matrices: Matrices) -> GeneSums:
 
 def log_likelihood(lines: Lines, strata: Strata, rule: Rule) -> Array:
     """Log-likelihood of the lines, genes integrated out."""
-    return _log_likelihood(columns_of(lines, strata), lines.log_gene_noise, strata, rule)
+    parameters = columns_of(lines, strata), lines.log_gene_noise
+    return sum_over_blocks(_of_block, parameters, strata.matrices, rule)
 
 
-@jax.custom_vjp
-def _log_likelihood(columns: Columns, log_tau: Array | None, strata: Strata, rule: Rule) -> Array:
-    return _forward(columns, log_tau, strata, rule)[0]
-
-
-def _forward(
-    columns: Columns, log_tau: Array | None, strata: Strata, rule: Rule
-) -> tuple[Array, tuple[Columns, Array | None]]:
-    """The log-likelihood, and its derivatives by all but the table."""
-
-    def of_block(parameters: tuple[Columns, Array | None], block: Matrices) -> Array:
-        columns, log_tau = parameters
-        tau = None if log_tau is None else jnp.exp(log_tau)
-        return log_marginal(gene_sums(columns, block), tau, rule).sum()
-
-    def add_block(total: Any, matrices: Matrices) -> tuple[Any, None]:
-        term = jax.value_and_grad(of_block)((columns, log_tau), matrices)
-        return jax.tree.map(jnp.add, total, term), None
-
-    zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, (columns, log_tau)))
-    return sum_over_shards(jax.lax.scan(add_block, zero, strata.matrices)[0])
-
-
-def _backward(gradients: tuple[Columns, Array | None], cotangent: Array) -> tuple:
-    return *jax.tree.map(lambda gradient: cotangent * gradient, gradients), None, None
-
-
-_log_likelihood.defvjp(_forward, _backward)
+def _of_block(parameters: tuple[Columns, Array | None], block: Matrices, rule: Rule) -> Array:
+    columns, log_tau = parameters
+    tau = None if log_tau is None else jnp.exp(log_tau)
+    return log_marginal(gene_sums(columns, block), tau, rule).sum()

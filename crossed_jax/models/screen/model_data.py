@@ -19,8 +19,7 @@ from crossed_jax.models.distributions import inside_support
 from crossed_jax.models.screen import line_vectors
 from crossed_jax.models.screen.estimate import LineEstimate, Measured, cell_matrices, estimate
 from crossed_jax.models.screen.gram import Gram, gram_of
-from crossed_jax.models.screen.guides.density import GuideRules
-from crossed_jax.models.screen.guides.table import GuideStrata
+from crossed_jax.models.screen.guides.blocks import GuideBlocks
 from crossed_jax.models.screen.line_vectors import Rotation
 from crossed_jax.models.screen.parameterization import OfSDs, Position, ScreenData, ScreenPriors
 from crossed_jax.models.screen.parts import Parts
@@ -127,8 +126,8 @@ def about(
     point: LineEstimate,
     spreads: OfSDs,
     share_width: float,
-    statistics: Strata | Gram | GuideStrata,
-    rule: Rule | GuideRules,
+    statistics: Strata | Gram | GuideBlocks,
+    rule: Rule,
     parts: Parts,
     priors: ScreenPriors,
     num_genes: int,

@@ -25,10 +25,10 @@ from crossed_jax.models.parameterization import Parameterization, scatter
 from crossed_jax.models.screen import line_vectors, samples
 from crossed_jax.models.screen.density import Lines, log_likelihood
 from crossed_jax.models.screen.gram import Gram, log_likelihood_of_gram
-from crossed_jax.models.screen.guides.density import GuideRules
-from crossed_jax.models.screen.guides.density import log_likelihood as log_likelihood_with_guides
+from crossed_jax.models.screen.guides.blocks import GuideBlocks, log_likelihood_of_blocks
 from crossed_jax.models.screen.guides.lines import GuideLines
 from crossed_jax.models.screen.line_vectors import Rotation
+from crossed_jax.models.screen.quadrature import Rule
 from crossed_jax.models.screen.samples import Contrasts
 from crossed_jax.models.screen.strata import Strata
 from crossed_jax.types import Array
@@ -106,9 +106,9 @@ class ScreenData(NamedTuple):
     ----------
     statistics
         What the likelihood needs of the table, `Strata`, `Gram` where sums over the genes suffice,
-        or `GuideStrata`.
+        or `GuideBlocks`.
     rule
-        Nodes of the quadrature over what genes differ in, a `Rule` or `GuideRules`.
+        Nodes of the quadrature over genes' noise.
     least_log_noise
         With less, a line's weight leaves no digits for the squares of the others.
     priors
@@ -126,7 +126,7 @@ class ScreenData(NamedTuple):
     """
 
     statistics: Any
-    rule: Any
+    rule: Rule
     least_log_noise: Array
     priors: ScreenPriors
     center: Position
@@ -183,9 +183,9 @@ def log_density(position: Position, data: ScreenData) -> Array:
 
 
 def _log_likelihood(lines: Lines, log_sds: OfSDs, position: Position, data: ScreenData) -> Array:
-    if isinstance(data.rule, GuideRules):
+    if isinstance(data.statistics, GuideBlocks):
         at = GuideLines(lines, log_sds.guide, position.logit_nested, log_sds.gene_share)
-        return log_likelihood_with_guides(at, data.statistics, data.rule)
+        return log_likelihood_of_blocks(at, data.statistics, data.rule)
     if isinstance(data.statistics, Gram):
         return log_likelihood_of_gram(lines, data.statistics)
     return log_likelihood(lines, data.statistics, data.rule)
@@ -274,11 +274,14 @@ def quantities(position: Position, data: ScreenData) -> Draw:
 
 def shards(data: ScreenData) -> ScreenData:
     """Blocks of genes may be spread over devices, nothing else."""
-    nothing = jax.tree.map(lambda _: False, data)
-    if not isinstance(data.statistics, Strata):
-        return nothing
-    matrices = jax.tree.map(lambda _: True, data.statistics.matrices)
-    return nothing._replace(statistics=nothing.statistics._replace(matrices=matrices))
+    parts = jax.tree.map(lambda _: False, data)
+    if isinstance(data.statistics, Strata):
+        matrices = jax.tree.map(lambda _: True, data.statistics.matrices)
+        return parts._replace(statistics=parts.statistics._replace(matrices=matrices))
+    if isinstance(data.statistics, GuideBlocks):
+        blocks = jax.tree.map(lambda _: True, data.statistics.blocks)
+        return parts._replace(statistics=parts.statistics._replace(blocks=blocks))
+    return parts
 
 
 PARAMETERIZATION: Parameterization[Position, ScreenData] = Parameterization(

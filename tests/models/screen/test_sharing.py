@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from screens import draws_in_blocks
 
 HERE = Path(__file__).parent
@@ -19,7 +20,9 @@ sys.path[:0] = {places}
 from screens import draws_in_blocks
 """
 COMPARE = """
-parallel, sequential = (draws_in_blocks(1, method) for method in ("parallel", "sequential"))
+parallel, sequential = (
+    draws_in_blocks(1, method, guides={guides}) for method in ("parallel", "sequential")
+)
 np.testing.assert_allclose(parallel, sequential, rtol=1e-9, atol=1e-10)
 """
 JOIN = """
@@ -39,8 +42,9 @@ def _program(text: str, devices: int, begin: str = "") -> list[str]:
     ]
 
 
-def test_of_one_process() -> None:
-    subprocess.run(_program(COMPARE, 4), check=True)
+@pytest.mark.parametrize("guides", [False, True])
+def test_of_one_process(guides: bool) -> None:
+    subprocess.run(_program(COMPARE.format(guides=guides), 4), check=True)
 
 
 def test_of_two_processes(tmp_path: Path) -> None:

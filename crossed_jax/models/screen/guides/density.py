@@ -107,9 +107,8 @@ def solve_lower(
 
 def log_likelihood(at: GuideLines, strata: GuideStrata, rules: GuideRules) -> Array:
     """Log-likelihood of the lines, genes and guides integrated out."""
-    return sum(
-        (of_genes.sum() for of_genes in log_marginals(at, strata, rules)), start=jnp.zeros(())
-    )
+    of_genes = jnp.concatenate(log_marginals(at, strata, rules))
+    return jnp.where(strata.genes.rows > 0.0, of_genes, 0.0).sum()
 
 
 def log_marginals(at: GuideLines, strata: GuideStrata, rules: GuideRules) -> list[Array]:

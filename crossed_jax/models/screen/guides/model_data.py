@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from crossed_jax.models.screen.estimate import (
     estimate,
     evenly_spaced,
 )
+from crossed_jax.models.screen.guides.blocks import in_blocks
 from crossed_jax.models.screen.guides.density import GuideRules, noise_integrated_out, sums_of_genes
 from crossed_jax.models.screen.guides.estimate import GuideEstimate, of_guides, of_shares
 from crossed_jax.models.screen.guides.lines import GuideLines
@@ -51,14 +53,33 @@ UNCERTAIN_SD = 0.15  # of genes' log noise, which draws may reach where it is es
 FEW_ROWS = 0.05  # the quantile of rows a gene that the quadrature over noise is to suit
 
 
+class GuideTable(NamedTuple):
+    """A table with guides, laid out.
+
+    Attributes
+    ----------
+    strata
+        The table.
+    model_data
+        What the log-density is given, the table in blocks.
+    rules, finer
+        To integrate over what genes differ in, and of more nodes, to check them by.
+    """
+
+    strata: GuideStrata
+    model_data: ScreenData
+    rules: GuideRules
+    finer: GuideRules
+
+
 def guide_data(
     data: CrossedData,
     cells: Cells,
     gene_of_guide: np.ndarray,
     parts: Parts,
     priors: ScreenPriors,
-) -> tuple[GuideStrata, ScreenData, GuideRules]:
-    """Lay a table out, and gather what the log-density is given; and rules to check it by.
+) -> GuideTable:
+    """Lay a table out, and gather what the log-density is given.
 
     Parameters
     ----------
@@ -104,33 +125,47 @@ def guide_data(
         gene_noise=spread_of_genes(2.0 * rows, point.gene_noise_sd) if parts.gene_noise else None,
         guide=spread_of_genes(1.0 / units.variance, guides.guide_sd, of_all),
     )
-    guides_in_cells = sums_by_group((matrices.rows > 0).astype(float), gene)
-    share_width = width_of_share(guides_in_cells[guides_in_cells > 0], share, of_all)
     if parts.gene_share:
         share_width, width = share_rules.widths.tolist()
-        spread = Spread(np.ones(num_genes), share_sd, share_sd * math.exp(-2.0 * width), width)
-        spreads = spreads._replace(gene_share=spread)
+        small = share_sd * math.exp(-2.0 * width)
+        spreads = spreads._replace(gene_share=Spread(np.ones(num_genes), share_sd, small, width))
+    else:
+        guides_in_cells = sums_by_group((matrices.rows > 0).astype(float), gene)
+        share_width = width_of_share(guides_in_cells[guides_in_cells > 0], share, of_all)
     suited = (*FEW_NODES, *ENOUGH_NODES)
     widest = max(point.gene_noise_sd, UNCERTAIN_SD)
     num_nodes = enough_nodes(widest, float(np.quantile(rows, FEW_ROWS)), suited)
     rules = GuideRules(gauss_hermite(num_nodes), share_rules.rule)
-    unit = float(np.std(cells.means))
-    mean_rows = float(rows.mean())
+    finer = GuideRules(gauss_hermite(2 * num_nodes + 1), share_rules.finer)
     made = about(
-        point, spreads, share_width, strata, rules, parts, priors, num_genes, mean_rows, unit
+        point,
+        spreads,
+        share_width,
+        in_blocks(strata, rules.share),
+        rules.noise,
+        parts,
+        priors,
+        num_genes,
+        float(rows.mean()),
+        float(np.std(cells.means)),
     )
     if parts.nested_interaction:
-        nested = inside_support(priors.nested_share, guides.nested_share)
-        width = np.asarray(width_of_share(cells.counts, nested))
-        made = made._replace(
-            center=made.center._replace(logit_nested=np.log(nested / (1.0 - nested))),
-            widths=made.widths._replace(logit_nested=width),
-        )
+        made = _with_nested_share(made, guides.nested_share, cells.counts)
     if measured is not None:
         location = Measured(lines[0].value, spreads.line.precision)
         shift = taken_up(point.log_slope, effect_sd, num_genes)
         made = with_samples(made, measured, location, shift)
-    return strata, made, GuideRules(gauss_hermite(2 * num_nodes + 1), share_rules.finer)
+    return GuideTable(strata, made, rules, finer)
+
+
+def _with_nested_share(made: ScreenData, share: float, rows: np.ndarray) -> ScreenData:
+    """Add the share that rows of a guide in a line have in common to coordinates without it."""
+    share = inside_support(made.priors.nested_share, share)
+    width = np.asarray(width_of_share(rows, share))
+    return made._replace(
+        center=made.center._replace(logit_nested=np.log(share / (1.0 - share))),
+        widths=made.widths._replace(logit_nested=width),
+    )
 
 
 def _shares(

@@ -53,6 +53,7 @@ class SetSums(NamedTuple):
 def set_sums(at: GuideLines, strata: GuideStrata) -> SetSums:
     """Sum over the cells of each set what does not depend on its gene's share."""
     sets, n = strata.sets, strata.replicates
+    number = jnp.maximum(sets.number, 1.0)  # a block may be filled up
     log_noise, _, slope = (x[strata.line] for x in of_lines(at))
     weight, z = jnp.exp(-2.0 * log_noise), z_of(at, n)
     log_unshared = 0.0 if at.logit_nested is None else jax.nn.log_sigmoid(-at.logit_nested)
@@ -80,11 +81,11 @@ def set_sums(at: GuideLines, strata: GuideStrata) -> SetSums:
         unshared = jnp.exp(-2.0 * of_lines(at)[0] - log_unshared)
         squares += sets.between @ between_samples(at.lines, strata.samples, unshared)
         of_samples = unshared[strata.line] * squares_of_samples(at.lines, strata)
-        squares += sets.number * (sets.seen @ of_samples)
-    others = sets.number - 1.0
-    freedom = others * cells + sets.number * within_freedom
-    log_variance = log_n + cells * jnp.log(sets.number) + others * log_nz
-    log_variance += sets.number * (of_rows + within_freedom * log_unshared)
+        squares += number * (sets.seen @ of_samples)
+    others = number - 1.0
+    freedom = others * cells + number * within_freedom
+    log_variance = log_n + cells * jnp.log(number) + others * log_nz
+    log_variance += number * (of_rows + within_freedom * log_unshared)
     return SetSums(
         Effects(precision, explained, others),
         jnp.maximum(squares - explained, 0.0),
@@ -123,6 +124,6 @@ def sums_of_means(at: GuideLines, strata: GuideStrata) -> SumsOfMeans:
         number * squares,
         number * product,
         number * precision,
-        log_z - cells * jnp.log(number),
+        log_z - cells * jnp.log(jnp.maximum(number, 1.0)),
         cells,
     )

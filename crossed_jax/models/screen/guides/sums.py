@@ -111,7 +111,7 @@ def sums_with_one_set(
     at: GuideLines, strata: GuideStrata, sets: SetSums, classes: ClassSums, shares: Shares
 ) -> GeneSums:
     """Put the sums of genes with one set together at their shares."""
-    guides = strata.genes.guides[: strata.alone]
+    guides = jnp.maximum(strata.genes.guides[: strata.alone], 1.0)  # a block may be filled up
     own = jax.tree.map(lambda x: x[: strata.alone], sets)
     z = z_of(at, strata.classes)
     u = shares.share[..., None] + shares.rest[..., None] * z / guides[:, None]
