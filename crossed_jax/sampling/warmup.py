@@ -19,6 +19,12 @@ short that a trajectory takes ten times as many. The first step size is that of 
 coordinates, :math:`2 d^{-1/4}` of their SDs in :math:`d` dimensions (Beskos et al., 2013,
 *Bernoulli* 19:1501, have the power), and :math:`\gamma = 0.2`.
 
+Where coordinates are nearly independent all of them turn together, after :math:`n = \pi/\phi` steps
+with :math:`\cos\phi = 1 - \epsilon^2/2`. A trajectory of :math:`2^k - 1` steps that falls short of
+that by less than half a step is next doubled to a whole turn, where NUTS sees no U-turn, and again
+and again (stan-dev/stan#2799, which Stan has further checks against). Such step sizes are not used:
+one slightly larger ends the trajectory at n.
+
 Dual averaging sees the chains' mean acceptance rate and the variances pool their draws, so that C
 chains learn the metric from C times the draws and, stepping side by side, wait less for one
 another.
@@ -34,6 +40,7 @@ from crossed_jax.types import Array
 
 FAST, SLOW, WINDOW_END, WARMUP_END, SAMPLE = range(5)
 T0, GAMMA, KAPPA = 10, 0.2, 0.75
+SHORT_OF_TURN = 0.98
 
 
 class DualAveraging(NamedTuple):
@@ -95,7 +102,7 @@ def schedule(num_warmup: int) -> np.ndarray:
 def first_tuning(scale: Array) -> Tuning:
     """Start from rough posterior SDs of the coordinates."""
     step_size = jnp.asarray(min(1.0, 2.0 * scale.shape[0] ** -0.25))
-    return Tuning(step_size, scale**2, _restart(step_size), _no_moments(scale.shape[0]))
+    return Tuning(that_turns(step_size), scale**2, _restart(step_size), _no_moments(scale.shape[0]))
 
 
 def tune(
@@ -119,7 +126,8 @@ def tune(
 
     def fast(tuning: Tuning) -> Tuning:
         averaging = _update(tuning.dual_averaging, target_accept - acceptance_rate)
-        return tuning._replace(step_size=jnp.exp(averaging.log_step_size), dual_averaging=averaging)
+        step_size = that_turns(jnp.exp(averaging.log_step_size))
+        return tuning._replace(step_size=step_size, dual_averaging=averaging)
 
     def slow(tuning: Tuning) -> Tuning:
         return fast(tuning)._replace(moments=_add(tuning.moments, positions))
@@ -128,7 +136,7 @@ def tune(
         tuning = slow(tuning)
         averaging = _restart(jnp.exp(tuning.dual_averaging.average))
         return Tuning(
-            jnp.exp(averaging.log_step_size),
+            that_turns(jnp.exp(averaging.log_step_size)),
             _learned(tuning.moments, tuning.inverse_mass),
             averaging,
             _no_moments(positions.shape[1]),
@@ -136,9 +144,18 @@ def tune(
 
     def warmup_end(tuning: Tuning) -> Tuning:
         tuning = fast(tuning)
-        return tuning._replace(step_size=jnp.exp(tuning.dual_averaging.average))
+        return tuning._replace(step_size=that_turns(jnp.exp(tuning.dual_averaging.average)))
 
     return jax.lax.switch(stage, (fast, slow, window_end, warmup_end, lambda t: t), tuning)
+
+
+def that_turns(step_size: Array) -> Array:
+    """A step size with which independent coordinates are seen to turn: this, or a larger one."""
+    to_turn = jnp.pi / (2.0 * jnp.arcsin(jnp.minimum(0.5 * step_size, 1.0)))
+    states = 2.0 ** jnp.round(jnp.log2(to_turn + 1.0))
+    enough = SHORT_OF_TURN * (states - 1.0)
+    misses = (states > 2.0) & (enough < to_turn) & (to_turn < states - 0.4)
+    return jnp.where(misses, 2.0 * jnp.sin(0.5 * jnp.pi / enough), step_size)
 
 
 def _restart(step_size: Array) -> DualAveraging:
