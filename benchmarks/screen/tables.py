@@ -40,6 +40,29 @@ def held_out_table(result: str, screen: str | None = None) -> str:
     return _table(["model", "log density", "gain", "50/90/99% cover", "fitted"], "l r r r l", rows)
 
 
+def guide_extensions_table() -> str:
+    """What further parts would add to the model with guides."""
+    found = _read("guide_extensions")
+    parts = {"interactions Normal, as fitted": ({}, found["calls"]["Normal"])}
+    for freedom, of_tails in found["student_t"].items():
+        name = f"Student-t, {float(freedom):.0f} degrees of freedom"
+        parts[name] = (of_tails, found["calls"][freedom])
+    parts["noise SD by guide"] = (found["noise_by_guide"], {})
+    rows = []
+    for name, (gained, calls) in parts.items():
+        gain = f"{gained['gain']:+.4f} ± {gained['standard_error']:.4f}" if gained else ""
+        row = [name, gain]
+        if calls:
+            top = "/".join(f"{100 * share:.0f}" for share in calls["of_top"].values())
+            signs = calls["called_same_sign"]
+            row += [f"{top}%", f"{calls['calls']:,}", f"{signs['fit']:.2f}"]
+            row += [f"{signs['where_ky_is_sure']:.2f}", f"{100 * calls['controls_called']:.1f}%"]
+        rows.append(row + [""] * (7 - len(row)))
+    header = ["part", "gain of a held-out value", "top 50/100/200 in KY's extreme 5%", "called"]
+    header += ["same sign in KY", "where KY is sure", "controls called"]
+    return _table(header, "l r r r r r r", rows)
+
+
 def samples_table() -> str:
     """How sure line effects are with effects of samples and without."""
     rows = []
@@ -212,6 +235,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "screen-cross-library": cross_library_table,
     "screen-guide-calls": guide_calls_table,
     "screen-guide-prediction": partial(held_out_table, "guide_prediction"),
+    "screen-guide-extensions": guide_extensions_table,
     "screen-samples": samples_table,
     "screen-leave-one-out": leave_one_out_table,
     "screen-recovery": recovery_table,

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import warnings
-from collections.abc import Iterator
 
 import arviz_stats
 import numpy as np
@@ -29,11 +28,11 @@ NUM_DRAWS = 8
 
 
 @pytest.fixture(scope="module")
-def units() -> Iterator[xr.DataTree]:
+def units() -> xr.DataTree:
     """A fit with guides and samples, its draws where chains would start."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("crossed_jax.fitting.sample", starts_as_draws)
-        yield cj.fit(TABLE, model="screen", num_chains=2, num_draws=NUM_DRAWS // 2)
+        return cj.fit(TABLE, model="screen", num_chains=2, num_draws=NUM_DRAWS // 2)
 
 
 def values(tree: xr.DataTree, data: CrossedData, by: LeftOut) -> np.ndarray:

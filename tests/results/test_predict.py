@@ -1,7 +1,6 @@
 """Predictions of rows: as the fit has them where it does, else dense normals; and refusals."""
 
 import dataclasses
-from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
@@ -29,11 +28,11 @@ def rows_of(data: CrossedData) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def trees() -> Iterator[dict[str, xr.DataTree]]:
+def trees() -> dict[str, xr.DataTree]:
     """Fits of the screen model, without units and with, their draws where chains would start."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("crossed_jax.fitting.sample", starts_as_draws)
-        yield {
+        return {
             name: cj.fit(data, model="screen", num_chains=2, num_draws=5)
             for name, data in (("screen", SCREEN), ("units", TABLE))
         }

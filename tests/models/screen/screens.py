@@ -4,12 +4,10 @@ from unittest import mock
 
 import numpy as np
 from screen_tables import simulated
-from unit_screen import TABLE as GUIDES
 
 import crossed_jax as cj
 from crossed_jax.models.distributions import Exponential, LogitNormal, Normal
 from crossed_jax.models.screen import strata
-from crossed_jax.models.screen.guides import blocks
 from crossed_jax.models.screen.model_data import screen_data
 from crossed_jax.models.screen.parameterization import OfSDs, ScreenData, ScreenPriors
 from crossed_jax.models.screen.parts import Parts
@@ -35,20 +33,12 @@ def screen_of(data: CrossedData, parts: Parts) -> ScreenData:
     return screen_data(data, cells_of(data), parts, priors_of(parts))[1]
 
 
-def draws_in_blocks(
-    num_chains: int, chain_method: ChainMethod, *, guides: bool = False
-) -> np.ndarray:
+def draws_in_blocks(num_chains: int, chain_method: ChainMethod) -> np.ndarray:
     """All draws of a short fit, genes in several blocks, of which one device may have fewer."""
-    data, model = simulated(0, 25, 5, 2), cj.Model("line", ("gene", "line"))
-    if guides:
-        data, model = GUIDES, cj.Model(interaction=True, nested="guide")
-    with (
-        mock.patch.object(strata, "BLOCK_BYTES", 8 * 5 * 6),
-        mock.patch.object(blocks, "MOST_GENES", 2),
-    ):
+    with mock.patch.object(strata, "BLOCK_BYTES", 8 * 5 * 6):
         tree = cj.fit(
-            data,
-            model=model,
+            simulated(0, 25, 5, 2),
+            model=cj.Model("line", ("gene", "line")),
             num_chains=num_chains,
             num_warmup=5,
             num_draws=20,

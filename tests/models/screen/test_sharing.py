@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 from screens import draws_in_blocks
 
 HERE = Path(__file__).parent
@@ -20,9 +19,7 @@ sys.path[:0] = {places}
 from screens import draws_in_blocks
 """
 COMPARE = """
-parallel, sequential = (
-    draws_in_blocks(1, method, guides={guides}) for method in ("parallel", "sequential")
-)
+parallel, sequential = (draws_in_blocks(1, method) for method in ("parallel", "sequential"))
 np.testing.assert_allclose(parallel, sequential, rtol=1e-9, atol=1e-10)
 """
 JOIN = """
@@ -42,9 +39,8 @@ def _program(text: str, devices: int, begin: str = "") -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("guides", [False, True])
-def test_of_one_process(guides: bool) -> None:
-    subprocess.run(_program(COMPARE.format(guides=guides), 4), check=True)
+def test_of_one_process() -> None:
+    subprocess.run(_program(COMPARE, 4), check=True)
 
 
 def test_of_two_processes(tmp_path: Path) -> None:
