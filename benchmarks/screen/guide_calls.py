@@ -39,6 +39,7 @@ from benchmarks.screen.screens import (
 
 SETTINGS = {"num_chains": 4, "num_warmup": 300, "num_draws": 500, "seed": SEED}
 TOP = 400
+NU = 3.0
 
 
 def guide_calls() -> dict[str, Any]:
@@ -50,14 +51,15 @@ def guide_calls() -> dict[str, Any]:
         )
         for name in ("Avana", "KY")
     )
-    of_guides, own = guide_z(guides("KY")), scores(ky)
+    of_guides, own = guide_z(guides("KY")), scores(cj.interactions(ky))
     residual = additive_residuals(library("KY")).rename({"score": "z"})
     at_gene_level = cj.fit(crossed(library("Avana")), model="screen", **SETTINGS)
     methods = {
         "residual of the additive model": additive_residuals(library("Avana")),
         "moderated t with slopes": moderated_t(library("Avana")),
-        "screen model of gene means": scores(at_gene_level),
-        "screen model with guides": scores(avana),
+        "screen model of gene means": scores(cj.interactions(at_gene_level)),
+        "screen model with guides": scores(cj.interactions(avana)),
+        "with Student-t interactions": scores(cj.interactions(avana, nu=NU)),
     }
     found = {}
     for name, cells in methods.items():
@@ -77,9 +79,8 @@ def guide_calls() -> dict[str, Any]:
     }
 
 
-def scores(tree: xr.DataTree) -> pl.DataFrame:
+def scores(cells: pl.DataFrame) -> pl.DataFrame:
     """Means over SDs and local false sign rates; columns gene, cell_line, score, lfsr."""
-    cells = cj.interactions(tree)
     return cells.select(*CELL, score=pl.col("mean") / pl.col("sd"), lfsr="lfsr")
 
 

@@ -43,24 +43,16 @@ def held_out_table(result: str, screen: str | None = None) -> str:
 def guide_extensions_table() -> str:
     """What further parts would add to the model with guides."""
     found = _read("guide_extensions")
-    parts = {"interactions Normal, as fitted": ({}, found["calls"]["Normal"])}
-    for freedom, of_tails in found["student_t"].items():
-        name = f"Student-t, {float(freedom):.0f} degrees of freedom"
-        parts[name] = (of_tails, found["calls"][freedom])
-    parts["noise SD by guide"] = (found["noise_by_guide"], {})
-    rows = []
-    for name, (gained, calls) in parts.items():
-        gain = f"{gained['gain']:+.4f} ± {gained['standard_error']:.4f}" if gained else ""
-        row = [name, gain]
-        if calls:
-            top = "/".join(f"{100 * share:.0f}" for share in calls["of_top"].values())
-            signs = calls["called_same_sign"]
-            row += [f"{top}%", f"{calls['calls']:,}", f"{signs['fit']:.2f}"]
-            row += [f"{signs['where_ky_is_sure']:.2f}", f"{100 * calls['controls_called']:.1f}%"]
-        rows.append(row + [""] * (7 - len(row)))
-    header = ["part", "gain of a held-out value", "top 50/100/200 in KY's extreme 5%", "called"]
-    header += ["same sign in KY", "where KY is sure", "controls called"]
-    return _table(header, "l r r r r r r", rows)
+    parts = {
+        f"Student-t interactions, {float(nu):.0f} degrees of freedom": each
+        for nu, each in found["student_t"].items()
+    }
+    parts["noise SD by guide"] = found["noise_by_guide"]
+    rows = [
+        [name, f"{each['gain']:+.4f} ± {each['standard_error']:.4f}"]
+        for name, each in parts.items()
+    ]
+    return _table(["part", "gain of a held-out value"], "l r", rows)
 
 
 def samples_table() -> str:

@@ -13,18 +13,11 @@ import xarray as xr
 
 from crossed_jax.arguments import seed_number
 from crossed_jax.errors import InputError, told
-from crossed_jax.models.screen.parts import Parts
-from crossed_jax.models.screen.responses import CellRows, interactions_given
+from crossed_jax.models.screen.responses import interactions_given
 from crossed_jax.results.interactions import require_interactions
-from crossed_jax.results.screen_predictions import (
-    RowCodes,
-    cells_of_rows,
-    draws_by_name,
-    seen_in,
-)
+from crossed_jax.results.screen_predictions import cells_at, draws_by_name
 from crossed_jax.results.tree import factor_names, thinned
 from crossed_jax.sampling.memory import most_draws_in_memory
-from crossed_jax.tables.names import of_factor
 
 
 def interaction_draws(
@@ -70,7 +63,7 @@ def interaction_draws(
 
     gene, line = names[parts.genes], names[1 - parts.genes]
     genes, lines = codes[parts.genes], codes[1 - parts.genes]
-    cells = _cells(tree, parts, names, genes, lines)
+    cells = cells_at(tree, parts, np.repeat(genes, len(lines)), np.tile(lines, len(genes)))
     drawn = {str(name): values.to_numpy() for name, values in posterior.items()}
     mean, sd = np.empty((2, shape[0] * shape[1], len(genes), len(lines)))
     # cells are in the order of their codes
@@ -110,21 +103,6 @@ def _codes(
             raise InputError(f"the fit has no level {unknown} of {name}: ask for those it has.")
         found.append(codes)
     return found
-
-
-def _cells(
-    tree: xr.DataTree, parts: Parts, names: Sequence[str], genes: np.ndarray, lines: np.ndarray
-) -> CellRows:
-    """All cells of some genes and lines, and what was seen of them."""
-    seen = seen_in(tree, parts)
-    assert seen is not None
-    gene, line = (codes.ravel() for codes in np.meshgrid(genes, lines, indexing="ij"))
-    unit = None
-    if parts.nested is not None:  # any of a gene's stands for it in a line where none was seen
-        of_gene = np.zeros(tree["posterior"].sizes[names[parts.genes]], np.int64)
-        of_gene[seen[of_factor(names[parts.genes], "code")]] = seen[of_factor(parts.nested, "code")]
-        unit = of_gene[gene]
-    return cells_of_rows(RowCodes(gene, line, unit, None), parts, seen, names)
 
 
 def _check_memory(num_cells: int, num_draws: int) -> None:

@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 S_VALUE_OF_HITS = 0.05
 
 
-def interactions(tree: xr.DataTree) -> pl.DataFrame:
+def interactions(tree: xr.DataTree, *, nu: float | None = None) -> pl.DataFrame:
     """Tabulate the interaction of each cell that has rows.
 
     Parameters
     ----------
     tree
         A fit of the screen model.
+    nu
+        Degrees of freedom of Student-t interactions, from 1 to 100, in place of the Normal ones
+        that were fitted: strong ones are then pulled in less, and fewer of the others called. All
+        else stays as it was drawn (:mod:`crossed_jax.results.student_t_interactions`).
 
     Returns
     -------
@@ -43,11 +47,11 @@ def interactions(tree: xr.DataTree) -> pl.DataFrame:
     Raises
     ------
     InputError
-        If the model had no interaction.
+        If the model had no interaction, or `nu` is out of its range.
     """
     import polars as pl
 
-    require_interactions(tree, "interactions")
+    parts = require_interactions(tree, "interactions")
     group = tree["interactions"].to_dataset()
     constant = tree["constant_data"].to_dataset()
     levels = {
@@ -57,6 +61,10 @@ def interactions(tree: xr.DataTree) -> pl.DataFrame:
         for factor in factor_names(tree)
     }
     values = {name: group[name].values for name in OF_CELLS}
+    if nu is not None:
+        from crossed_jax.results.student_t_interactions import student_t_interactions
+
+        values |= student_t_interactions(tree, parts, nu)
     return pl.DataFrame(levels | values | {"s_value": _s_values(values["lfsr"])})
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from crossed_jax.errors import InputError, shown
 from crossed_jax.models.model import NESTED_SHARE, SHARE, Parts
 from crossed_jax.models.screen.responses import CellRows, Drawn, SeenRows, simulated
+from crossed_jax.results.tree import factor_names
 from crossed_jax.tables.names import of_factor
 from crossed_jax.tables.nested import told_apart
 
@@ -84,6 +85,19 @@ def cells_of_rows(
         of_rows=place[: len(unit)],
         samples=np.zeros(len(unit), np.intp) if rows.sample is None else rows.sample,
     )
+
+
+def cells_at(tree: xr.DataTree, parts: Parts, gene: np.ndarray, line: np.ndarray) -> CellRows:
+    """Some cells by their codes, each once, and what a fit has seen of them; in order of these."""
+    names, fitted = factor_names(tree), seen_in(tree, parts)
+    assert fitted is not None
+    unit = None
+    if parts.nested is not None:  # any of a gene's stands for it in a line where none was seen
+        of_genes = names[parts.genes]
+        unit_of_gene = np.zeros(tree["posterior"].sizes[of_genes], np.int64)
+        unit_of_gene[fitted[of_factor(of_genes, "code")]] = fitted[of_factor(parts.nested, "code")]
+        unit = unit_of_gene[gene]
+    return cells_of_rows(RowCodes(gene, line, unit, None), parts, fitted, names)
 
 
 def units_as_fitted(
