@@ -87,6 +87,9 @@ def sample_guides(
     sds = run.draws.sds
     by_name["{factor}_effect"] += (guide,)
     by_name["{factor}_sd"] += (np.asarray(sds.guide),)
+    if at.log_guide_noise is not None:
+        by_name["{factor}_log_noise_sd"] += (np.asarray(at.log_guide_noise),)
+        by_name["{factor}_log_noise_sd_sd"] += (np.asarray(sds.guide_noise),)
     add_samples(by_name, run.draws, locations, table.data)
     if sds.gene_share is not None:
         place = np.argsort(np.asarray(strata.gene))

@@ -111,6 +111,7 @@ def screen_priors(priors: Priors, parts: Parts, factor_names: tuple[str, ...]) -
             guide=None if parts.nested is None else others(of_factor(parts.nested, "sd")),
             gene_share=others(of_factor(gene, "logit_share_sd")),
             sample=None if parts.sample is None else others(of_factor(parts.sample, "sd")),
+            guide_noise=others(of_factor(parts.nested or "", "log_noise_sd_sd")),
         ),
         share=others(SHARE),
         nested_share=others(NESTED_SHARE),

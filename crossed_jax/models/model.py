@@ -40,7 +40,7 @@ class Model(NamedTuple):
         The factor whose levels differ in how strongly they show the other's effects: the one with
         fewer levels.
     noise_by
-        The factors whose levels differ in the SD of their noise.
+        The factors whose levels differ in the SD of their noise; `nested` may be one of them.
     interaction
         Whether replicates of a cell share a part of what is not additive.
     noise
@@ -151,13 +151,11 @@ def _checked(model: Model, data: CrossedData) -> Parts | None:
     noise_by = (model.noise_by,) if isinstance(model.noise_by, str) else model.noise_by
     if not isinstance(noise_by, tuple | list):
         raise InputError(f"noise_by is {told(noise_by)}: give the name of a factor, or of both.")
+    by_units = model.nested is not None and model.nested in noise_by
     named = [*([] if model.slopes is None else [model.slopes]), *noise_by]
     for name in named:
-        if name not in data.factor_names:
-            raise InputError(
-                f"the model has a part by {told(name)}: the factors are "
-                f"{', '.join(data.factor_names)}."
-            )
+        if name not in data.factor_names and not (by_units and name == model.nested):
+            raise InputError(_unknown_part(name, data))
     if not isinstance(model.interaction, bool):
         raise InputError(f"interaction is {told(model.interaction)}: give True or False.")
     if model.nested is not None and (data.nested is None or model.nested != data.nested.units.name):
@@ -197,7 +195,16 @@ def _checked(model: Model, data: CrossedData) -> Parts | None:
     for part, why in lacking_in(data, genes).items():
         if getattr(parts, part):
             raise InputError(f"the table cannot inform {why.rstrip('.')}; leave that part out.")
-    return parts if model.nested is None else _with_guides(parts, data)
+    if model.nested is None:
+        return parts
+    return _with_guides(parts, data)._replace(guide_noise=by_units)
+
+
+def _unknown_part(name: Any, data: CrossedData) -> str:
+    """Say that levels of this name cannot differ in anything."""
+    if data.nested is not None and name == data.nested.units.name:
+        return f"the model has noise by {told(name)} and no effects of it: add nested={name!r}."
+    return f"the model has a part by {told(name)}: the factors are {', '.join(data.factor_names)}."
 
 
 def require_normal(parts: Parts | None, noise: str) -> None:
@@ -212,7 +219,8 @@ def require_normal(parts: Parts | None, noise: str) -> None:
 def chosen(parts: Parts, factor_names: Sequence[str]) -> Model:
     """Give the model that asks for some parts by name."""
     gene, line = factor_names[parts.genes], factor_names[1 - parts.genes]
-    noise_by = ((gene, parts.gene_noise), (line, parts.line_noise))
+    of_guides = (parts.nested or "", parts.guide_noise)
+    noise_by = ((gene, parts.gene_noise), (line, parts.line_noise), of_guides)
     return Model(
         line if parts.slopes else None,
         tuple(name for name, has in noise_by if has),
@@ -229,11 +237,14 @@ def quantities_of(parts: Parts | None, factor_names: Sequence[str]) -> tuple[Qua
     gene, line = factor_names[parts.genes], factor_names[1 - parts.genes]
     one = Exponential(1.0)
     share_sd = of_factor(gene, "logit_share_sd")
-    line_noise, gene_noise = (of_factor(factor, "log_noise_sd_sd") for factor in (line, gene))
+    line_noise, gene_noise, guide_noise = (
+        of_factor(factor, "log_noise_sd_sd") for factor in (line, gene, parts.nested or "")
+    )
     every = (
         (parts.slopes, of_factor(line, "log_slope_sd"), f"SD of log slopes by {line}", one),
         (parts.line_noise, line_noise, f"SD of log noise SDs by {line}", one),
         (parts.gene_noise, gene_noise, f"SD of log noise SDs by {gene}", one),
+        (parts.guide_noise, guide_noise, f"SD of log noise SDs by {parts.nested}", one),
         (parts.interaction, SHARE, "share of interaction", LogitNormal(0.0, 1.5)),
         (parts.gene_share, share_sd, f"SD of logit shares by {gene}", one),
         (parts.nested_interaction, NESTED_SHARE, f"share of {parts.nested}", LogitNormal(0.0, 1.5)),
@@ -301,5 +312,6 @@ def parts_of(attributes: Mapping[Any, Any], factor_names: Sequence[str]) -> Part
         parts["interaction"],
         parts.get("nested"),
         sample=parts.get("sample"),
+        guide_noise=parts.get("nested") in noise_by,
         **of_guides,
     )

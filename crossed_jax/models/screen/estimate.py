@@ -222,7 +222,7 @@ def _sweep_effects(
         fitted = (a @ (w * (y - location))) / np.maximum(slope_precision, TINY)
         raw = np.log(np.maximum(fitted, math.exp(-LARGEST_LOG_SLOPE)))
         measured = measured._replace(value=raw)
-        log_slope, slope_sd = _shrunk(*measured, slope_sd)
+        log_slope, slope_sd = shrunk(*measured, slope_sd)
         size = math.exp(log_slope.mean())
         log_slope = log_slope - log_slope.mean()
         a, variance = size * a, size**2 * variance
@@ -260,20 +260,20 @@ def _sweep_variances(
     d = 0.5 * np.log(np.maximum(np.exp(-2.0 * e) @ q / rows, TINY))
     measured = Measured(d - d.mean(), 2.0 * rows)
     if parts.line_noise:
-        d, sd = _shrunk(*measured, point.line_noise_sd)
+        d, sd = shrunk(*measured, point.line_noise_sd)
         point = point._replace(log_noise=d - d.mean(), line_noise_sd=sd)
     point = point._replace(sigma=math.sqrt((q * _factors(point, e)).sum() / n.sum()))
     if parts.gene_noise:
         rows = n.sum(1)
         e = 0.5 * np.log(np.maximum(q @ np.exp(-2.0 * point.log_noise) / rows, TINY))
         e = np.clip(e - np.median(e), -LARGEST_LOG_NOISE, LARGEST_LOG_NOISE)
-        e, sd = _shrunk(e - e.mean(), 2.0 * rows, point.gene_noise_sd)
+        e, sd = shrunk(e - e.mean(), 2.0 * rows, point.gene_noise_sd)
         e = e - e.mean()
         point = point._replace(gene_noise_sd=sd)
     return point, e, measured
 
 
-def _shrunk(values: np.ndarray, information: np.ndarray, sd: float) -> tuple[np.ndarray, float]:
+def shrunk(values: np.ndarray, information: np.ndarray, sd: float) -> tuple[np.ndarray, float]:
     """Shrink values known with some precision by a Normal prior, and improve the prior's SD."""
     precision = information + sd**-2
     shrunk = values * information / precision

@@ -7,7 +7,8 @@ the precisions :math:`P_c` with which they would measure the lines, were they kn
   precision :math:`p / (1 + \sigma_a^2 p / G)`, :math:`p = \sum_c k_c^2 P_c`;
 - one of all log slopes by :math:`\log\sigma_a`, of which G effects know 2 G;
 - one of all log noise by the genes' noise: :math:`G / (1/(2 \bar n) + \tau^2)`, with
-  :math:`\bar n` rows a gene.
+  :math:`\bar n` rows a gene; and by that of U guides, with which :math:`\tau^2` is
+  :math:`G/U` times their variance more.
 """
 
 import math
@@ -213,6 +214,8 @@ def _rotations(
     along_slopes = shift / (1.0 + point.gene_sd**2 * shift / num_genes)
     of_effects = 2.0 * num_genes
     of_noise = 0.0 if spreads.gene_noise is None else point.gene_noise_sd**2
+    if spreads.guide_noise is not None:
+        of_noise += spreads.guide_noise.sd**2 * num_genes / len(spreads.guide_noise.precision)
     along_noise = num_genes / (0.5 / rows + of_noise)
     return (
         _rotation(spreads.line, slopes, along_slopes),

@@ -10,7 +10,8 @@ Normal(0, sd); their SDs, in the coordinates of :mod:`crossed_jax.models.sd_coor
 logarithm of the genes' noise SD :math:`\tau`, and :math:`\operatorname{logit}\rho`. A part that the
 model leaves out has no coordinates: its vector has a single entry. Where samples have effects,
 :math:`\beta` holds the mean of a line's, and their contrasts are coordinates too
-(:mod:`crossed_jax.models.screen.samples`).
+(:mod:`crossed_jax.models.screen.samples`); and where guides differ in their noise, so is that
+(:mod:`crossed_jax.models.screen.guides.noise`).
 """
 
 from collections.abc import Iterator
@@ -27,6 +28,11 @@ from crossed_jax.models.screen.density import Lines, log_likelihood
 from crossed_jax.models.screen.gram import Gram, log_likelihood_of_gram
 from crossed_jax.models.screen.guides.blocks import GuideBlocks, log_likelihood_of_blocks
 from crossed_jax.models.screen.guides.lines import GuideLines
+from crossed_jax.models.screen.guides.noise import (
+    GuideNoise,
+    guide_noise,
+    log_prior_of_guide_noise,
+)
 from crossed_jax.models.screen.line_vectors import Rotation
 from crossed_jax.models.screen.quadrature import Rule
 from crossed_jax.models.screen.samples import Contrasts
@@ -39,7 +45,7 @@ class OfSDs(NamedTuple):
 
     Attributes
     ----------
-    line, slope, line_noise, gene_noise, guide, gene_share, sample
+    line, slope, line_noise, gene_noise, guide, gene_share, sample, guide_noise
         None where the model has no such part.
     """
 
@@ -50,6 +56,7 @@ class OfSDs(NamedTuple):
     guide: Any = None
     gene_share: Any = None
     sample: Any = None
+    guide_noise: Any = None
 
 
 class ScreenPriors(NamedTuple):
@@ -88,6 +95,8 @@ class Position(NamedTuple):
         None without interactions of genes and of guides.
     sample
         Of the contrasts of samples, shape (contrasts,); None where these have no effects.
+    guide_noise
+        Of the guides' log noise, shape (guides,); None where they do not differ in it.
     """
 
     location: Array
@@ -97,6 +106,7 @@ class Position(NamedTuple):
     logit_share: Array | None
     logit_nested: Array | None = None
     sample: Array | None = None
+    guide_noise: Array | None = None
 
 
 class ScreenData(NamedTuple):
@@ -123,6 +133,8 @@ class ScreenData(NamedTuple):
         Of the SDs' coordinates, see `sd_coordinate`.
     contrasts
         Coordinates of the samples; None where these have no effects.
+    of_guide_noise
+        Coordinates of the guides' log noise; None where they do not differ in it.
     """
 
     statistics: Any
@@ -134,6 +146,7 @@ class ScreenData(NamedTuple):
     rotations: tuple[Rotation, Rotation, Rotation]
     anchors: OfSDs
     contrasts: Contrasts | None = None
+    of_guide_noise: Rotation | None = None
 
 
 class Draw(NamedTuple):
@@ -142,13 +155,17 @@ class Draw(NamedTuple):
     lines: Lines
     sds: OfSDs
     logit_nested: Array | None = None
+    guide_noise: Array | None = None
 
     @property
     def with_guides(self) -> GuideLines:
         """What genes with guides depend on."""
         share_sd = self.sds.gene_share
         log_share_sd = None if share_sd is None else jnp.log(share_sd)
-        return GuideLines(self.lines, jnp.log(self.sds.guide), self.logit_nested, log_share_sd)
+        log_guide_sd = jnp.log(self.sds.guide)
+        return GuideLines(
+            self.lines, log_guide_sd, self.logit_nested, log_share_sd, self.guide_noise
+        )
 
 
 class _Vectors(NamedTuple):
@@ -162,6 +179,8 @@ class _Vectors(NamedTuple):
         Of the locations, shape (lines,).
     sample
         Effects of samples about the means of their lines, or None.
+    guide_noise
+        Log noise of the guides, or None.
     """
 
     location: tuple[Array, Array]
@@ -169,6 +188,7 @@ class _Vectors(NamedTuple):
     noise: tuple[Array, Array]
     variance: Array
     sample: Array | None
+    guide_noise: GuideNoise | None
 
 
 def log_density(position: Position, data: ScreenData) -> Array:
@@ -177,14 +197,17 @@ def log_density(position: Position, data: ScreenData) -> Array:
     vectors = _vectors(position, log_sds, data)
     log_prior = sum(_log_priors(vectors, log_sds, position, data), start=log_jacobian)
     lines = _lines(vectors, log_sds, position)
-    likelihood = _log_likelihood(lines, log_sds, position, data)
+    likelihood = _log_likelihood(lines, log_sds, position, _guide_noise(vectors), data)
     enough = jnp.min(lines.log_noise) > data.least_log_noise
     return jnp.where(enough, log_prior + likelihood, -jnp.inf)
 
 
-def _log_likelihood(lines: Lines, log_sds: OfSDs, position: Position, data: ScreenData) -> Array:
+def _log_likelihood(
+    lines: Lines, log_sds: OfSDs, position: Position, guide_noise: Array | None, data: ScreenData
+) -> Array:
     if isinstance(data.statistics, GuideBlocks):
-        at = GuideLines(lines, log_sds.guide, position.logit_nested, log_sds.gene_share)
+        nested, share_sd = position.logit_nested, log_sds.gene_share
+        at = GuideLines(lines, log_sds.guide, nested, share_sd, guide_noise)
         return log_likelihood_of_blocks(at, data.statistics, data.rule)
     if isinstance(data.statistics, Gram):
         return log_likelihood_of_gram(lines, data.statistics)
@@ -212,7 +235,15 @@ def _vectors(position: Position, log_sds: OfSDs, data: ScreenData) -> _Vectors:
         line_vectors.vector(z, rotation, log_sd)
         for z, rotation, log_sd in zip(position[:3], data.rotations, log_scales, strict=True)
     )
-    return _Vectors(location, slope, noise, variance, sample)
+    of_guides = None
+    if data.of_guide_noise is not None and position.guide_noise is not None:
+        of_guides = guide_noise(position.guide_noise, data.of_guide_noise, log_sds.guide_noise)
+    return _Vectors(location, slope, noise, variance, sample, of_guides)
+
+
+def _guide_noise(vectors: _Vectors) -> Array | None:
+    of_guides = vectors.guide_noise
+    return None if of_guides is None else of_guides.mean + of_guides.zero_sum
 
 
 def _log_scale(variance: Array) -> Array:
@@ -239,6 +270,9 @@ def _log_priors(
             yield line_vectors.log_prior(zero_sum, rotation, log_sd)
     if vectors.sample is not None and data.contrasts is not None:
         yield samples.log_prior(vectors.sample, data.contrasts, log_sds.sample)
+    if vectors.guide_noise is not None and data.of_guide_noise is not None:
+        rotation, log_sd = data.of_guide_noise, log_sds.guide_noise
+        yield log_prior_of_guide_noise(vectors.guide_noise, rotation, log_sd)
     yield log_density_of_log(priors.gene_sd, vectors.slope[0])
     yield log_density_of_log(priors.sigma, vectors.noise[0])
     for prior, logit in (
@@ -268,8 +302,10 @@ def scale(data: ScreenData) -> Position:
 def quantities(position: Position, data: ScreenData) -> Draw:
     """What is kept of a position."""
     log_sds, _ = _log_sds(position, data)
-    lines = _lines(_vectors(position, log_sds, data), log_sds, position)
-    return Draw(lines, jax.tree.map(jnp.exp, log_sds), position.logit_nested)
+    vectors = _vectors(position, log_sds, data)
+    lines = _lines(vectors, log_sds, position)
+    sds = jax.tree.map(jnp.exp, log_sds)
+    return Draw(lines, sds, position.logit_nested, _guide_noise(vectors))
 
 
 def shards(data: ScreenData) -> ScreenData:

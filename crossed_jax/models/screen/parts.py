@@ -19,9 +19,9 @@ class Parts(NamedTuple):
     nested
         What units within genes are called, such as guides, that have effects of their own; None if
         there are none.
-    nested_interaction, gene_share
-        With guides: whether rows of a guide in a line share a part of their own, and whether genes
-        differ in how much of their variance is interaction.
+    nested_interaction, gene_share, guide_noise
+        With guides: whether rows of a guide in a line share a part of their own, whether genes
+        differ in how much of their variance is interaction, and guides in the SD of their noise.
     sample
         What the replicates of lines are called, such as samples, that have effects of their own;
         None if there are none.
@@ -35,6 +35,7 @@ class Parts(NamedTuple):
     nested: str | None = None
     nested_interaction: bool = False
     gene_share: bool = False
+    guide_noise: bool = False
     sample: str | None = None
 
     @property

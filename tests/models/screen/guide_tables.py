@@ -36,9 +36,12 @@ def guides(replicates: int | None, seed: int = 0) -> CrossedData:
     return table(response, guide, line, names=("guide", "line"))
 
 
-def laid_out(data: CrossedData, location: np.ndarray) -> GuideStrata:
+def laid_out(
+    data: CrossedData, location: np.ndarray, *, a_set_each: bool = False
+) -> GuideStrata:
     cells = cells_of(data)
-    return guide_strata(cells, squares_within(cells, data), GENE_OF_GUIDE, location)
+    within = squares_within(cells, data)
+    return guide_strata(cells, within, GENE_OF_GUIDE, location, a_set_each=a_set_each)
 
 
 def lines_with(
@@ -49,6 +52,7 @@ def lines_with(
     interaction: bool = True,
     nested: bool = True,
     gene_share: bool = True,
+    guide_noise: bool = False,
 ) -> GuideLines:
     """Values of what is not a gene's, of a model with some parts."""
     rng = np.random.default_rng(3)
@@ -64,6 +68,7 @@ def lines_with(
         jnp.asarray(-0.7),
         jnp.asarray(0.2) if nested else None,
         jnp.asarray(-0.2) if gene_share else None,
+        jnp.asarray(rng.normal(0.0, 0.5, len(GENE_OF_GUIDE))) if guide_noise else None,
     )
 
 
@@ -89,8 +94,10 @@ def covariances(
     share = share[:, None, None]
     nested = 0.0 if at.logit_nested is None else expit(float(at.logit_nested))
     same_line, same_guide = line[:, None] == line, guide[:, None] == guide
+    of_guide = 1.0 if at.log_guide_noise is None else np.exp(2.0 * at.log_guide_noise[guide])
     of_rows = (1.0 - share) * (1.0 - nested) * np.eye(len(line))
-    of_rows += share * same_line + (1.0 - share) * nested * (same_line & same_guide)
+    of_rows += (1.0 - share) * nested * (same_line & same_guide)
+    of_rows = of_guide * of_rows + share * same_line
     effects = np.outer(k[line], k[line]) + np.outer(k_guide[line], k_guide[line]) * same_guide
     return effects + noise[:, :, None] * noise[:, None] * of_rows
 

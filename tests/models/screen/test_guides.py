@@ -45,6 +45,17 @@ def test_log_likelihood_is_that_of_dense_normals(name: str, parts: tuple[bool, .
     assert found == pytest.approx(dense(TABLES[name], at, (401, 1)), rel=1e-8)
 
 
+@pytest.mark.parametrize("parts", LESS_ONE)
+@pytest.mark.parametrize("name", TABLES)
+def test_log_likelihood_where_guides_differ_in_noise(name: str, parts: tuple[bool, ...]) -> None:
+    of_parts = dict(zip(PARTS, parts, strict=True))
+    at = lines_with(**of_parts, gene_share=False, guide_noise=True)
+    location = np.random.default_rng(1).normal(0.0, 0.3, 4)
+    layout = laid_out(TABLES[name], location, a_set_each=True)
+    found = float(log_likelihood(at, layout, _own(41)))
+    assert found == pytest.approx(dense(TABLES[name], at, (401, 1)), rel=1e-8)
+
+
 @pytest.mark.parametrize("rules", [_own, _in_sds])
 @pytest.mark.parametrize("gene_noise", [True, False])
 @pytest.mark.parametrize("name", TABLES)
@@ -57,9 +68,9 @@ def test_shares_by_gene_are_integrated_out(
     assert found == pytest.approx(dense(TABLES[name], at, (81, 81)), rel=1e-8)
 
 
-def test_gradient_is_that_of_the_log_likelihood() -> None:
-    layout = laid_out(TABLES["ragged"], np.zeros(4))
+@pytest.mark.parametrize("guide_noise", [False, True])
+def test_gradient_is_that_of_the_log_likelihood(guide_noise: bool) -> None:
+    layout = laid_out(TABLES["ragged"], np.zeros(4), a_set_each=guide_noise)
+    at = lines_with(guide_noise=guide_noise)
     compiled = jax.jit(log_likelihood)
-    check_grads(
-        lambda at: compiled(at, layout, _in_sds(41)), (lines_with(),), 1, ("rev",), rtol=1e-6
-    )
+    check_grads(lambda at: compiled(at, layout, _in_sds(41)), (at,), 1, ("rev",), rtol=1e-6)

@@ -124,6 +124,7 @@ def _block(strata: GuideStrata, share: ShareRule, alone: np.ndarray, several: np
             set_of_guide=place[sets.set_of_guide[guides]],
             gene=place_of_gene[_taken(sets.gene, kept)],
             between=None if sets.between is None else _taken(sets.between, kept),
+            guide=None if sets.guide is None else _taken(sets.guide, kept),
         ),
         ragged=Ragged(
             set=np.where(number > 0, place[ragged_sets], 0),

@@ -9,6 +9,9 @@ guides' effects and interactions, which part is their gene's:
     \operatorname{cov}(r_{uc}, r_{u'c}) = s V, \qquad
     \frac{\operatorname{var} r_{uc} - V (1 - \rho)/n}{V} = \rho = s + (1 - s) \pi .
 
+Where guides differ in their noise, :math:`e_g + f_u` follows from the squares of their rows about
+their cells' means, and of these about the gene's mean in the line, which holds its interaction.
+
 The share of each gene is looked at on a grid: its rows' likelihood given a share, everything else
 integrated out, says what the typical share is and how genes differ in it (an EM algorithm).
 """
@@ -18,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from crossed_jax.models.screen.estimate import TINY, CellMatrices, LineEstimate, shrunk
 from crossed_jax.models.screen.guides.shares import GRID
 from crossed_jax.models.screen.guides.table import sums_by_group
 
@@ -25,6 +29,8 @@ LEAST_SHARE = 0.02
 SWEEPS = 200
 TOLERANCE = 1e-4
 LEAST_SD, LARGEST_SD = 0.1, 3.0
+MOST_LOG_NOISE = 2.0
+FIRST_NOISE_SD, NOISE_SWEEPS = 0.3, 20
 
 
 class GuideEstimate(NamedTuple):
@@ -82,6 +88,62 @@ def of_guides(
     return GuideEstimate(
         math.sqrt(total - guide_variance), math.sqrt(guide_variance), of_gene, nested
     )
+
+
+class NoiseEstimate(NamedTuple):
+    """Of the guides' log noise about that of their genes.
+
+    Attributes
+    ----------
+    value, information
+        Estimates, shrunk, and with which precision the rows know them, shape (guides,).
+    sd
+        Of what guides differ in.
+    """
+
+    value: np.ndarray
+    information: np.ndarray
+    sd: float
+
+
+def of_guide_noise(
+    cells: CellMatrices, point: LineEstimate, guides: GuideEstimate, gene: np.ndarray
+) -> NoiseEstimate:
+    """Estimate by how much the noise of each guide is more than its gene's.
+
+    Parameters
+    ----------
+    cells
+        Of all guides.
+    point, guides
+        The estimate, with the share that genes' interactions have.
+    gene
+        Of each guide, shape (guides,).
+    """
+    n, mean, within = cells
+    seen, number = n > 0, np.maximum(n, 1.0)
+    k, nested = np.exp(point.log_slope), guides.nested_share
+    weight = seen * np.exp(-2.0 * point.log_noise) / point.sigma**2
+    residual = seen * (mean - point.location)
+    effect = (weight * residual) @ k / (weight @ k**2 + guides.gene_sd**-2)
+    residual = seen * (residual - np.outer(effect, k))
+    guides_seen = sums_by_group(seen.astype(float), gene)[gene]
+    about_gene = residual - sums_by_group(residual, gene)[gene] / np.maximum(guides_seen, 1.0)
+    told = seen & (guides_seen > 1.0)  # a guide that is alone in a line has its gene's mean there
+    squares = about_gene**2 * guides_seen / np.maximum(guides_seen - 1.0, 1.0)
+    squares = told * squares / (nested + (1.0 - nested) / number) + within / (1.0 - nested)
+    freedom = (told * (1.0 - 1.0 / np.maximum(guides_seen, 1.0)) + seen * (number - 1.0)).sum(1)
+    freedom = np.maximum(freedom - 1.0, 0.5)
+    variance = (weight * squares).sum(1) / freedom / (1.0 - guides.share)
+    log_noise = 0.5 * np.log(np.maximum(variance, TINY))
+    log_noise = np.clip(log_noise - np.median(log_noise), -MOST_LOG_NOISE, MOST_LOG_NOISE)
+    information = 2.0 * freedom
+    of_genes = np.bincount(gene, information * log_noise) / np.bincount(gene, information)
+    value, sd = log_noise - of_genes[gene], FIRST_NOISE_SD
+    found = value
+    for _ in range(NOISE_SWEEPS):
+        found, sd = shrunk(value, information, sd)
+    return NoiseEstimate(found, information, sd)
 
 
 def of_shares(log_likelihood: np.ndarray) -> tuple[float, float]:

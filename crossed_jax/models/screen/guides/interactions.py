@@ -27,6 +27,7 @@ from crossed_jax.models.screen.guides.lines import (
     shares_of,
     z_of,
 )
+from crossed_jax.models.screen.guides.sets import weights_of_sets
 from crossed_jax.models.screen.guides.sums import GeneSums
 from crossed_jax.models.screen.guides.table import GuideStrata
 from crossed_jax.models.screen.interactions import Interactions, Normals, summed_up
@@ -53,12 +54,15 @@ class _Means(NamedTuple):
         As that of the table's sets.
     guides
         Of the sets, shape (genes, sets).
+    set
+        Their places, likewise.
     """
 
     stratum: Array
     there: Array
     mean: Array
     guides: Array
+    set: Array
 
 
 def interactions(drawn: Drawn, strata: GuideStrata) -> Interactions:
@@ -107,17 +111,19 @@ def _means(strata: GuideStrata) -> tuple[_Means, _Means]:
         seen[:alone, :, None],
         mean[:alone, :, None],
         sets.number[:alone, None],
+        jnp.arange(alone)[:, None],
     )
     stratum, seen, mean = (jnp.swapaxes(x[of_genes], 1, 2) for x in (stratum, seen, mean))
     there = seen & (guides > 0.0)[:, None, :]
-    several = _Means(stratum, there, jnp.where(there, mean, 0.0), guides)
+    several = _Means(stratum, there, jnp.where(there, mean, 0.0), guides, of_genes)
     return one, several
 
 
 def _q(at: GuideLines, strata: GuideStrata, means: _Means, share: Array) -> Array:
     """Precisions of the sets' means where the noise has variance one, shape of these."""
     z = z_of(at, strata.replicates)[means.stratum]
-    return jnp.where(means.there, means.guides[:, None] / z, 0.0) / (1.0 - share)[:, None, None]
+    weight = weights_of_sets(at, strata)[means.set][:, None]
+    return jnp.where(means.there, weight / z, 0.0) / (1.0 - share)[:, None, None]
 
 
 def _normals(

@@ -22,12 +22,15 @@ class GuideLines(NamedTuple):
         Of :math:`\\pi`; None without guide by line effects.
     log_share_sd
         :math:`\\log\\sigma_s`; None where all genes have the same share.
+    log_guide_noise
+        f, shape (guides,); None where guides do not differ in their noise.
     """
 
     lines: Lines
     log_guide_sd: Array
     logit_nested: Array | None
     log_share_sd: Array | None
+    log_guide_noise: Array | None = None
 
 
 class Shares(NamedTuple):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from crossed_jax.models.distributions import inside_support
+from crossed_jax.models.screen import line_vectors
 from crossed_jax.models.screen.density import Lines
 from crossed_jax.models.screen.estimate import (
     GeneEstimate,
@@ -20,8 +21,15 @@ from crossed_jax.models.screen.estimate import (
 )
 from crossed_jax.models.screen.guides.blocks import in_blocks
 from crossed_jax.models.screen.guides.density import GuideRules, noise_integrated_out, sums_of_genes
-from crossed_jax.models.screen.guides.estimate import GuideEstimate, of_guides, of_shares
+from crossed_jax.models.screen.guides.estimate import (
+    GuideEstimate,
+    NoiseEstimate,
+    of_guide_noise,
+    of_guides,
+    of_shares,
+)
 from crossed_jax.models.screen.guides.lines import GuideLines
+from crossed_jax.models.screen.guides.noise import rotation_of
 from crossed_jax.models.screen.guides.shares import (
     GRID,
     NodesInSDs,
@@ -109,8 +117,15 @@ def guide_data(
     gene_noise_sd = max(float(of_genes.std()), 0.5 * point.gene_noise_sd)
     point = point._replace(gene_sd=guides.gene_sd, share=guides.share, gene_noise_sd=gene_noise_sd)
     point = inside_supports(point, priors)
-    strata = guide_strata(cells, within, gene_of_guide, point.location, samples)
-    share, share_sd, share_rules = _shares(strata, point, guides, parts, priors)
+    noise = None
+    if parts.guide_noise:
+        of_all_guides = cell_matrices(cells, within, 0, np.arange(len(gene_of_guide)))
+        noise = of_guide_noise(of_all_guides, point, guides, gene_of_guide)
+        noise = noise._replace(sd=inside_support(priors.sds.guide_noise, noise.sd))
+    strata = guide_strata(
+        cells, within, gene_of_guide, point.location, samples, a_set_each=parts.guide_noise
+    )
+    share, share_sd, share_rules = _shares(strata, point, guides, noise, parts, priors)
     point = point._replace(share=share)
 
     # interactions of a gene are shared by its guides
@@ -125,6 +140,9 @@ def guide_data(
         gene_noise=spread_of_genes(2.0 * rows, point.gene_noise_sd) if parts.gene_noise else None,
         guide=spread_of_genes(1.0 / units.variance, guides.guide_sd, of_all),
     )
+    if noise is not None:
+        of_noise = spread_of_genes(noise.information, noise.sd)
+        spreads = spreads._replace(guide_noise=of_noise)
     if parts.gene_share:
         share_width, width = share_rules.widths.tolist()
         small = share_sd * math.exp(-2.0 * width)
@@ -151,6 +169,8 @@ def guide_data(
     )
     if parts.nested_interaction:
         made = _with_nested_share(made, guides.nested_share, cells.counts)
+    if noise is not None:
+        made = _with_guide_noise(made, noise)
     if measured is not None:
         location = Measured(lines[0].value, spreads.line.precision)
         shift = taken_up(point.log_slope, effect_sd, num_genes)
@@ -168,10 +188,22 @@ def _with_nested_share(made: ScreenData, share: float, rows: np.ndarray) -> Scre
     )
 
 
+def _with_guide_noise(made: ScreenData, noise: NoiseEstimate) -> ScreenData:
+    """Add the guides' log noise to coordinates without it."""
+    rotation = rotation_of(noise.information, noise.sd)
+    at = line_vectors.position(noise.value, rotation)
+    return made._replace(
+        center=made.center._replace(guide_noise=at),
+        widths=made.widths._replace(guide_noise=line_vectors.widths(rotation)),
+        of_guide_noise=rotation,
+    )
+
+
 def _shares(
     strata: GuideStrata,
     point: LineEstimate,
     guides: GuideEstimate,
+    noise: NoiseEstimate | None,
     parts: Parts,
     priors: ScreenPriors,
 ) -> tuple[float, float, ShareRules]:
@@ -179,7 +211,7 @@ def _shares(
     if not parts.gene_share:
         rule = NodesInSDs(*np.zeros((2, 1, len(strata.gene))))
         return point.share, 0.0, ShareRules(rule, rule, np.zeros(2))
-    log_likelihoods = _log_likelihoods(strata, point, guides, parts)
+    log_likelihoods = _log_likelihoods(strata, point, guides, noise, parts)
     logit, sd = of_shares(log_likelihoods)
     share = inside_support(priors.share, 1.0 / (1.0 + math.exp(-logit)))
     share_sd = inside_support(priors.sds.gene_share, sd)
@@ -207,7 +239,11 @@ def _given_shares(at: GuideLines, strata: GuideStrata, logits: jax.Array) -> jax
 
 
 def _log_likelihoods(
-    strata: GuideStrata, point: LineEstimate, guides: GuideEstimate, parts: Parts
+    strata: GuideStrata,
+    point: LineEstimate,
+    guides: GuideEstimate,
+    noise: NoiseEstimate | None,
+    parts: Parts,
 ) -> np.ndarray:
     """Log-likelihood of each gene on the grid of logits of its share."""
     tau = np.log(point.gene_noise_sd) if parts.gene_noise else None
@@ -218,6 +254,7 @@ def _log_likelihoods(
         np.log(guides.guide_sd),
         np.log(nested / (1.0 - nested)) if parts.nested_interaction else None,
         None,
+        None if noise is None else noise.value,
     )
     grid = np.broadcast_to(GRID[:, None], (len(GRID), len(strata.gene)))
     return np.asarray(_given_shares(at, strata, grid))

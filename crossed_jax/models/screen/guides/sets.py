@@ -50,6 +50,14 @@ class SetSums(NamedTuple):
     freedom: Array
 
 
+def weights_of_sets(at: GuideLines, strata: GuideStrata) -> Array:
+    """Guides of each set, less where their noise is more, shape (sets,)."""
+    sets = strata.sets
+    if at.log_guide_noise is None or sets.guide is None:
+        return sets.number
+    return sets.number * jnp.exp(-2.0 * at.log_guide_noise[sets.guide])
+
+
 def set_sums(at: GuideLines, strata: GuideStrata) -> SetSums:
     """Sum over the cells of each set what does not depend on its gene's share."""
     sets, n = strata.sets, strata.replicates
@@ -86,6 +94,9 @@ def set_sums(at: GuideLines, strata: GuideStrata) -> SetSums:
     freedom = others * cells + number * within_freedom
     log_variance = log_n + cells * jnp.log(number) + others * log_nz
     log_variance += number * (of_rows + within_freedom * log_unshared)
+    if at.log_guide_noise is not None and sets.guide is not None:
+        log_variance += 2.0 * at.log_guide_noise[sets.guide] * (cells + within_freedom)
+        squares *= weights_of_sets(at, strata)
     return SetSums(
         Effects(precision, explained, others),
         jnp.maximum(squares - explained, 0.0),
@@ -115,15 +126,16 @@ def sums_of_means(at: GuideLines, strata: GuideStrata) -> SumsOfMeans:
     shift = shift_of(at.lines, strata)
     own = slice(strata.alone, None)
     seen, mean, number = (x[own] for x in (strata.sets.seen, strata.sets.mean, strata.sets.number))
+    weight_of_set = weights_of_sets(at, strata)[own]
     columns = [weight * shift**2, -weight * slope * shift, weight * slope**2, jnp.log(z)]
     squares, product, precision, log_z = jnp.moveaxis(seen @ jnp.stack(columns, -1), -1, 0)
     squares += mean @ (-2.0 * weight * shift) + mean**2 @ weight
     product += mean @ (weight * slope)
     cells = seen.sum(-1)
     return SumsOfMeans(
-        number * squares,
-        number * product,
-        number * precision,
+        weight_of_set * squares,
+        weight_of_set * product,
+        weight_of_set * precision,
         log_z - cells * jnp.log(jnp.maximum(number, 1.0)),
         cells,
     )

@@ -30,7 +30,12 @@ from crossed_jax.models.screen.guides.lines import (
     of_lines,
     z_of,
 )
-from crossed_jax.models.screen.guides.sets import Effects, SetSums, sums_of_means
+from crossed_jax.models.screen.guides.sets import (
+    Effects,
+    SetSums,
+    sums_of_means,
+    weights_of_sets,
+)
 from crossed_jax.models.screen.guides.table import GuideStrata
 from crossed_jax.types import Array
 
@@ -89,7 +94,7 @@ def class_sums(at: GuideLines, strata: GuideStrata) -> ClassSums:
     log_noise, slope, _ = (x[strata.line] for x in of_lines(at))
     weight = jnp.exp(-2.0 * log_noise)
     shift = shift_of(at.lines, strata)
-    seen, mean = strata.genes.seen, strata.genes.mean
+    seen, mean = strata.genes.seen, _means_of_genes(at, strata)
 
     def by_class(values: Array, *columns: Array) -> list[Array]:
         """Products with columns that are kept apart by class, shape (genes, classes) each."""
@@ -105,6 +110,22 @@ def class_sums(at: GuideLines, strata: GuideStrata) -> ClassSums:
     return ClassSums(
         squares + of_squares + squares_of_means, product + of_product, precision, cells
     )
+
+
+def _means_of_genes(at: GuideLines, strata: GuideStrata) -> Array:
+    """Means over guides where all are seen alike, as these weigh, in the shape of `Genes.mean`."""
+    if at.log_guide_noise is None:
+        return strata.genes.mean
+    weight = _weights_of_ragged(at, strata)
+    of_sets = jnp.einsum("gu,gus->gs", weight, strata.sets.mean[strata.ragged.set])
+    whole = weight.sum(-1, keepdims=True)
+    return strata.genes.seen * of_sets / jnp.where(whole > 0.0, whole, 1.0)
+
+
+def _weights_of_ragged(at: GuideLines, strata: GuideStrata) -> Array:
+    """What the sets of genes with several weigh, shape (genes, sets); zero where there is none."""
+    ragged = strata.ragged
+    return jnp.where(ragged.guides > 0.0, weights_of_sets(at, strata)[ragged.set], 0.0)
 
 
 def sums_with_one_set(
@@ -147,7 +168,8 @@ def sums_with_several_sets(
     own = jax.tree.map(lambda x: jnp.where(there, x[ragged.set], 0.0), sets)
     of_means = jax.tree.map(lambda x: jnp.where(there, x[after], 0.0), sums_of_means(at, strata))
     share, rest = shares.share[..., None], shares.rest[..., None]  # (shares, genes, classes)
-    whole = strata.genes.guides[strata.alone :, None]
+    weights = _weights_of_ragged(at, strata)
+    whole = weights.sum(-1, keepdims=True)
     z = rest * z_of(at, strata.classes)
     taken = share / (1.0 + share * whole / z) / z**2
     squares = (of_means.squares / rest).sum(-1) - (taken * classes.squares * whole**2).sum(-1)
@@ -159,16 +181,16 @@ def sums_with_several_sets(
     precision_taken = (taken * classes.precision).sum(-1)
     product_taken = (taken * classes.product * whole).sum(-1)
 
-    unlike = _unlike(at, strata, shares)
-    guides = [ragged.guides[:, i] for i in range(num_sets)]
+    unlike = _unlike(at, strata, weights, shares)
+    guides, weight = ([x[:, i] for i in range(num_sets)] for x in (ragged.guides, weights))
     measured = [
-        of_means.product[:, i] / shares.rest - guides[i] * product_taken - unlike.product[i]
+        of_means.product[:, i] / shares.rest - weight[i] * product_taken - unlike.product[i]
         for i in range(num_sets)
     ]
     between = [
         [
             (of_means.precision[:, i] / shares.rest if i == j else 0.0)
-            - guides[i] * guides[j] * precision_taken
+            - weight[i] * weight[j] * precision_taken
             - unlike.precision[min(i, j)][max(i, j) - min(i, j)]
             for j in range(num_sets)
         ]
@@ -207,14 +229,14 @@ class _Unlike(NamedTuple):
     log_variance: Array
 
 
-def _unlike(at: GuideLines, strata: GuideStrata, shares: Shares) -> _Unlike:
+def _unlike(at: GuideLines, strata: GuideStrata, weights: Array, shares: Shares) -> _Unlike:
     ragged = strata.ragged
     num_genes, num_sets = ragged.guides.shape
     log_noise, slope, _ = (x[ragged.line] for x in of_lines(at))
     of_strata = shift_of(at.lines, strata)
     share, rest = (x[:, ragged.gene, None] for x in shares[:2])
     rows = strata.replicates[ragged.stratum]
-    number = jnp.moveaxis(ragged.guides[ragged.gene], 1, 0)[..., None]
+    number = jnp.moveaxis(weights[ragged.gene], 1, 0)[..., None]
     without_share = jnp.where(ragged.there, number / z_of(at, rows), 0.0)
     weight = [one / rest for one in without_share]
     whole = sum(weight, jnp.zeros(()))

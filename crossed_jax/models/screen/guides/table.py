@@ -4,7 +4,7 @@ Guides of a gene that have the same number of rows in every line, and of the sam
 these have effects, are exchangeable. Their mean and their deviations from it are independent, and
 all deviations weigh the same, so a set enters through its means and through sums over its guides.
 Most genes have a single set. Where some guides were not seen everywhere there are several, whose
-means share the gene's interactions.
+means share the gene's interactions. Guides that differ in their noise are a set each.
 """
 
 from typing import NamedTuple
@@ -42,6 +42,8 @@ class Sets(NamedTuple):
         Place of each set's gene, shape (sets,).
     between
         Sum over the guides of what `Matrices.between` is of genes, shape (sets, samples), or None.
+    guide
+        The one guide of each set, shape (sets,), where guides are a set each; otherwise None.
     """
 
     seen: Array
@@ -53,6 +55,7 @@ class Sets(NamedTuple):
     set_of_guide: Array
     gene: Array
     between: Array | None = None
+    guide: Array | None = None
 
 
 class Genes(NamedTuple):
@@ -152,6 +155,8 @@ def guide_strata(
     gene_of_guide: np.ndarray,
     location: np.ndarray,
     samples: SampleCells | None = None,
+    *,
+    a_set_each: bool = False,
 ) -> GuideStrata:
     """Lay a table out by sets of guides.
 
@@ -165,6 +170,8 @@ def guide_strata(
         Estimates of the lines' mean responses, shape (lines,).
     samples
         What the cells have of each; None where these have no effects.
+    a_set_each
+        Whether guides are kept apart that were seen alike.
     """
     guide, line = cells.codes.T
     shape = cells.num_levels
@@ -176,7 +183,8 @@ def guide_strata(
     if within is not None:
         squares[guide, line] = within
 
-    set_of_guide, gene_of_set = _sets(kind, gene_of_guide)
+    sets = np.arange(len(kind)), gene_of_guide
+    set_of_guide, gene_of_set = sets if a_set_each else _sets(kind, gene_of_guide)
     number = np.bincount(set_of_guide).astype(float)
     kind_of_set = np.zeros((len(number), shape[1]))
     kind_of_set[set_of_guide] = kind
@@ -184,8 +192,9 @@ def guide_strata(
     deviations = (mean - set_mean[set_of_guide]) * (rows > 0)
 
     sets_of_gene = np.bincount(gene_of_set)
-    several = np.flatnonzero(sets_of_gene > 1)
-    gene = np.concatenate([np.flatnonzero(sets_of_gene == 1), several])
+    alone = (sets_of_gene == 1) & (not a_set_each)
+    several = np.flatnonzero(~alone)
+    gene = np.concatenate([np.flatnonzero(alone), several])
     guides = np.bincount(gene_of_guide)[gene].astype(float)
     gene_kind = np.zeros((len(gene), shape[1]))
     gene_kind[gene_of_guide] = kind  # of any guide
@@ -226,6 +235,7 @@ def guide_strata(
             set_of_guide=set_of_guide,
             gene=np.argsort(gene)[gene_of_set],
             between=between,
+            guide=np.arange(len(kind)) if a_set_each else None,
         ),
         ragged=_ragged(
             several, ~alike[-len(several) :], gene_of_set, number, kind_of_set, set_mean
