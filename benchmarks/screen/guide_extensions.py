@@ -132,7 +132,7 @@ def _log_density(
     for drawn in fit.draws:
         of_cells = measured(drawn, cells)
         given, nested = of_cells.given, drawn.nested_share
-        rest = ((1.0 - given.share) * given.variance)[cells.cell]
+        rest = given.rest
         if scale is not None:
             rest = rest * scale[cells.unit] ** 2
         of_nodes = []

@@ -35,6 +35,11 @@ MODELS: dict[str, dict[str, Any]] = {
     "guides, no interaction": {"nested": "sgrna"},
     "guides": {"interaction": True, "nested": "sgrna"},
     "guides and samples": {"interaction": True, "nested": "sgrna", "sample": "sample"},
+    "guides that differ in noise": {
+        "noise_by": (*FACTORS, "sgrna"),
+        "interaction": True,
+        "nested": "sgrna",
+    },
 }
 
 
@@ -48,7 +53,7 @@ def guide_prediction() -> dict[str, Any]:
         clock = time.perf_counter()
         units = {argument: parts.get(argument) for argument in ("nested", "sample")}
         data = cj.read_table(train, response=RESPONSE, factors=FACTORS, **units)
-        model = cj.Model(**ALL, **parts)
+        model = cj.Model(**(ALL | parts))
         tree = cj.fit(data, model=model, chain_method="parallel", **SETTINGS)
         seconds = time.perf_counter() - clock
         prediction = predict(tree, data, held)
@@ -104,8 +109,7 @@ def _given_draw(drawn: Drawn, cells: CellRows) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of a further row of each unit in a line, but for its sample."""
     given = interactions_given(drawn, cells)
     gamma, variance = given.mean[cells.cell], given.sd[cells.cell] ** 2
-    rest = ((1.0 - given.share) * given.variance)[cells.cell]
-    nested = drawn.nested_share
+    rest, nested = given.rest, drawn.nested_share
     own, own_sd = shared_by_rows(nested, rest, given.number, given.residual - gamma)
     taken = given.number * nested / (given.number * nested + 1.0 - nested)
     spread = (1.0 - taken) ** 2 * variance + own_sd**2 + (1.0 - nested) * rest

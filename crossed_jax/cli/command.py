@@ -84,10 +84,12 @@ class Command(NamedTuple):
             return named
         resolved(named, data)  # refuses what cannot be had
         parts, notes = resolved("screen", data)
-        if parts is None or self.interaction != "no":
+        guide_noise = self.nested in self.noise_by
+        if parts is None or (self.interaction != "no" and not guide_noise):
             return "screen"
-        without = chosen(parts._replace(interaction=False), data.factor_names)
-        return without._replace(notes=notes)
+        interaction = parts.interaction and self.interaction != "no"
+        other = parts._replace(interaction=interaction, guide_noise=guide_noise)
+        return chosen(other, data.factor_names)._replace(notes=notes)
 
 
 def load_command(checkpoint: Path) -> Command:

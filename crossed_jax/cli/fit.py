@@ -62,7 +62,8 @@ def fit(
         list[str] | None,
         typer.Option(
             metavar="FACTORS",
-            help="Part of it: levels of these differ in the SD of their noise.",
+            help="Part of it: levels of these differ in the SD of their noise, --nested's too if "
+            "it is among them.",
         ),
     ] = None,
     interaction: Annotated[

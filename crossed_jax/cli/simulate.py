@@ -42,6 +42,9 @@ def simulate(
     guide_sd: Annotated[
         float, typer.Option(help="SD of the guides' effects about their genes'.")
     ] = 0.0,
+    noise_sd_by_guide_sd: Annotated[
+        float, typer.Option(help="SD of the guides' log noise SDs about their genes'.")
+    ] = 0.0,
     nested_share: Annotated[
         float,
         typer.Option(help="Share that a guide's replicates have in common of what is left."),
@@ -76,6 +79,7 @@ def simulate(
         interaction_share=interaction_share,
         num_guides=guides,
         guide_sd=guide_sd,
+        noise_sd_by_guide_sd=noise_sd_by_guide_sd,
         nested_share=nested_share,
         logit_share_sd=logit_share_sd,
         sample_sd=sample_sd,

@@ -71,7 +71,7 @@ def with_new_levels(
         if not n:
             continue
         if name not in names:
-            new = {of_factor(name, "effect"): _normal(rng, drawn[of_factor(name, "sd")], n)}
+            new = _units(rng, drawn, name, n)
         elif parts is None:
             new = _effects(rng, drawn, name, n)
         elif name == names[parts.genes]:
@@ -93,6 +93,14 @@ def _effects(rng: np.random.Generator, drawn: Draws, factor: str, number: int) -
     new = _normal(rng, drawn[of_factor(factor, "sd")], number)
     new += (drawn[of_factor(factor, "mean")] - mean)[..., None]
     return {of_factor(factor, "effect"): new}
+
+
+def _units(rng: np.random.Generator, drawn: Draws, name: str, number: int) -> Draws:
+    """Of what is nested in a factor."""
+    new = {of_factor(name, "effect"): _normal(rng, drawn[of_factor(name, "sd")], number)}
+    if (noise := of_factor(name, "log_noise_sd")) in drawn:
+        new[noise] = _normal(rng, drawn[of_factor(name, "log_noise_sd_sd")], number)
+    return new
 
 
 def _genes(rng: np.random.Generator, drawn: Draws, gene: str, number: int) -> Draws:

@@ -221,9 +221,7 @@ def draws_by_name(
     """
     gene, line = names[parts.genes], names[1 - parts.genes]
     share = of_factor(gene, "interaction_share") if parts.gene_share else SHARE
-    nested, sample = (
-        "" if name is None else of_factor(name, "effect") for name in (parts.nested, parts.sample)
-    )
+    unit, sample = parts.nested or "", parts.sample or ""
     fields = (  # in the order of `Drawn`, with what stands for a part that the model has not
         ("intercept", None),
         ("sigma", None),
@@ -234,8 +232,9 @@ def draws_by_name(
         (of_factor(line, "log_noise_sd"), 0.0),
         (share, 0.0),
         (NESTED_SHARE, 0.0),
-        (nested, 0.0),
-        (sample, 0.0),
+        (of_factor(unit, "effect"), 0.0),
+        (of_factor(unit, "log_noise_sd"), 0.0),
+        (of_factor(sample, "effect"), 0.0),
     )
     for place in np.ndindex(drawn["sigma"].shape):
         one = (drawn[name][place] if name in drawn else absent for name, absent in fields)
@@ -326,16 +325,20 @@ def drawn_from_priors(
         logit = logit + normal(values[of_factor(gene.name, "logit_share_sd")], len(gene.levels))
         shares = 1.0 / (1.0 + np.exp(-logit))
     effects: list[np.ndarray | None] = []
+    log_noise: list[np.ndarray | None] = []
     for units, name in ((data.nested, parts.nested), (data.samples, parts.sample)):
         if units is not None:
-            own = None if name is None else values[of_factor(name, "sd")]
-            effects.append(None if own is None else normal(own, len(units.units.levels)))
+            own = values.get(of_factor(name or "", "sd"))
+            own_noise = values.get(of_factor(name or "", "log_noise_sd_sd"))
+            number = len(units.units.levels)
+            effects.append(None if own is None else normal(own, number))
+            log_noise.append(None if own_noise is None else normal(own_noise, number))
     whole = of_line + (1.0 if slope is None else slope) * a.mean(-1, keepdims=True)
     return {
         "intercept": whole.mean(-1),
         "{factor}_effect": (*parts.by_factor(centred(a), centred(whole)), *effects),
         "{factor}_slope": parts.by_factor(None, slope),
-        "{factor}_log_noise_sd": parts.by_factor(e, d),
+        "{factor}_log_noise_sd": (*parts.by_factor(e, d), *log_noise),
         "{factor}_interaction_share": parts.by_factor(shares, None),
         "{factor}_sd": tuple(sds),
         "{factor}_mean": parts.by_factor(None, np.sum(means, 0)),

@@ -6,7 +6,7 @@ effects and noise add to that, everything at its posterior mean:
 
 .. math::
     z_{uc} = \frac{\bar y_{uc} - m - b_c - k_c (a_g + o_u)}
-        {\sigma e^{d_c + e_g} \sqrt{(1 - s_g)(\pi + (1 - \pi)/n)}} .
+        {\sigma e^{d_c + e_g + f_u} \sqrt{(1 - s_g)(\pi + (1 - \pi)/n)}} .
 """
 
 from __future__ import annotations
@@ -122,6 +122,7 @@ def _z(posterior: xr.Dataset, units: Cells, data: CrossedData, parts: Parts) -> 
     expected = expected + of(of_factor(line, "slope"), of_line, 1.0) * effect
     log_noise = of(of_factor(line, "log_noise_sd"), of_line)
     log_noise = log_noise + of(of_factor(gene, "log_noise_sd"), of_gene)
+    log_noise = log_noise + of(of_factor(data.nested.units.name, "log_noise_sd"), unit)
     of_genes = of_factor(gene, "interaction_share")
     share = of(of_genes, of_gene) if parts.gene_share else of(SHARE)
     nested = of(NESTED_SHARE)

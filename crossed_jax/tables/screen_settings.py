@@ -32,6 +32,7 @@ class Settings(NamedTuple):
     line_noise_sd: float
     share: float
     guide_sd: float
+    guide_noise_sd: float
     nested_share: float
     logit_share_sd: float
     sample_sd: float
@@ -42,7 +43,7 @@ def check_together(at: Settings) -> None:
     num_rows = at.genes * at.lines * at.replicates[1] * max(at.guides, 1)
     if num_rows > _MOST_ROWS:
         raise InputError(f"a screen of {num_rows:,} rows is too large: ask for fewer.")
-    if not at.guides and at.guide_sd + at.nested_share:
+    if not at.guides and at.guide_sd + at.guide_noise_sd + at.nested_share:
         raise InputError("there are no guides that could differ: ask for a number of guides.")
     if not at.share and at.logit_share_sd:
         raise InputError(

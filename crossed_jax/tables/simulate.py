@@ -18,9 +18,10 @@ replicates of a cell have in common:
     \epsilon_{gcr} \sim \mathrm{Normal}(0, \sqrt{(1 - \rho) V_{gc}}),
 
 with :math:`e_g` Normal, and :math:`\log k` and :math:`d` Normal on the vectors that sum to zero.
-Genes may have guides, with effects :math:`k_c o_u` and a share :math:`\pi` of what interaction
-leaves that rows of a guide in a line have in common, and shares :math:`\rho_g` of their own, of
-Normal logits. Samples, the replicates of a line, may add an effect to all their rows.
+Genes may have guides, with effects :math:`k_c o_u`, a share :math:`\pi` of what interaction leaves
+that rows of a guide in a line have in common, and SDs of what it leaves that are :math:`e^{f_u}`
+times as large, of Normal f; and shares :math:`\rho_g` of their own, of Normal logits. Samples, the
+replicates of a line, may add an effect to all their rows.
 
 The defaults are the small screen the package grew out of: 3 genes, each in 10 cell lines with 3
 replicates, :math:`\mu_\alpha = -1`, :math:`\mu_\beta = 0`, :math:`\sigma_\alpha = \sigma_\beta =
@@ -62,9 +63,9 @@ class Simulation(NamedTuple):
         beta); and of each part that was asked for: `cell_line_slope` (k) and
         `cell_line_log_slope_sd`, `cell_line_log_noise_sd` (d) and `cell_line_log_noise_sd_sd`,
         `gene_log_noise_sd` (e) and `gene_log_noise_sd_sd`, `interaction_share`, and `interaction`
-        (gamma, of all cells, shape (genes, cell lines)); `guide_effect` (o), `guide_sd` and
-        `nested_share` (pi); `gene_interaction_share` and `gene_logit_share_sd`;
-        `replicate_effect` and `replicate_sd`.
+        (gamma, of all cells, shape (genes, cell lines)); `guide_effect` (o), `guide_sd`,
+        `guide_log_noise_sd` (f), `guide_log_noise_sd_sd` and `nested_share` (pi);
+        `gene_interaction_share` and `gene_logit_share_sd`; `replicate_effect` and `replicate_sd`.
     """
 
     data: CrossedData
@@ -88,6 +89,7 @@ def simulate_screen(
     interaction_share: float = 0.0,
     num_guides: int = 0,
     guide_sd: float = 0.0,
+    noise_sd_by_guide_sd: float = 0.0,
     nested_share: float = 0.0,
     logit_share_sd: float = 0.0,
     sample_sd: float = 0.0,
@@ -117,9 +119,10 @@ def simulate_screen(
         than 1; with `logit_share_sd` that of a typical gene.
     num_guides
         Guides of each gene, each with the replicates of a cell; 0 for a table without them.
-    guide_sd, nested_share
-        SD of the guides' effects about their genes', and the share that rows of a guide in a line
-        have in common of what interaction leaves.
+    guide_sd, noise_sd_by_guide_sd, nested_share
+        SD of the guides' effects about their genes'; SD of the logarithms of the guides' noise SDs,
+        0 to 10, about their genes'; and the share that rows of a guide in a line have in common of
+        what interaction leaves.
     logit_share_sd
         SD of the logits of the genes' shares of interaction, 0 to 10.
     sample_sd
@@ -156,6 +159,7 @@ def simulate_screen(
         line_noise_sd=log_sd("SD of noise SDs by line", noise_sd_by_line_sd),
         share=fraction("interaction share", interaction_share),
         guide_sd=size("guide SD", guide_sd, at_least=0.0),
+        guide_noise_sd=log_sd("SD of noise SDs by guide", noise_sd_by_guide_sd),
         nested_share=fraction("nested share", nested_share),
         logit_share_sd=log_sd("SD of logit shares", logit_share_sd),
         sample_sd=size("sample SD", sample_sd, at_least=0.0),
@@ -169,7 +173,7 @@ def _drawn(at: Settings) -> Simulation:
     alpha = at.gene_mean + at.gene_sd * rng.standard_normal(at.genes)
     beta = at.line_mean + at.line_sd * rng.standard_normal(at.lines)
     # Streams of their own, so that neither the layout nor a part changes the rest of the truth.
-    layout, *parts = rng.spawn(9)
+    layout, *parts = rng.spawn(10)
     slope = np.exp(_zero_sum(parts[0], at.slope_sd, at.lines))
     line_noise = _zero_sum(parts[1], at.line_noise_sd, at.lines)
     gene_noise = at.gene_noise_sd * parts[2].standard_normal(at.genes)
@@ -183,15 +187,16 @@ def _drawn(at: Settings) -> Simulation:
     shape = (at.genes, max(at.guides, 1), at.lines)
     guide_effect = at.guide_sd * parts[5].standard_normal(shape[:2])
     means = cells[:, None] + slope * guide_effect[..., None]
+    guide_noise = at.guide_noise_sd * parts[8].standard_normal(shape[:2])
+    row_sd = cell_sd[:, None] * np.exp(guide_noise)[..., None]
     if at.nested_share:
-        nested_sd = math.sqrt(at.nested_share) * cell_sd
-        means += nested_sd[:, None] * parts[6].standard_normal(shape)
-        cell_sd *= math.sqrt(1.0 - at.nested_share)
+        means += math.sqrt(at.nested_share) * row_sd * parts[6].standard_normal(shape)
+        row_sd *= math.sqrt(1.0 - at.nested_share)
     rows = _draw_rows(layout, (at.genes, at.lines), at.replicates, at.missing)
     rows = np.broadcast_to(rows[:, None], shape).ravel()
     gene, guide, cell_line = (np.repeat(codes, rows) for codes in _codes(shape))
     logfc = rng.standard_normal(len(gene))
-    logfc *= np.repeat(np.broadcast_to(cell_sd[:, None], shape).ravel(), rows)
+    logfc *= np.repeat(row_sd.ravel(), rows)
     logfc += np.repeat(means.ravel(), rows)
     replicate = np.arange(len(gene)) - np.repeat(np.cumsum(rows) - rows, rows)
     sample_effect = at.sample_sd * parts[7].standard_normal((at.lines, at.replicates[1]))
@@ -235,12 +240,21 @@ def _drawn(at: Settings) -> Simulation:
         truth |= {"interaction": interaction, "interaction_share": at.share}
     if at.logit_share_sd:
         truth |= {"gene_interaction_share": shares[:, 0], "gene_logit_share_sd": at.logit_share_sd}
-    if at.guides:
-        truth |= {"guide_effect": guide_effect.ravel(), "guide_sd": at.guide_sd}
-        truth |= {"nested_share": at.nested_share}
+    truth |= _truth_of_guides(at, guide_effect.ravel(), guide_noise.ravel())
     if at.sample_sd:
         truth |= {"replicate_effect": sample_effect.ravel()[seen], "replicate_sd": at.sample_sd}
     return Simulation(data, truth)
+
+
+def _truth_of_guides(
+    at: Settings, effect: np.ndarray, log_noise: np.ndarray
+) -> dict[str, np.ndarray | float]:
+    truth: dict[str, np.ndarray | float] = {}
+    if at.guides:
+        truth |= {"guide_effect": effect, "guide_sd": at.guide_sd, "nested_share": at.nested_share}
+    if at.guide_noise_sd:
+        truth |= {"guide_log_noise_sd": log_noise, "guide_log_noise_sd_sd": at.guide_noise_sd}
+    return truth
 
 
 def _zero_sum(rng: np.random.Generator, sd: float, size: int) -> np.ndarray:

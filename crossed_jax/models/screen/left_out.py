@@ -6,15 +6,16 @@ residuals r are Normal with the covariance
 .. math::
     \Sigma = V\big[(1 - \rho)(1 - \pi) I + (1 - \rho)\pi B + \rho\, 1 1^\top\big],
 
-B having ones for pairs of rows of one unit. Of a whole cell that is left out the density is that
+B having ones for pairs of rows of one unit; what the interaction leaves is :math:`e^{2 f_u}` times
+as much where units differ in their noise. Of a whole cell that is left out the density is that
 Normal. A single row is predicted with the others of its cell, whose density given the draw is part
 of what the draw was made from: with :math:`Q = \Sigma^{-1}`,
 
 .. math:: y_i \mid y_{-i} \sim \mathrm{Normal}\big(y_i - (Qr)_i/Q_{ii},\ Q_{ii}^{-1/2}\big)
 
 (Bürkner, Gabry and Vehtari, 2021, *Computational Statistics* 36:1243). With
-:math:`w = 1/((1 - \rho)(1 - \pi)V)` and, of a unit with :math:`n_u` rows whose residuals sum to
-:math:`R_u`, :math:`t_u = \pi/(1 - \pi + n_u \pi)` and :math:`s_u = w(1 - n_u t_u)`,
+:math:`w = 1/((1 - \rho)(1 - \pi)V e^{2 f_u})` and, of a unit with :math:`n_u` rows whose residuals
+sum to :math:`R_u`, :math:`t_u = \pi/(1 - \pi + n_u \pi)` and :math:`s_u = w(1 - n_u t_u)`,
 
 .. math::
     Q = w(I - \mathrm{diag}(t)\, B) - \kappa s s^\top, \qquad
@@ -91,12 +92,12 @@ class _Known(NamedTuple):
 
 
 def _known(drawn: Drawn, cells: CellRows, response: np.ndarray) -> _Known:
-    expected, share, variance = without_interaction(drawn, cells)
+    expected, share, variance, rest = without_interaction(drawn, cells)
     unit, cell, pi = cells.of_rows, cells.cell, drawn.nested_share
     residual = response - expected[unit] - of_levels(drawn.sample_effect, cells.samples)
     number = np.bincount(unit, minlength=len(cell))
     total = np.bincount(unit, residual, len(cell))
-    w = 1.0 / ((1.0 - share) * (1.0 - pi) * variance)[cell]
+    w = 1.0 / ((1.0 - pi) * rest)
     t = pi / (1.0 - pi + number * pi)
     s = w * (1.0 - number * t)
     shared = share * variance

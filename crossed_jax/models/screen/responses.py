@@ -10,7 +10,8 @@ interaction, measures :math:`\gamma` with the variance :math:`(1 - \rho) z_u V`,
     \sqrt{\frac{\rho V}{1 + \rho \sum_u q_u}}\Big), \qquad q_u = \frac{1}{(1 - \rho) z_u},
 
 and given it the share :math:`\pi` of what is left is the same for one unit. Without units a gene is
-its own, and :math:`\pi` is zero. A cell without rows has the prior. Rows of a cell share
+its own, and :math:`\pi` is zero. Where units differ in their noise, what the interaction leaves is
+:math:`e^{2 f_u}` times as much. A cell without rows has the prior. Rows of a cell share
 :math:`\gamma`, whatever their number.
 """
 
@@ -34,7 +35,7 @@ class Drawn(NamedTuple):
         Of the interaction in the variance, a scalar or shape (genes,).
     nested_share
         Of units by lines in what it leaves.
-    unit_effect
+    unit_effect, unit_log_noise
         Shape (units,).
     sample_effect
         Of samples, those that are new last, shape (samples,).
@@ -50,6 +51,7 @@ class Drawn(NamedTuple):
     share: np.ndarray | float
     nested_share: float
     unit_effect: np.ndarray | float
+    unit_log_noise: np.ndarray | float
     sample_effect: np.ndarray | float
 
 
@@ -98,8 +100,8 @@ class CellRows(NamedTuple):
     samples: np.ndarray
 
 
-class Given(NamedTuple):
-    """Of cells and of units in lines, given a draw and what was seen.
+class Expected(NamedTuple):
+    """Of cells and of units in lines, given a draw alone.
 
     Attributes
     ----------
@@ -107,6 +109,23 @@ class Given(NamedTuple):
         Without interaction and samples, of units in lines.
     share, variance
         Of the interaction in the variance of a row, and that, of cells.
+    rest
+        The variance of a row of a unit in a line that the interaction leaves.
+    """
+
+    expected: np.ndarray
+    share: np.ndarray
+    variance: np.ndarray
+    rest: np.ndarray
+
+
+class Given(NamedTuple):
+    """Of cells and of units in lines, given a draw and what was seen.
+
+    Attributes
+    ----------
+    expected, share, variance, rest
+        As those of `Expected`.
     mean, sd
         Of the interactions of cells.
     number, residual
@@ -116,6 +135,7 @@ class Given(NamedTuple):
     expected: np.ndarray
     share: np.ndarray
     variance: np.ndarray
+    rest: np.ndarray
     mean: np.ndarray
     sd: np.ndarray
     number: np.ndarray
@@ -139,10 +159,8 @@ def shared_by_rows(
     return number * share / shared * residual, np.sqrt(share * rest * variance / shared)
 
 
-def without_interaction(drawn: Drawn, cells: CellRows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What is expected of units in lines but for samples; cells' shares of interaction, and the
-    variances of their rows.
-    """
+def without_interaction(drawn: Drawn, cells: CellRows) -> Expected:
+    """What a draw says of the rows of cells that are yet to be seen."""
     slope = of_levels(drawn.slope, cells.line)
     at_gene = drawn.intercept + drawn.line_effect[cells.line]
     at_gene = at_gene + slope * drawn.gene_effect[cells.gene]
@@ -152,23 +170,25 @@ def without_interaction(drawn: Drawn, cells: CellRows) -> tuple[np.ndarray, np.n
     variance = (drawn.sigma * np.exp(log_noise)) ** 2
     share = of_levels(drawn.share, cells.gene)
     of_unit = slope[cells.cell] * of_levels(drawn.unit_effect, cells.unit)
-    return at_gene[cells.cell] + of_unit, share, variance
+    rest = ((1.0 - share) * variance)[cells.cell]
+    rest = rest * np.exp(2.0 * of_levels(drawn.unit_log_noise, cells.unit))
+    return Expected(at_gene[cells.cell] + of_unit, share, variance, rest)
 
 
 def interactions_given(drawn: Drawn, cells: CellRows) -> Given:
     """Means and SDs of cells' interactions, given a draw and what was seen of them."""
-    expected, share, variance = without_interaction(drawn, cells)
+    expected, share, variance, rest = without_interaction(drawn, cells)
     seen, size = cells.seen, len(cells.unit)
     number = np.bincount(seen.unit_cell, seen.number, size)
     less_samples = seen.mean - of_levels(drawn.sample_effect, seen.sample)
     total = np.bincount(seen.unit_cell, seen.number * less_samples, size)
     residual = total / np.maximum(number, 1.0) - np.where(number > 0.0, expected, 0.0)
-    rest, nested = 1.0 - share, drawn.nested_share
-    q = number / (rest[cells.cell] * (number * nested + 1.0 - nested))
+    nested = drawn.nested_share
+    q = number * variance[cells.cell] / (rest * (number * nested + 1.0 - nested))
     whole = 1.0 + share * np.bincount(cells.cell, q, len(cells.gene))
     product = np.bincount(cells.cell, q * residual, len(cells.gene))
     sd = np.sqrt(share * variance / whole)
-    return Given(expected, share, variance, share * product / whole, sd, number, residual)
+    return Given(expected, share, variance, rest, share * product / whole, sd, number, residual)
 
 
 def simulated(
@@ -178,7 +198,7 @@ def simulated(
     given = interactions_given(drawn, cells)
     gamma = (given.mean + given.sd * rng.standard_normal(len(given.mean)))[cells.cell]
     location = given.expected + gamma
-    rest = ((1.0 - given.share) * given.variance)[cells.cell]
+    rest = given.rest
     if drawn.nested_share:
         left = given.residual - gamma
         mean, sd = shared_by_rows(drawn.nested_share, rest, given.number, left)

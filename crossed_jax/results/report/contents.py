@@ -85,7 +85,8 @@ def model_in_words(tree: xr.DataTree) -> list[str]:
     if parts is None:
         return told
     gene, line = names[parts.genes], names[1 - parts.genes]
-    noisy = [name for name, has in ((gene, parts.gene_noise), (line, parts.line_noise)) if has]
+    by = (gene, parts.gene_noise), (line, parts.line_noise), (parts.nested or "", parts.guide_noise)
+    noisy = [name for name, has in by if has]
     return [
         *told,
         *([f"a slope of each {line} on the {gene} effects"] if parts.slopes else []),

@@ -36,9 +36,7 @@ def guides(replicates: int | None, seed: int = 0) -> CrossedData:
     return table(response, guide, line, names=("guide", "line"))
 
 
-def laid_out(
-    data: CrossedData, location: np.ndarray, *, a_set_each: bool = False
-) -> GuideStrata:
+def laid_out(data: CrossedData, location: np.ndarray, *, a_set_each: bool = False) -> GuideStrata:
     cells = cells_of(data)
     within = squares_within(cells, data)
     return guide_strata(cells, within, GENE_OF_GUIDE, location, a_set_each=a_set_each)

@@ -105,23 +105,8 @@ def guide_data(
     if parts.sample is not None:
         data, cells, samples = without_samples(data, 1)
     within = squares_within(cells, data)
-    chosen = np.flatnonzero(np.isin(gene_of_guide, evenly_spaced(num_genes, MOST_GENES)))
-    matrices = cell_matrices(cells, within, 0, chosen)
-    of_units = parts._replace(interaction=within is not None)
-    point, lines, units = estimate(matrices, of_units)
-    measured = None if samples is None else measured_samples(samples, cells, 1, point, units)
-    _, gene = np.unique(gene_of_guide[chosen], return_inverse=True)
-    residual = _residuals(matrices.mean, matrices.rows > 0, point, units)
-    guides = of_guides(units.effect, units.variance, residual, matrices.rows > 0, point.share, gene)
-    of_genes = np.bincount(gene, units.log_noise) / np.bincount(gene)
-    gene_noise_sd = max(float(of_genes.std()), 0.5 * point.gene_noise_sd)
-    point = point._replace(gene_sd=guides.gene_sd, share=guides.share, gene_noise_sd=gene_noise_sd)
-    point = inside_supports(point, priors)
-    noise = None
-    if parts.guide_noise:
-        of_all_guides = cell_matrices(cells, within, 0, np.arange(len(gene_of_guide)))
-        noise = of_guide_noise(of_all_guides, point, guides, gene_of_guide)
-        noise = noise._replace(sd=inside_support(priors.sds.guide_noise, noise.sd))
+    found = _estimated(cells, within, gene_of_guide, parts, priors)
+    point, lines, guides, noise = found.point, found.lines, found.guides, found.noise
     strata = guide_strata(
         cells, within, gene_of_guide, point.location, samples, a_set_each=parts.guide_noise
     )
@@ -132,24 +117,20 @@ def guide_data(
     number = np.bincount(gene_of_guide).mean()
     rest = guides.nested_share * (1.0 - point.share)
     known = (point.share + rest) / (number * point.share + rest)
-    of_all = len(gene_of_guide) / len(chosen)
     effect_sd = math.hypot(point.gene_sd, guides.guide_sd / math.sqrt(number))
-    spreads = spreads_of(point, lines, known * of_all, effect_sd, num_genes, parts, priors)
+    spreads = spreads_of(point, lines, known * found.of_all, effect_sd, num_genes, parts, priors)
     rows = np.bincount(gene_of_guide, cells.level_sums(0, cells.counts))
     spreads = spreads._replace(
         gene_noise=spread_of_genes(2.0 * rows, point.gene_noise_sd) if parts.gene_noise else None,
-        guide=spread_of_genes(1.0 / units.variance, guides.guide_sd, of_all),
+        guide=spread_of_genes(1.0 / found.units.variance, guides.guide_sd, found.of_all),
+        guide_noise=None if noise is None else spread_of_genes(noise.information, noise.sd),
     )
-    if noise is not None:
-        of_noise = spread_of_genes(noise.information, noise.sd)
-        spreads = spreads._replace(guide_noise=of_noise)
     if parts.gene_share:
         share_width, width = share_rules.widths.tolist()
         small = share_sd * math.exp(-2.0 * width)
         spreads = spreads._replace(gene_share=Spread(np.ones(num_genes), share_sd, small, width))
     else:
-        guides_in_cells = sums_by_group((matrices.rows > 0).astype(float), gene)
-        share_width = width_of_share(guides_in_cells[guides_in_cells > 0], share, of_all)
+        share_width = width_of_share(found.guides_in_cells, share, found.of_all)
     suited = (*FEW_NODES, *ENOUGH_NODES)
     widest = max(point.gene_noise_sd, UNCERTAIN_SD)
     num_nodes = enough_nodes(widest, float(np.quantile(rows, FEW_ROWS)), suited)
@@ -171,11 +152,71 @@ def guide_data(
         made = _with_nested_share(made, guides.nested_share, cells.counts)
     if noise is not None:
         made = _with_guide_noise(made, noise)
-    if measured is not None:
+    if samples is not None:
+        measured = measured_samples(samples, cells, 1, found.of_units, found.units)
         location = Measured(lines[0].value, spreads.line.precision)
         shift = taken_up(point.log_slope, effect_sd, num_genes)
         made = with_samples(made, measured, location, shift)
     return GuideTable(strata, made, rules, finer)
+
+
+class _Estimate(NamedTuple):
+    """Of everything but shares by gene.
+
+    Attributes
+    ----------
+    of_units, units
+        To guides as units of their own: of the lines, and of some guides.
+    point, lines
+        Of the lines, and how well they are measured.
+    guides, noise
+        What guides add; None where they do not differ in noise.
+    guides_in_cells
+        Of some genes, shape (cells,).
+    of_all
+        How many times as many guides there are.
+    """
+
+    of_units: LineEstimate
+    units: GeneEstimate
+    point: LineEstimate
+    lines: tuple[Measured, Measured, Measured]
+    guides: GuideEstimate
+    noise: NoiseEstimate | None
+    guides_in_cells: np.ndarray
+    of_all: float
+
+
+def _estimated(
+    cells: Cells,
+    within: np.ndarray | None,
+    gene_of_guide: np.ndarray,
+    parts: Parts,
+    priors: ScreenPriors,
+) -> _Estimate:
+    """Estimate from evenly spaced genes."""
+    num_genes = int(gene_of_guide.max()) + 1
+    chosen = np.flatnonzero(np.isin(gene_of_guide, evenly_spaced(num_genes, MOST_GENES)))
+    matrices = cell_matrices(cells, within, 0, chosen)
+    of_units, lines, units = estimate(matrices, parts._replace(interaction=within is not None))
+    _, gene = np.unique(gene_of_guide[chosen], return_inverse=True)
+    seen = matrices.rows > 0
+    residual = _residuals(matrices.mean, seen, of_units, units)
+    guides = of_guides(units.effect, units.variance, residual, seen, of_units.share, gene)
+    of_genes = np.bincount(gene, units.log_noise) / np.bincount(gene)
+    gene_noise_sd = max(float(of_genes.std()), 0.5 * of_units.gene_noise_sd)
+    point = of_units._replace(
+        gene_sd=guides.gene_sd, share=guides.share, gene_noise_sd=gene_noise_sd
+    )
+    point = inside_supports(point, priors)
+    noise = None
+    if parts.guide_noise:
+        of_every_guide = cell_matrices(cells, within, 0, np.arange(len(gene_of_guide)))
+        noise = of_guide_noise(of_every_guide, point, guides, gene_of_guide)
+        noise = noise._replace(sd=inside_support(priors.sds.guide_noise, noise.sd))
+    in_cells = sums_by_group(seen.astype(float), gene)
+    of_all = len(gene_of_guide) / len(chosen)
+    return _Estimate(of_units, units, point, lines, guides, noise, in_cells[in_cells > 0], of_all)
 
 
 def _with_nested_share(made: ScreenData, share: float, rows: np.ndarray) -> ScreenData:
