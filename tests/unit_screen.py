@@ -16,6 +16,7 @@ SCREEN = cj.simulate_screen(
     missing=0.2,
     num_guides=NUM_GUIDES,
     guide_sd=0.4,
+    noise_sd_by_guide_sd=0.3,
     noise_sd=0.4,
     interaction_share=0.3,
     logit_share_sd=1.0,
@@ -44,6 +45,13 @@ def only(data: CrossedData, rows: np.ndarray) -> CrossedData:
 
 
 TABLE = only(SCREEN, KEPT)
+EVERY_PART = cj.Model(
+    slopes="cell_line",
+    noise_by=("gene", "cell_line", "guide"),
+    interaction=True,
+    nested="guide",
+    sample="replicate",
+)
 
 
 def moments(
@@ -63,8 +71,10 @@ def moments(
     share = draw["gene_interaction_share"].values[gene]
     nested = float(draw["nested_share"])
     same_line, same_guide = line[:, None] == line, guide[:, None] == guide
-    of_rows = share * same_line + (1.0 - share) * nested * (same_line & same_guide)
+    of_rows = (1.0 - share) * nested * (same_line & same_guide)
     of_rows += (1.0 - share) * (1.0 - nested) * np.eye(len(line))
+    of_rows *= np.exp(2.0 * draw["guide_log_noise_sd"].values[guide])
+    of_rows += share * same_line
     covariance = of_rows * np.outer(sd[line], sd[line])
     covariance += float(draw["replicate_sd"]) ** 2 * (new[:, None] & (sample[:, None] == sample))
     across = share * sd**2 * (line[:, None] == np.arange(4))

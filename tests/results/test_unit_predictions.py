@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 from screen_tables import starts_as_draws
 from truth import assert_normal
-from unit_screen import NUM_GUIDES, TABLE, moments
+from unit_screen import EVERY_PART, NUM_GUIDES, TABLE, moments
 
 import crossed_jax as cj
 from crossed_jax.errors import InputError
@@ -23,7 +23,7 @@ def tree() -> xr.DataTree:
     """A fit whose only draw, as good as any, is where a chain would start, over and over."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("crossed_jax.fitting.sample", starts_as_draws)
-        fitted = cj.fit(TABLE, model="screen", num_chains=1, num_draws=4)
+        fitted = cj.fit(TABLE, model=EVERY_PART, num_chains=1, num_draws=4)
     draw = fitted["posterior"].to_dataset().isel(draw=np.full(NUMBER, 2))
     fitted["posterior"] = xr.DataTree(draw.assign_coords(draw=np.arange(NUMBER)))
     return fitted
@@ -101,10 +101,11 @@ def test_a_table_read_otherwise_is_told_how_to_read_it(tree: xr.DataTree) -> Non
 
 def test_prior_predictive_has_units_of_their_own() -> None:
     """Rows of a guide in a line have a correlation, and so have those of a sample."""
-    found = cj.prior_predictive(xr.DataTree(), TABLE, model="screen", num_draws=30, seed=1)
+    found = cj.prior_predictive(xr.DataTree(), TABLE, model=EVERY_PART, num_draws=30, seed=1)
     prior = found["prior"]
     assert prior["guide_effect"].sizes["guide"] == 12
     assert prior["replicate_effect"].sizes["replicate"] == len(TABLE.samples.units.levels)
+    assert prior["guide_log_noise_sd"].sizes["guide"] == 12
     assert prior["gene_interaction_share"].sizes["gene"] == 6
     assert np.isfinite(found["prior_predictive"]["logfc"]).all()
 

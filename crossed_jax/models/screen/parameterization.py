@@ -29,7 +29,7 @@ from crossed_jax.models.screen.gram import Gram, log_likelihood_of_gram
 from crossed_jax.models.screen.guides.blocks import GuideBlocks, log_likelihood_of_blocks
 from crossed_jax.models.screen.guides.lines import GuideLines
 from crossed_jax.models.screen.guides.noise import (
-    GuideNoise,
+    NoiseCoordinates,
     guide_noise,
     log_prior_of_guide_noise,
 )
@@ -146,7 +146,7 @@ class ScreenData(NamedTuple):
     rotations: tuple[Rotation, Rotation, Rotation]
     anchors: OfSDs
     contrasts: Contrasts | None = None
-    of_guide_noise: Rotation | None = None
+    of_guide_noise: NoiseCoordinates | None = None
 
 
 class Draw(NamedTuple):
@@ -188,7 +188,7 @@ class _Vectors(NamedTuple):
     noise: tuple[Array, Array]
     variance: Array
     sample: Array | None
-    guide_noise: GuideNoise | None
+    guide_noise: Array | None
 
 
 def log_density(position: Position, data: ScreenData) -> Array:
@@ -197,7 +197,7 @@ def log_density(position: Position, data: ScreenData) -> Array:
     vectors = _vectors(position, log_sds, data)
     log_prior = sum(_log_priors(vectors, log_sds, position, data), start=log_jacobian)
     lines = _lines(vectors, log_sds, position)
-    likelihood = _log_likelihood(lines, log_sds, position, _guide_noise(vectors), data)
+    likelihood = _log_likelihood(lines, log_sds, position, vectors.guide_noise, data)
     enough = jnp.min(lines.log_noise) > data.least_log_noise
     return jnp.where(enough, log_prior + likelihood, -jnp.inf)
 
@@ -241,11 +241,6 @@ def _vectors(position: Position, log_sds: OfSDs, data: ScreenData) -> _Vectors:
     return _Vectors(location, slope, noise, variance, sample, of_guides)
 
 
-def _guide_noise(vectors: _Vectors) -> Array | None:
-    of_guides = vectors.guide_noise
-    return None if of_guides is None else of_guides.mean + of_guides.zero_sum
-
-
 def _log_scale(variance: Array) -> Array:
     """Logarithm of the SD of a typical line's location."""
     return 0.5 * jnp.log(variance.mean())
@@ -271,8 +266,8 @@ def _log_priors(
     if vectors.sample is not None and data.contrasts is not None:
         yield samples.log_prior(vectors.sample, data.contrasts, log_sds.sample)
     if vectors.guide_noise is not None and data.of_guide_noise is not None:
-        rotation, log_sd = data.of_guide_noise, log_sds.guide_noise
-        yield log_prior_of_guide_noise(vectors.guide_noise, rotation, log_sd)
+        of_guides = data.of_guide_noise
+        yield log_prior_of_guide_noise(vectors.guide_noise, of_guides, log_sds.guide_noise)
     yield log_density_of_log(priors.gene_sd, vectors.slope[0])
     yield log_density_of_log(priors.sigma, vectors.noise[0])
     for prior, logit in (
@@ -305,7 +300,7 @@ def quantities(position: Position, data: ScreenData) -> Draw:
     vectors = _vectors(position, log_sds, data)
     lines = _lines(vectors, log_sds, position)
     sds = jax.tree.map(jnp.exp, log_sds)
-    return Draw(lines, sds, position.logit_nested, _guide_noise(vectors))
+    return Draw(lines, sds, position.logit_nested, vectors.guide_noise)
 
 
 def shards(data: ScreenData) -> ScreenData:

@@ -61,8 +61,11 @@ def check(
     most_genes: int,
     found_by: Callable[..., tuple],
     kind: Callable[..., ShareRule] = OwnNodes,
+    *,
+    guide_noise: bool = False,
 ) -> None:
-    at, strata, share = lines_with(), laid_out(TABLES[name], np.zeros(4)), share_rule(kind)
+    at, share = lines_with(guide_noise=guide_noise), share_rule(kind)
+    strata = laid_out(TABLES[name], np.zeros(4), a_set_each=guide_noise)
     with mock.patch.object(blocks, "MOST_GENES", most_genes):
         table = blocks.in_blocks(strata, share)
     assert len(table.blocks.gene) == -(-NUM_GENES // most_genes)
@@ -73,12 +76,17 @@ def check(
 
 
 @pytest.mark.parametrize(
-    ("name", "most_genes", "kind"), [("ragged", 1, OwnNodes), ("complete", 3, NodesInSDs)]
+    ("name", "most_genes", "kind", "guide_noise"),
+    [
+        ("ragged", 1, OwnNodes, False),
+        ("complete", 3, NodesInSDs, False),
+        ("ragged", 2, NodesInSDs, True),
+    ],
 )
 def test_likelihood_and_gradient_are_those_of_the_table(
-    name: str, most_genes: int, kind: Callable[..., ShareRule]
+    name: str, most_genes: int, kind: Callable[..., ShareRule], guide_noise: bool
 ) -> None:
-    check(name, most_genes, on_one, kind)
+    check(name, most_genes, on_one, kind, guide_noise=guide_noise)
 
 
 def test_devices_share_the_blocks() -> None:

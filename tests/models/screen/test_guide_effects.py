@@ -3,7 +3,6 @@
 from functools import cache, partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from guide_tables import (
@@ -22,37 +21,45 @@ from crossed_jax.models.screen.guides.density import GuideRules
 from crossed_jax.models.screen.guides.effects import Latent, WithGuides, effects_given_lines
 from crossed_jax.models.screen.guides.interactions import Drawn, interactions
 from crossed_jax.models.screen.guides.shares import NodesInSDs
+from crossed_jax.models.screen.guides.table import GuideStrata
 from crossed_jax.models.screen.quadrature import gauss_hermite
 
 NUM_GENES = int(GENE_OF_GUIDE.max()) + 1
 NUM_DRAWS = 20_000
 DATA = guides(None)
+both = pytest.mark.parametrize("guide_noise", [False, True])
 
 
 @cache
-def _dense() -> list[Posterior]:
-    at = lines_with()
+def _dense(guide_noise: bool) -> list[Posterior]:
+    at = lines_with(guide_noise=guide_noise)
     e, h = grid_of(at.lines.log_gene_noise, 61)[0], grid_of(at.log_share_sd, 61)[0]
     return [dense_posterior(DATA, at, gene, e, h) for gene in range(NUM_GENES)]
 
 
 @cache
-def _found() -> WithGuides:
+def _layout(guide_noise: bool) -> GuideStrata:
+    return laid_out(DATA, np.zeros(NUM_LINES), a_set_each=guide_noise)
+
+
+@cache
+def _found(guide_noise: bool) -> WithGuides:
     """Draws given the same lines over and over."""
     rule = gauss_hermite(41)
     nodes, log_weights = (x[:, None] * np.ones(NUM_GENES) for x in rule)
     rules = GuideRules(rule, NodesInSDs(nodes, log_weights))
-    strata = jax.tree.map(jnp.asarray, laid_out(DATA, np.zeros(NUM_LINES)))
-    one = partial(effects_given_lines, at=lines_with(), strata=strata, rules=rules)
+    at, strata = lines_with(guide_noise=guide_noise), jax.device_put(_layout(guide_noise))
+    one = partial(effects_given_lines, at=at, strata=strata, rules=rules)
     keys = jax.random.split(jax.random.key(0), NUM_DRAWS)
     drawn = jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=500))(keys)
     return jax.tree.map(np.asarray, drawn)
 
 
-def test_moments_of_gene_effects_are_those_of_dense_normals() -> None:
-    moments = [posterior.moments() for posterior in _dense()]
+@both
+def test_moments_of_gene_effects_are_those_of_dense_normals(guide_noise: bool) -> None:
+    moments = [posterior.moments() for posterior in _dense(guide_noise)]
     mean, variance = (np.array([both[k][0] for both in moments]) for k in range(2))
-    found = jax.tree.map(lambda x: x[0], _found().given)
+    found = jax.tree.map(lambda x: x[0], _found(guide_noise).given)
     np.testing.assert_allclose(found.mean.gene, mean - mean.mean(), rtol=1e-6, atol=1e-7)
     centring = np.eye(NUM_GENES) - 1.0 / NUM_GENES
     wanted = np.diag(centring @ np.diag(variance) @ centring)
@@ -61,12 +68,13 @@ def test_moments_of_gene_effects_are_those_of_dense_normals() -> None:
     np.testing.assert_allclose(found.mean.gene_log_noise, e, rtol=1e-5, atol=1e-7)
 
 
-def test_draws_are_of_the_posterior() -> None:
+@both
+def test_draws_are_of_the_posterior(guide_noise: bool) -> None:
     """Independent draws: means and variances within 4.5 standard errors."""
-    found = _found()
-    order = laid_out(DATA, np.zeros(NUM_LINES)).gene
+    found = _found(guide_noise)
+    order = _layout(guide_noise).gene
     drawn, wanted = [], []
-    for gene, posterior in enumerate(_dense()):
+    for gene, posterior in enumerate(_dense(guide_noise)):
         place = int(np.flatnonzero(order == gene)[0])
         own = np.flatnonzero(gene == GENE_OF_GUIDE)
         drawn.append(
@@ -86,9 +94,10 @@ def test_draws_are_of_the_posterior() -> None:
     assert np.abs(z).max() < 4.5
 
 
-def test_draws_of_genes_and_guides_go_together() -> None:
+@both
+def test_draws_of_genes_and_guides_go_together(guide_noise: bool) -> None:
     """What rows see of a gene and a guide, their sum, has the variance that dense normals give."""
-    found, dense = _found(), _dense()
+    found, dense = _found(guide_noise), _dense(guide_noise)
     mean = np.array([p.moments()[0][0] for p in dense])
     of_guides = np.concatenate(
         [p.moments()[0][1 : 1 + (g == GENE_OF_GUIDE).sum()] for g, p in enumerate(dense)]
@@ -100,14 +109,17 @@ def test_draws_of_genes_and_guides_go_together() -> None:
     assert np.abs(z).max() < 4.5
 
 
-def test_interactions_are_those_of_dense_normals() -> None:
-    found = _found()
-    lines = jax.tree.map(lambda x: np.broadcast_to(x, (NUM_DRAWS, *np.shape(x))), lines_with())
-    strata = jax.tree.map(jnp.asarray, laid_out(DATA, np.zeros(NUM_LINES)))
+@both
+def test_interactions_are_those_of_dense_normals(guide_noise: bool) -> None:
+    found = _found(guide_noise)
+    lines = jax.tree.map(
+        lambda x: np.broadcast_to(x, (NUM_DRAWS, *np.shape(x))), lines_with(guide_noise=guide_noise)
+    )
+    strata = jax.device_put(_layout(guide_noise))
     by_cell = jax.jit(interactions)(Drawn(lines, Latent(*found.latent)), strata)
     seen = np.zeros((NUM_GENES, NUM_LINES), bool)
     seen[GENE_OF_GUIDE[DATA.factors[0].codes], DATA.factors[1].codes] = True
-    for gene, posterior in enumerate(_dense()):
+    for gene, posterior in enumerate(_dense(guide_noise)):
         mean, variance = (moment[-2 - NUM_LINES : -2] for moment in posterior.moments())
         own = slice(-NUM_LINES, None)
         below = posterior.weight @ ndtr(

@@ -83,6 +83,26 @@ def _log_det_and_squares(
     return log_det, sum((x**2 for x in solved), zero)
 
 
+def _explained_and_trace(
+    gram: list[list[Array]], product: list[Array], v: Array
+) -> tuple[Array, Array]:
+    r""":math:`t'(Q + Q^2)t` and the trace of :math:`1 - Q`, with :math:`Q = (1 + vG)^{-1}`."""
+    factor, solved = solve_lower(gram, product, v)
+    size, zero = len(product), jnp.zeros(())
+    explained, trace = sum((x**2 for x in solved), zero), jnp.zeros_like(v)
+    inverse: list[list[Array]] = []  # of the factor, columns from the diagonal down
+    for j in range(size):
+        column = [1.0 / factor[j][j]]
+        for i in range(j + 1, size):
+            inner = sum((factor[i][k] * column[k - j] for k in range(j, i)), zero)
+            column.append(-inner / factor[i][i])
+        inverse.append(column)
+    for j, column in enumerate(inverse):
+        explained += sum((x * y for x, y in zip(column, solved[j:], strict=True)), zero) ** 2
+        trace += 1.0 - sum((x**2 for x in column), zero)
+    return explained, trace
+
+
 def solve_lower(
     gram: Sequence[Sequence[Array]], product: Sequence[Array], v: Array
 ) -> tuple[list[list[Array]], list[Array]]:
@@ -207,7 +227,11 @@ def mode_and_width(sums: GeneSums, tau: Array) -> tuple[Array, Array]:
 
 
 def _at(sums: GeneSums, e: Array) -> tuple[Array, Array]:
-    """Squares that are left to noise, and their degrees of freedom, given log noise factors."""
+    r"""Squares that are left to noise, and their degrees of freedom, given log noise factors.
+
+    The likelihood of e is highest where :math:`v S = n`. Of effects that are not independent, with
+    :math:`Q = (1 + v G)^{-1}`, S is less by :math:`v t'(Q + Q^2) t` and n by the trace of 1 - Q.
+    """
     v = jnp.exp(-2.0 * e)
     squares, freedom = sums.squares, sums.rows
     for precision, explained, copies in sums.effects:
@@ -215,8 +239,8 @@ def _at(sums: GeneSums, e: Array) -> tuple[Array, Array]:
         squares = squares + explained / inflation**2
         freedom = freedom - copies * (1.0 - 1.0 / inflation)
     if sums.gram:
-        _, explained = _log_det_and_squares(sums.gram, sums.product, v)
-        squares, freedom = squares - v * explained, freedom - (len(sums.product) - 1.0)
+        explained, trace = _explained_and_trace(sums.gram, sums.product, v)
+        squares, freedom = squares - v * explained, freedom - trace
     return jnp.maximum(squares, 0.0), jnp.broadcast_to(freedom, squares.shape)
 
 

@@ -29,6 +29,8 @@ LEAST_SHARE = 0.02
 SWEEPS = 200
 TOLERANCE = 1e-4
 LEAST_SD, LARGEST_SD = 0.1, 3.0
+FEW_GUIDES = 2  # whose deviations from their mean are as large as each other
+LEAST_PART = 0.1
 MOST_LOG_NOISE = 2.0
 FIRST_NOISE_SD, NOISE_SWEEPS = 0.3, 20
 
@@ -129,12 +131,16 @@ def of_guide_noise(
     residual = seen * (residual - np.outer(effect, k))
     guides_seen = sums_by_group(seen.astype(float), gene)[gene]
     about_gene = residual - sums_by_group(residual, gene)[gene] / np.maximum(guides_seen, 1.0)
-    told = seen & (guides_seen > 1.0)  # a guide that is alone in a line has its gene's mean there
-    squares = about_gene**2 * guides_seen / np.maximum(guides_seen - 1.0, 1.0)
-    squares = told * squares / (nested + (1.0 - nested) / number) + within / (1.0 - nested)
-    freedom = (told * (1.0 - 1.0 / np.maximum(guides_seen, 1.0)) + seen * (number - 1.0)).sum(1)
+    told = (guides_seen > FEW_GUIDES) & seen
+    of_means = told * about_gene**2 / (nested + (1.0 - nested) / number)
+    of_means = (weight * of_means).sum(1) / np.maximum(told.sum(1), 1.0)
+    of_means = unmixed(of_means, gene) * told.sum(1)
+    freedom = told.sum(1) + (seen * (number - 1.0)).sum(1)
+    squares = of_means + (weight * within).sum(1) / (1.0 - nested)
+    variance = squares / np.maximum(freedom, 1.0) / (1.0 - guides.share)
+    # a deviation is a guide's own by 1 - 1/U
+    freedom -= (told * (1.0 - (1.0 - 1.0 / np.maximum(guides_seen, 1.0)) ** 2)).sum(1)
     freedom = np.maximum(freedom - 1.0, 0.5)
-    variance = (weight * squares).sum(1) / freedom / (1.0 - guides.share)
     log_noise = 0.5 * np.log(np.maximum(variance, TINY))
     log_noise = np.clip(log_noise - np.median(log_noise), -MOST_LOG_NOISE, MOST_LOG_NOISE)
     information = 2.0 * freedom
@@ -143,7 +149,26 @@ def of_guide_noise(
     found = value
     for _ in range(NOISE_SWEEPS):
         found, sd = shrunk(value, information, sd)
-    return NoiseEstimate(found, information, sd)
+    about_genes = len(found) - len(np.unique(gene))
+    return NoiseEstimate(found, information, sd * math.sqrt(len(found) / about_genes))
+
+
+def unmixed(squares: np.ndarray, gene: np.ndarray) -> np.ndarray:
+    r"""Estimate variances of guides from squares of their deviations from the mean of their gene's.
+
+    Of U guides with variances v, :math:`\mathrm{E} d_u^2 = (1 - 2/U) v_u + \sum v / U^2`.
+
+    Parameters
+    ----------
+    squares
+        Means over the lines, shape (guides,).
+    gene
+        Of each guide, likewise.
+    """
+    number = np.bincount(gene).astype(float)
+    shared = np.bincount(gene, squares) / np.maximum(number * (number - 1.0), 1.0)
+    own = (squares - shared[gene]) / np.maximum(1.0 - 2.0 / number, 0.25)[gene]
+    return np.maximum(own, LEAST_PART * squares)
 
 
 def of_shares(log_likelihood: np.ndarray) -> tuple[float, float]:

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from crossed_jax.models.distributions import inside_support
-from crossed_jax.models.screen import line_vectors
 from crossed_jax.models.screen.density import Lines
 from crossed_jax.models.screen.estimate import (
     GeneEstimate,
@@ -29,7 +28,12 @@ from crossed_jax.models.screen.guides.estimate import (
     of_shares,
 )
 from crossed_jax.models.screen.guides.lines import GuideLines
-from crossed_jax.models.screen.guides.noise import rotation_of
+from crossed_jax.models.screen.guides.noise import (
+    NoiseCoordinates,
+    guide_noise,
+    noise_coordinates,
+    position,
+)
 from crossed_jax.models.screen.guides.shares import (
     GRID,
     NodesInSDs,
@@ -58,6 +62,7 @@ MOST_GENES = 1_000  # that an estimate is made from
 # where they are taken once for each node of the shares, and a thousand genes may err by some 1e-3
 FEW_NODES = ((0.05, 3), (0.12, 5))
 UNCERTAIN_SD = 0.15  # of genes' log noise, which draws may reach where it is estimated to be less
+OTHERS = 3  # draws of the guides' noise that a rule is to hold for
 FEW_ROWS = 0.05  # the quantile of rows a gene that the quadrature over noise is to suit
 
 
@@ -110,7 +115,7 @@ def guide_data(
     strata = guide_strata(
         cells, within, gene_of_guide, point.location, samples, a_set_each=parts.guide_noise
     )
-    share, share_sd, share_rules = _shares(strata, point, guides, noise, parts, priors)
+    share, share_sd, share_rules = _shares(strata, found, parts, priors)
     point = point._replace(share=share)
 
     # interactions of a gene are shared by its guides
@@ -150,8 +155,8 @@ def guide_data(
     )
     if parts.nested_interaction:
         made = _with_nested_share(made, guides.nested_share, cells.counts)
-    if noise is not None:
-        made = _with_guide_noise(made, noise)
+    if noise is not None and found.of_noise is not None:
+        made = _with_guide_noise(made, noise, found.of_noise)
     if samples is not None:
         measured = measured_samples(samples, cells, 1, found.of_units, found.units)
         location = Measured(lines[0].value, spreads.line.precision)
@@ -169,8 +174,10 @@ class _Estimate(NamedTuple):
         To guides as units of their own: of the lines, and of some guides.
     point, lines
         Of the lines, and how well they are measured.
-    guides, noise
-        What guides add; None where they do not differ in noise.
+    guides
+        What guides add.
+    noise, of_noise
+        Their log noise, and its coordinates; None where they do not differ in it.
     guides_in_cells
         Of some genes, shape (cells,).
     of_all
@@ -183,6 +190,7 @@ class _Estimate(NamedTuple):
     lines: tuple[Measured, Measured, Measured]
     guides: GuideEstimate
     noise: NoiseEstimate | None
+    of_noise: NoiseCoordinates | None
     guides_in_cells: np.ndarray
     of_all: float
 
@@ -209,14 +217,18 @@ def _estimated(
         gene_sd=guides.gene_sd, share=guides.share, gene_noise_sd=gene_noise_sd
     )
     point = inside_supports(point, priors)
-    noise = None
+    noise = of_noise = None
     if parts.guide_noise:
         of_every_guide = cell_matrices(cells, within, 0, np.arange(len(gene_of_guide)))
         noise = of_guide_noise(of_every_guide, point, guides, gene_of_guide)
         noise = noise._replace(sd=inside_support(priors.sds.guide_noise, noise.sd))
+        tau = point.gene_noise_sd if parts.gene_noise else 0.0
+        of_noise = noise_coordinates(noise.information, gene_of_guide, tau)
     in_cells = sums_by_group(seen.astype(float), gene)
     of_all = len(gene_of_guide) / len(chosen)
-    return _Estimate(of_units, units, point, lines, guides, noise, in_cells[in_cells > 0], of_all)
+    return _Estimate(
+        of_units, units, point, lines, guides, noise, of_noise, in_cells[in_cells > 0], of_all
+    )
 
 
 def _with_nested_share(made: ScreenData, share: float, rows: np.ndarray) -> ScreenData:
@@ -229,34 +241,38 @@ def _with_nested_share(made: ScreenData, share: float, rows: np.ndarray) -> Scre
     )
 
 
-def _with_guide_noise(made: ScreenData, noise: NoiseEstimate) -> ScreenData:
+def _with_guide_noise(made: ScreenData, noise: NoiseEstimate, at: NoiseCoordinates) -> ScreenData:
     """Add the guides' log noise to coordinates without it."""
-    rotation = rotation_of(noise.information, noise.sd)
-    at = line_vectors.position(noise.value, rotation)
+    coordinates = position(noise.value, at, math.log(noise.sd))
     return made._replace(
-        center=made.center._replace(guide_noise=at),
-        widths=made.widths._replace(guide_noise=line_vectors.widths(rotation)),
-        of_guide_noise=rotation,
+        center=made.center._replace(guide_noise=coordinates),
+        widths=made.widths._replace(guide_noise=np.ones_like(coordinates)),
+        of_guide_noise=at,
     )
 
 
 def _shares(
-    strata: GuideStrata,
-    point: LineEstimate,
-    guides: GuideEstimate,
-    noise: NoiseEstimate | None,
-    parts: Parts,
-    priors: ScreenPriors,
+    strata: GuideStrata, found: _Estimate, parts: Parts, priors: ScreenPriors
 ) -> tuple[float, float, ShareRules]:
     """Share of a typical gene, SD of the logits, and how to integrate over these."""
+    point, noise = found.point, found.noise
     if not parts.gene_share:
         rule = NodesInSDs(*np.zeros((2, 1, len(strata.gene))))
         return point.share, 0.0, ShareRules(rule, rule, np.zeros(2))
-    log_likelihoods = _log_likelihoods(strata, point, guides, noise, parts)
+
+    def at(log_noise: np.ndarray | None) -> np.ndarray:
+        return _log_likelihoods(strata, point, found.guides, log_noise, parts)
+
+    log_likelihoods = at(None if noise is None else noise.value)
     logit, sd = of_shares(log_likelihoods)
     share = inside_support(priors.share, 1.0 / (1.0 + math.exp(-logit)))
     share_sd = inside_support(priors.sds.gene_share, sd)
-    return share, share_sd, rules_of_shares(log_likelihoods, logit, sd)
+    others = []
+    if noise is not None and found.of_noise is not None:
+        positions = np.random.default_rng(0).standard_normal((OTHERS, len(noise.value)))
+        away = (guide_noise(z, found.of_noise, np.log(noise.sd)) for z in positions)
+        others = [at(noise.value + np.asarray(one)) for one in away]
+    return share, share_sd, rules_of_shares(log_likelihoods, logit, sd, others)
 
 
 def _residuals(
@@ -283,7 +299,7 @@ def _log_likelihoods(
     strata: GuideStrata,
     point: LineEstimate,
     guides: GuideEstimate,
-    noise: NoiseEstimate | None,
+    log_guide_noise: np.ndarray | None,
     parts: Parts,
 ) -> np.ndarray:
     """Log-likelihood of each gene on the grid of logits of its share."""
@@ -295,7 +311,7 @@ def _log_likelihoods(
         np.log(guides.guide_sd),
         np.log(nested / (1.0 - nested)) if parts.nested_interaction else None,
         None,
-        None if noise is None else noise.value,
+        log_guide_noise,
     )
     grid = np.broadcast_to(GRID[:, None], (len(GRID), len(strata.gene)))
     return np.asarray(_given_shares(at, strata, grid))

@@ -15,6 +15,7 @@ Few genes leave t and s open; then the trapezoid rule in SDs of the prior follow
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -29,7 +30,7 @@ GRID = np.linspace(-10.0, 6.0, 65)  # of the logit of a gene's share
 FINER = np.linspace(-30.0, 14.0, 705)
 AWAY = 3.0  # posterior SDs within which a rule is to hold
 TOLERABLE = 1e-2  # error of the log-likelihood, between any two of these places
-NODES = (9, 11, 15)
+NODES = (9, 11, 13, 15)
 IN_SDS = (21, 31, 41)
 WIDEST = 5.0  # SDs
 MOST_OPEN = np.array([0.7, 0.5])  # SDs of t and of the logarithm of s that are looked at
@@ -153,7 +154,9 @@ class ShareRules(NamedTuple):
     widths: np.ndarray
 
 
-def rules_of_shares(log_likelihood: np.ndarray, logit: float, sd: float) -> ShareRules:
+def rules_of_shares(
+    log_likelihood: np.ndarray, logit: float, sd: float, others: Sequence[np.ndarray] = ()
+) -> ShareRules:
     """Make a rule of as few nodes as do wherever t and s may lie.
 
     Parameters
@@ -162,16 +165,21 @@ def rules_of_shares(log_likelihood: np.ndarray, logit: float, sd: float) -> Shar
         Of each gene on the grid of logits, shape (grid, genes).
     logit, sd
         Estimates of t and s.
+    others
+        Log-likelihoods as they may be elsewhere.
     """
     likelihood, log_sd = _Likelihood(log_likelihood), math.log(sd)
     num_genes = log_likelihood.shape[1]
     sds = _uncertainty(likelihood, logit, log_sd)
     corners = [(0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)]
     near = [(logit + AWAY * i * sds[0], log_sd + AWAY * j * sds[1]) for i, j in corners]
-    wanted = np.array([likelihood.marginal(*at) for at in near])
+    places = [(likelihood, at) for at in near]
+    places += [(_Likelihood(other), (logit, log_sd)) for other in others]
+    wanted = np.array([of_rows.marginal(*at) for of_rows, at in places])
 
     def suffices(rule: ShareRule) -> bool:
-        return float(np.ptp([likelihood.by_rule(rule, *at) for at in near] - wanted)) < TOLERABLE
+        found = np.array([of_rows.by_rule(rule, *at) for of_rows, at in places])
+        return float(np.ptp(found - wanted)) < TOLERABLE
 
     # where s may be about zero, nodes that do not follow it are too far apart
     for number in NODES if sds[1] < KNOWN else ():

@@ -1,0 +1,103 @@
+"""Log noise of guides: its estimate, coordinates and prior."""
+
+from functools import cache
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import crossed_jax as cj
+from crossed_jax.errors import InputError
+from crossed_jax.forms.screen import screen_priors
+from crossed_jax.models import sd_coordinate
+from crossed_jax.models.distributions import Normal
+from crossed_jax.models.model import Model, chosen, priors_of, resolved, units_by_lines
+from crossed_jax.models.priors import resolve_priors
+from crossed_jax.models.screen.guides.model_data import GuideTable, guide_data
+from crossed_jax.models.screen.guides.noise import (
+    guide_noise,
+    log_prior_of_guide_noise,
+    noise_coordinates,
+    position,
+)
+from crossed_jax.models.screen.parameterization import log_density
+from crossed_jax.statistics.cells import cells_of
+
+SD = 0.4
+SCREEN = cj.simulate_screen(
+    num_genes=120,
+    num_cell_lines=12,
+    num_replicates=2,
+    missing=0.05,
+    num_guides=4,
+    guide_sd=0.3,
+    noise_sd=0.5,
+    noise_sd_by_gene_sd=0.3,
+    noise_sd_by_line_sd=0.3,
+    noise_sd_by_guide_sd=SD,
+    interaction_share=0.2,
+    logit_share_sd=1.0,
+    nested_share=0.2,
+    slope_sd=0.3,
+    seed=1,
+)
+MODEL = Model("cell_line", ("gene", "cell_line", "guide"), True, nested="guide")
+
+
+@cache
+def laid_out() -> GuideTable:
+    data = SCREEN.data
+    parts, _ = resolved(MODEL, data)
+    defaults = priors_of(parts, data.factor_names)
+    priors = screen_priors(resolve_priors("post", data, defaults), parts, data.factor_names)
+    units = units_by_lines(data, parts)
+    return guide_data(units, cells_of(units), data.nested.parent_of_unit, parts, priors)
+
+
+@pytest.mark.parametrize("gene_noise_sd", [0.0, 0.3])
+def test_the_prior_of_the_coordinates_is_that_of_independent_normals(gene_noise_sd: float) -> None:
+    information = np.array([3.0, 40.0, 0.5, 12.0, 20.0, 5.0])
+    at = noise_coordinates(information, np.array([0, 1, 0, 2, 0, 1]), gene_noise_sd)
+    positions = np.random.default_rng(0).normal(size=(4, 6))
+    differences = []
+    for z, log_sd in zip(positions, [-3.0, -1.0, 0.0, 1.0], strict=True):
+        f, slope = guide_noise(z, at, log_sd), jax.jacobian(guide_noise)(z, at, log_sd)
+        np.testing.assert_allclose(position(np.asarray(f), at, log_sd), z, rtol=1e-10)
+        wanted = Normal(0.0, np.exp(log_sd)).log_prob(f).sum() + jnp.linalg.slogdet(slope)[1]
+        differences.append(float(log_prior_of_guide_noise(f, at, log_sd) - wanted))
+    assert max(abs(a - b) for a, b in pairwise(differences)) < 1e-9
+
+
+def test_the_estimate_is_near_the_truth() -> None:
+    made = laid_out().model_data
+    log_sd = sd_coordinate.log_sds(made.center.sds.guide_noise, made.anchors.guide_noise)[0]
+    assert float(np.exp(log_sd)) == pytest.approx(SD, rel=0.15)
+    found = np.asarray(guide_noise(made.center.guide_noise, made.of_guide_noise, log_sd))
+    truth = SCREEN.truth["guide_log_noise_sd"].reshape(-1, 4)
+    about_gene = truth - truth.mean(1, keepdims=True)
+    assert np.corrcoef(found, about_gene.ravel())[0, 1] > 0.85
+
+
+@pytest.mark.usefixtures("optimized")
+def test_widths_are_those_of_the_posterior() -> None:
+    made = jax.device_put(laid_out().model_data)
+    at, unravel = ravel_pytree(made.center)
+    hessian = jax.jit(jax.hessian(lambda x: log_density(unravel(x), made)))(at)
+    sds = np.sqrt(np.diag(np.linalg.inv(-hessian)))
+    widths, _ = ravel_pytree(made.widths)
+    assert np.abs(np.log(widths / sds)).max() < np.log(1.6)
+
+
+def test_the_model_is_told_by_its_parts() -> None:
+    parts, _ = resolved(MODEL, SCREEN.data)
+    assert parts.guide_noise
+    assert chosen(parts, SCREEN.data.factor_names)._replace(notes=()) == MODEL
+    assert not resolved("screen", SCREEN.data)[0].guide_noise
+
+
+def test_noise_by_what_has_no_effects_is_refused() -> None:
+    with pytest.raises(InputError, match="noise by 'guide' and no effects of it: add nested"):
+        cj.fit(SCREEN.data, model=Model(noise_by="guide"))
