@@ -18,7 +18,7 @@ from crossed_jax.models.screen.quadrature import Rule
 from crossed_jax.models.screen.strata import OfSamples
 from crossed_jax.types import Array
 
-MOST_GENES = 512  # of a block; fewer cost more loops than they save memory
+MOST_GENES = 256  # of a block; fewer cost more loops than they save memory
 
 
 class Block(NamedTuple):
@@ -26,7 +26,7 @@ class Block(NamedTuple):
 
     genes: Genes
     sets: Sets
-    ragged: Ragged
+    ragged: tuple[Ragged, ...]
     gene: Array
     share: ShareRule
 
@@ -80,11 +80,13 @@ def _of_block(at: GuideLines, block: Block, shared: tuple[Shared, Rule]) -> Arra
 
 
 def in_blocks(strata: GuideStrata, share: ShareRule) -> GuideBlocks:
-    """Cut a table into blocks, which have like numbers of genes of either kind."""
+    """Cut a table into blocks, which have like numbers of genes of each kind."""
     number = -(-len(strata.gene) // MOST_GENES)
-    kinds = np.arange(strata.alone), np.arange(len(strata.ragged.set))
-    alone, several = (_of_equal_length(np.array_split(kind, number)) for kind in kinds)
-    blocks = [_block(strata, share, *chosen) for chosen in zip(alone, several, strict=True)]
+    sizes = [strata.alone, *(len(each.set) for each in strata.ragged)]
+    alone, *several = (_of_equal_length(np.array_split(np.arange(size), number)) for size in sizes)
+    blocks = [
+        _block(strata, share, alone[i], [places[i] for places in several]) for i in range(number)
+    ]
     shared = Shared(
         strata.line,
         strata.replicates,
@@ -96,47 +98,54 @@ def in_blocks(strata: GuideStrata, share: ShareRule) -> GuideBlocks:
     return GuideBlocks(jax.tree.map(_side_by_side, *blocks), shared)
 
 
-def _block(strata: GuideStrata, share: ShareRule, alone: np.ndarray, several: np.ndarray) -> Block:
+def _block(
+    strata: GuideStrata, share: ShareRule, alone: np.ndarray, several: list[np.ndarray]
+) -> Block:
     """Take the genes at some places among those with one set, and among those with several."""
-    sets, ragged = strata.sets, strata.ragged
-    ragged_sets, number = _taken(ragged.set, several), _taken(ragged.guides, several)
-    genes = np.concatenate([alone, np.where(several < 0, -1, several + strata.alone)])
-    kept = np.concatenate([alone, ragged_sets[number > 0]])
-    place, place_of_gene, place_of_several = (
-        _places(of_kept, size)
-        for of_kept, size in (
-            (kept, len(sets.number)),
-            (genes, len(strata.gene)),
-            (several, len(ragged.set)),
-        )
-    )
-    guides = np.flatnonzero(np.isin(sets.set_of_guide, kept))
-    groups = np.flatnonzero(np.isin(ragged.gene, several))
+    sets = strata.sets
+    start, genes, kept = strata.alone, [alone], [alone]
+    for ragged, chosen in zip(strata.ragged, several, strict=True):
+        genes.append(np.where(chosen < 0, -1, chosen + start))
+        kept.append(_taken(ragged.set, chosen)[_taken(ragged.guides, chosen) > 0])
+        start += len(ragged.set)
+    of_genes, of_sets = np.concatenate(genes), np.concatenate(kept)
+    place, place_of_gene = _places(of_sets, len(sets.number)), _places(of_genes, len(strata.gene))
+    guides = np.flatnonzero(np.isin(sets.set_of_guide, of_sets))
     return Block(
-        genes=Genes(*(_taken(values, genes) for values in strata.genes)),
+        genes=Genes(*(_taken(values, of_genes) for values in strata.genes)),
         sets=Sets(
-            seen=_taken(sets.seen, kept),
-            mean=_taken(sets.mean, kept),
-            spread=_taken(sets.spread, kept),
-            within=_taken(sets.within, kept),
-            number=_taken(sets.number, kept),
+            seen=_taken(sets.seen, of_sets),
+            mean=_taken(sets.mean, of_sets),
+            spread=_taken(sets.spread, of_sets),
+            within=_taken(sets.within, of_sets),
+            number=_taken(sets.number, of_sets),
             deviations=sets.deviations[guides],
             set_of_guide=place[sets.set_of_guide[guides]],
-            gene=place_of_gene[_taken(sets.gene, kept)],
-            between=None if sets.between is None else _taken(sets.between, kept),
-            guide=None if sets.guide is None else _taken(sets.guide, kept),
+            gene=place_of_gene[_taken(sets.gene, of_sets)],
+            between=None if sets.between is None else _taken(sets.between, of_sets),
+            guide=None if sets.guide is None else _taken(sets.guide, of_sets),
         ),
-        ragged=Ragged(
-            set=np.where(number > 0, place[ragged_sets], 0),
-            guides=number,
-            gene=place_of_several[ragged.gene[groups]],
-            line=ragged.line[groups],
-            stratum=ragged.stratum[:, groups],
-            there=ragged.there[:, groups],
-            mean=ragged.mean[:, groups],
+        ragged=tuple(
+            _ragged(ragged, chosen, place)
+            for ragged, chosen in zip(strata.ragged, several, strict=True)
         ),
-        gene=_taken(strata.gene, genes),
-        share=jax.tree.map(lambda values: _taken(values.T, genes).T, share),
+        gene=_taken(strata.gene, of_genes),
+        share=jax.tree.map(lambda values: _taken(values.T, of_genes).T, share),
+    )
+
+
+def _ragged(ragged: Ragged, chosen: np.ndarray, place: np.ndarray) -> Ragged:
+    """Take some genes, given the places of their sets."""
+    number = _taken(ragged.guides, chosen)
+    groups = np.flatnonzero(np.isin(ragged.gene, chosen))
+    return Ragged(
+        set=np.where(number > 0, place[_taken(ragged.set, chosen)], 0),
+        guides=number,
+        gene=_places(chosen, len(ragged.set))[ragged.gene[groups]],
+        line=ragged.line[groups],
+        stratum=ragged.stratum[:, groups],
+        there=ragged.there[:, groups],
+        mean=ragged.mean[:, groups],
     )
 
 

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 
 from crossed_jax.models.distributions import Normal
 from crossed_jax.models.screen.guides.lines import GuideLines, shares_of
-from crossed_jax.models.screen.guides.sets import set_sums
+from crossed_jax.models.screen.guides.sets import set_sums, sums_of_means
 from crossed_jax.models.screen.guides.shares import ShareRule
 from crossed_jax.models.screen.guides.sums import (
     GeneSums,
@@ -132,7 +132,7 @@ def log_likelihood(at: GuideLines, strata: GuideStrata, rules: GuideRules) -> Ar
 
 
 def log_marginals(at: GuideLines, strata: GuideStrata, rules: GuideRules) -> list[Array]:
-    """Log-likelihood of each gene, of those with one set of guides and of those with several."""
+    """Log-likelihood of each gene, by group, see `GuideStrata.groups`."""
     nodes, log_weights = share_nodes(at, rules)
     return [
         jax.nn.logsumexp(noise_integrated_out(sums, at, rules.noise) + log_weights[:, some], 0)
@@ -166,21 +166,22 @@ def sums_of_genes(
     Returns
     -------
     list
-        Of genes with one set of guides and of genes with several, their places and their sums;
-        without those that the table has not.
+        Of each group of genes, see `GuideStrata.groups`, their places and their sums.
     """
-    sets = set_sums(at, strata)
+    of_sets = set_sums(at, strata), sums_of_means(at, strata)
     shares = shares_of(at, logit)
     classes = class_sums(at, strata)
     found = []
-    for some, put_together in (
-        (slice(0, strata.alone), sums_with_one_set),
-        (slice(strata.alone, len(strata.gene)), sums_with_several_sets),
-    ):
-        if some.start < some.stop:
-            of_classes = jax.tree.map(lambda x, some=some: x[some], classes)
-            of_shares = jax.tree.map(lambda x, some=some: x[:, some], shares)
-            found.append((some, put_together(at, strata, sets, of_classes, of_shares)))
+    for some, ragged in strata.groups:
+        of_classes = jax.tree.map(lambda x, some=some: x[some], classes)
+        of_shares = jax.tree.map(lambda x, some=some: x[:, some], shares)
+        if ragged is None:
+            sums = sums_with_one_set(at, strata, of_sets[0], of_classes, of_shares)
+        else:
+            sums = sums_with_several_sets(
+                at, strata, (some, ragged), of_sets, of_classes, of_shares
+            )
+        found.append((some, sums))
     return found
 
 

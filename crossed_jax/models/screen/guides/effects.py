@@ -119,7 +119,7 @@ def _in(values: Array | None, place: Array) -> Array | None:
 
 
 class _Nodes(NamedTuple):
-    """Of the quadrature, of genes with one set of guides or with several.
+    """Of the quadrature, of a group of genes.
 
     Attributes
     ----------
@@ -260,19 +260,21 @@ def _draw_effects(
     guide_sd = jnp.exp(log_ratio(at))  # in SDs of gene effects
     genes: list[Array] = []
     of_sets = jnp.zeros(strata.sets.number.shape[0])
-    for some, sums in sums_of_genes(at, strata, latent.share[None]):
-        if sums.mean is None:
-            z = _draw_jointly(of_several, sums, v[some])
+    groups = [ragged for _, ragged in strata.groups]
+    all_sums = sums_of_genes(at, strata, latent.share[None])
+    for i, ((some, sums), ragged) in enumerate(zip(all_sums, groups, strict=True)):
+        if ragged is not None:
+            z = _draw_jointly(jax.random.fold_in(of_several, i), sums, v[some])
             genes.append(z[0])
-            number = jnp.moveaxis(strata.ragged.guides, 1, 0)
+            number = jnp.moveaxis(ragged.guides, 1, 0)
             there = number > 0.0
             effect = guide_sd * z[1:] / jnp.sqrt(jnp.where(there, number, 1.0))
-            sets = jnp.where(there, jnp.moveaxis(strata.ragged.set, 1, 0), of_sets.shape[0])
+            sets = jnp.where(there, jnp.moveaxis(ragged.set, 1, 0), of_sets.shape[0])
             of_sets = of_sets.at[sets].set(effect, mode="drop")
             continue
         inflation = inflation_of(at, strata.genes.guides[some])
         x = v[some] * sums.effects[0].precision[0]
-        both = x / (1.0 + x) * sums.mean[0]
+        both = x / (1.0 + x) * jnp.asarray(sums.mean)[0]
         both += jax.random.normal(of_means, x.shape) / jnp.sqrt(1.0 + x)
         both *= jnp.sqrt(inflation)
         gene = both / inflation

@@ -80,16 +80,16 @@ def interactions(drawn: Drawn, strata: GuideStrata) -> Interactions:
     Interactions
         Shape (genes, lines) each, genes in their own order; without meaning where there is no cell.
     """
-    one, several = _means(strata)
-    several_sets = several, _with_several
+    groups = _means(strata)
 
     def given(draw: Drawn) -> Normals:
         at, latent = draw
         v = jnp.exp(-2.0 * latent.noise)
         share = shares_of(at, latent.share).share
         found = []
-        for some, sums in sums_of_genes(at, strata, latent.share[None]):
-            means, given_sets = (one, _with_one_set) if sums.mean is not None else several_sets
+        all_sums = sums_of_genes(at, strata, latent.share[None])
+        for means, (some, sums) in zip(groups, all_sums, strict=True):
+            given_sets = _with_several if sums.mean is None else _with_one_set
             found.append(given_sets(at, strata, means, sums, v[some], share[some]))
         residual, mean, sd = (jnp.concatenate(x)[place][None] for x in zip(*found, strict=True))
         return Normals(residual, mean, sd, jnp.ones((1, len(place), 1)))
@@ -98,25 +98,26 @@ def interactions(drawn: Drawn, strata: GuideStrata) -> Interactions:
     return summed_up(given, drawn)
 
 
-def _means(strata: GuideStrata) -> tuple[_Means, _Means]:
-    """Lay the sets out by line, of genes with one and with several."""
+def _means(strata: GuideStrata) -> list[_Means]:
+    """Lay the sets out by line, of each group of genes."""
     sets, alone = strata.sets, strata.alone
     to_line = (strata.line[:, None] == jnp.arange(strata.location.shape[0])).astype(float)
     number = jnp.arange(1.0, len(strata.line) + 1.0)
     kind, mean = sets.seen @ (number[:, None] * to_line), sets.mean @ to_line
     stratum, seen = jnp.maximum(kind.astype(int) - 1, 0), kind > 0.0
-    of_genes, guides = strata.ragged.set, strata.ragged.guides
-    one = _Means(
-        stratum[:alone, :, None],
-        seen[:alone, :, None],
-        mean[:alone, :, None],
-        sets.number[:alone, None],
-        jnp.arange(alone)[:, None],
-    )
-    stratum, seen, mean = (jnp.swapaxes(x[of_genes], 1, 2) for x in (stratum, seen, mean))
-    there = seen & (guides > 0.0)[:, None, :]
-    several = _Means(stratum, there, jnp.where(there, mean, 0.0), guides, of_genes)
-    return one, several
+
+    def of_group(of_genes: Array, guides: Array) -> _Means:
+        by_line = (jnp.swapaxes(x[of_genes], 1, 2) for x in (stratum, seen, mean))
+        stratum_of, seen_in, mean_in = by_line
+        there = seen_in & (guides > 0.0)[:, None, :]
+        return _Means(stratum_of, there, jnp.where(there, mean_in, 0.0), guides, of_genes)
+
+    return [
+        of_group(jnp.arange(alone)[:, None], sets.number[:alone, None])
+        if ragged is None
+        else of_group(ragged.set, ragged.guides)
+        for _, ragged in strata.groups
+    ]
 
 
 def _q(at: GuideLines, strata: GuideStrata, means: _Means, share: Array) -> Array:

@@ -33,10 +33,10 @@ from crossed_jax.models.screen.guides.lines import (
 from crossed_jax.models.screen.guides.sets import (
     Effects,
     SetSums,
-    sums_of_means,
+    SumsOfMeans,
     weights_of_sets,
 )
-from crossed_jax.models.screen.guides.table import GuideStrata
+from crossed_jax.models.screen.guides.table import GuideStrata, Ragged
 from crossed_jax.types import Array
 
 
@@ -116,15 +116,17 @@ def _means_of_genes(at: GuideLines, strata: GuideStrata) -> Array:
     """Means over guides where all are seen alike, as these weigh, in the shape of `Genes.mean`."""
     if at.log_guide_noise is None:
         return strata.genes.mean
-    weight = _weights_of_ragged(at, strata)
-    of_sets = jnp.einsum("gu,gus->gs", weight, strata.sets.mean[strata.ragged.set])
-    whole = weight.sum(-1, keepdims=True)
-    return strata.genes.seen * of_sets / jnp.where(whole > 0.0, whole, 1.0)
+    of_genes = []
+    for ragged in strata.ragged:
+        weight = _weights_of_ragged(at, strata, ragged)
+        of_sets = jnp.einsum("gu,gus->gs", weight, strata.sets.mean[ragged.set])
+        whole = weight.sum(-1, keepdims=True)
+        of_genes.append(of_sets / jnp.where(whole > 0.0, whole, 1.0))
+    return strata.genes.seen * jnp.concatenate(of_genes)
 
 
-def _weights_of_ragged(at: GuideLines, strata: GuideStrata) -> Array:
+def _weights_of_ragged(at: GuideLines, strata: GuideStrata, ragged: Ragged) -> Array:
     """What the sets of genes with several weigh, shape (genes, sets); zero where there is none."""
-    ragged = strata.ragged
     return jnp.where(ragged.guides > 0.0, weights_of_sets(at, strata)[ragged.set], 0.0)
 
 
@@ -154,21 +156,26 @@ def sums_with_one_set(
 
 
 def sums_with_several_sets(
-    at: GuideLines, strata: GuideStrata, sets: SetSums, classes: ClassSums, shares: Shares
+    at: GuideLines,
+    strata: GuideStrata,
+    group: tuple[slice, Ragged],
+    of_sets: tuple[SetSums, SumsOfMeans],
+    classes: ClassSums,
+    shares: Shares,
 ) -> GeneSums:
     """Put the sums of genes with several sets together at their shares.
 
     What the means of sets weigh without interaction is summed over all lines, and what interactions
     take of it over the lines by class, but for those where the sets are unlike.
     """
-    ragged = strata.ragged
+    some, ragged = group
     num_sets = ragged.guides.shape[1]
     there = ragged.guides > 0.0
     after = jnp.maximum(ragged.set - strata.alone, 0)  # those that are a whole gene go first
-    own = jax.tree.map(lambda x: jnp.where(there, x[ragged.set], 0.0), sets)
-    of_means = jax.tree.map(lambda x: jnp.where(there, x[after], 0.0), sums_of_means(at, strata))
+    own = jax.tree.map(lambda x: jnp.where(there, x[ragged.set], 0.0), of_sets[0])
+    of_means = jax.tree.map(lambda x: jnp.where(there, x[after], 0.0), of_sets[1])
     share, rest = shares.share[..., None], shares.rest[..., None]  # (shares, genes, classes)
-    weights = _weights_of_ragged(at, strata)
+    weights = _weights_of_ragged(at, strata, ragged)
     whole = weights.sum(-1, keepdims=True)
     z = rest * z_of(at, strata.classes)
     taken = share / (1.0 + share * whole / z) / z**2
@@ -181,7 +188,7 @@ def sums_with_several_sets(
     precision_taken = (taken * classes.precision).sum(-1)
     product_taken = (taken * classes.product * whole).sum(-1)
 
-    unlike = _unlike(at, strata, weights, shares)
+    unlike = _unlike(at, strata, ragged, weights, shares)
     guides, weight = ([x[:, i] for i in range(num_sets)] for x in (ragged.guides, weights))
     measured = [
         of_means.product[:, i] / shares.rest - weight[i] * product_taken - unlike.product[i]
@@ -198,7 +205,7 @@ def sums_with_several_sets(
     ]
     gram, product = _of_gene_and_sets(between, measured, log_ratio(at), guides)
     return GeneSums(
-        strata.genes.rows[strata.alone :],
+        strata.genes.rows[some],
         log_variance + unlike.log_variance,
         squares - unlike.squares + own.squares.sum(-1) / shares.rest,
         [
@@ -229,8 +236,9 @@ class _Unlike(NamedTuple):
     log_variance: Array
 
 
-def _unlike(at: GuideLines, strata: GuideStrata, weights: Array, shares: Shares) -> _Unlike:
-    ragged = strata.ragged
+def _unlike(
+    at: GuideLines, strata: GuideStrata, ragged: Ragged, weights: Array, shares: Shares
+) -> _Unlike:
     num_genes, num_sets = ragged.guides.shape
     log_noise, slope, _ = (x[ragged.line] for x in of_lines(at))
     of_strata = shift_of(at.lines, strata)

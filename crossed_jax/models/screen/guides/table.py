@@ -76,7 +76,7 @@ class Genes(NamedTuple):
 
 
 class Ragged(NamedTuple):
-    """Genes with several sets of guides, and the lines in which not all are seen alike.
+    """Genes with like numbers of sets of guides, and the lines in which not all are seen alike.
 
     Filled up with sets and lines that there are not; a gene has as many groups of lines as need be.
 
@@ -125,7 +125,7 @@ class GuideStrata(NamedTuple):
     sets
         Of guides; the first so many are genes.
     ragged
-        The genes with several sets.
+        The genes with several sets, by how many these are.
     gene
         Which gene comes at which place, shape (genes,).
     samples
@@ -139,14 +139,26 @@ class GuideStrata(NamedTuple):
     location: Array
     genes: Genes
     sets: Sets
-    ragged: Ragged
+    ragged: tuple[Ragged, ...]
     gene: Array
     samples: OfSamples | None = None
 
     @property
     def alone(self) -> int:
         """How many genes have one set."""
-        return int(self.gene.shape[0] - self.ragged.set.shape[0])
+        return int(self.gene.shape[0] - sum(each.set.shape[0] for each in self.ragged))
+
+    @property
+    def groups(self) -> list[tuple[slice, Ragged | None]]:
+        """Places of the genes with one set, if there are any, and of those with several."""
+        found: list[tuple[slice, Ragged | None]] = []
+        start = 0
+        for ragged in (None, *self.ragged):
+            stop = start + (self.alone if ragged is None else ragged.set.shape[0])
+            if start < stop:
+                found.append((slice(start, stop), ragged))
+            start = stop
+        return found
 
 
 def guide_strata(
@@ -193,8 +205,8 @@ def guide_strata(
 
     sets_of_gene = np.bincount(gene_of_set)
     alone = (sets_of_gene == 1) & (not a_set_each)
-    several = np.flatnonzero(~alone)
-    gene = np.concatenate([np.flatnonzero(alone), several])
+    several = _by_number(np.flatnonzero(~alone), sets_of_gene)
+    gene = np.concatenate([np.flatnonzero(alone), *several])
     guides = np.bincount(gene_of_guide)[gene].astype(float)
     gene_kind = np.zeros((len(gene), shape[1]))
     gene_kind[gene_of_guide] = kind  # of any guide
@@ -237,8 +249,9 @@ def guide_strata(
             between=between,
             guide=np.arange(len(kind)) if a_set_each else None,
         ),
-        ragged=_ragged(
-            several, ~alike[-len(several) :], gene_of_set, number, kind_of_set, set_mean
+        ragged=tuple(
+            _ragged(genes, gene, ~alike, gene_of_set, number, kind_of_set, set_mean)
+            for genes in several
         ),
         gene=gene,
         samples=of_samples,
@@ -283,8 +296,15 @@ def _sets(kind: np.ndarray, gene_of_guide: np.ndarray) -> tuple[np.ndarray, np.n
     return place[set_of_guide], gene[order]
 
 
+def _by_number(genes: np.ndarray, sets_of_gene: np.ndarray) -> list[np.ndarray]:
+    """Part genes by their number of sets: up to two, four, eight and so on."""
+    power = np.ceil(np.log2(np.maximum(sets_of_gene[genes], 2)))
+    return [genes[power == each] for each in np.unique(power)]
+
+
 def _ragged(
     genes: np.ndarray,
+    in_order: np.ndarray,
     unlike: np.ndarray,
     gene_of_set: np.ndarray,
     number: np.ndarray,
@@ -296,6 +316,7 @@ def _ragged(
     most = max(map(len, sets), default=0)
     of_genes, guides = np.zeros((len(genes), most), np.intp), np.zeros((len(genes), most))
     groups = []
+    unlike = unlike[np.isin(in_order, genes)]
     for place, of_gene in enumerate(sets):
         of_genes[place, : len(of_gene)] = of_gene
         guides[place, : len(of_gene)] = number[of_gene]
