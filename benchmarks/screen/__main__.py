@@ -8,7 +8,7 @@
     python -m benchmarks.screen cross_library    interactions from Avana against KY
     python -m benchmarks.screen guide_calls      the same from guides
     python -m benchmarks.screen guide_prediction prediction of guides' values that were held out
-    python -m benchmarks.screen guide_extensions what Student-t interactions and guides' noise add
+    python -m benchmarks.screen guide_extensions what Student-t interactions would add
     python -m benchmarks.screen samples          how sure line effects are, with samples
     python -m benchmarks.screen leave_one_out    leave-one-out of three models, against refits
     python -m benchmarks.screen avana            how long Avana takes, and NumPyro

@@ -1,18 +1,11 @@
-"""What two further parts would add to the model with guides: heavier tails, and noise by guide.
+"""What heavier tails of the interactions would add to the model with guides.
 
-Neither is fitted. Both are looked at given draws of a fit without them.
-
-- *Student-t interactions*, as :mod:`crossed_jax.results.student_t_interactions` has them.
-- *Noise by guide*: what the other guides of a gene leave of a guide's squares, in variances that
-  the model gives them, shrunk to one by moments of their logarithms, multiplies the variance of its
-  rows.
-
-Both are held to values of samples that the fit has not seen (`guide_prediction`). `guide_calls`
-holds the first to another library.
+They are not fitted, but looked at given draws of a fit with Normal interactions, as
+:mod:`crossed_jax.results.student_t_interactions` has them, and held to values of samples that the
+fit has not seen (`guide_prediction`). `guide_calls` holds them to another library.
 """
 
 import os
-import sys
 from typing import Any, NamedTuple
 
 import jax
@@ -30,7 +23,6 @@ from crossed_jax.models.model import parts_of
 from crossed_jax.models.screen.responses import (
     CellRows,
     Drawn,
-    interactions_given,
     shared_by_rows,
 )
 from crossed_jax.results.screen_predictions import RowCodes, cells_of_rows, draws_by_name, seen_in
@@ -57,7 +49,7 @@ class Fit(NamedTuple):
 
 
 def guide_extensions() -> dict[str, Any]:
-    """Measure both on Avana."""
+    """Measure it on Avana."""
     jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
     train, held = split_samples(guide_library("Avana").rename({"sequence_ID": "sample"}))
     model = cj.Model(**ALL, interaction=True, nested="sgrna")
@@ -82,11 +74,6 @@ def guide_extensions() -> dict[str, Any]:
             for nu, (of_prior, chosen) in best.items()
         },
     }
-    print(found, file=sys.stderr, flush=True)
-    scale, sd = _noise_of_guides(seen)
-    log_density = _log_density(asked, y, NORMAL, scale)
-    found["noise_by_guide"] = {"sd_of_logarithm": sd} | gain(log_density)
-    print(found["noise_by_guide"], file=sys.stderr, flush=True)
     return found
 
 
@@ -124,17 +111,13 @@ def _best(fit: Fit, nu: float) -> tuple[Tails, dict[str, float]]:
     return best, {"factor": factor, "log_likelihood_gain": gain}
 
 
-def _log_density(
-    fit: Fit, y: np.ndarray, of_prior: Tails, scale: np.ndarray | None = None
-) -> np.ndarray:
-    """Log predictive density of each row; `scale` multiplies the noise SD of each guide's."""
+def _log_density(fit: Fit, y: np.ndarray, of_prior: Tails) -> np.ndarray:
+    """Log predictive density of each row."""
     cells, of_draws = fit.cells, []
     for drawn in fit.draws:
         of_cells = measured(drawn, cells)
         given, nested = of_cells.given, drawn.nested_share
         rest = given.rest
-        if scale is not None:
-            rest = rest * scale[cells.unit] ** 2
         of_nodes = []
         for probability, mean, variance in normals(of_cells, of_prior):
             gamma = mean[cells.cell]
@@ -147,29 +130,3 @@ def _log_density(
             of_nodes.append(np.log(probability)[cells.cell][of_rows] + log_density)
         of_draws.append(logsumexp(of_nodes, 0))
     return logsumexp(of_draws, 0) - np.log(len(of_draws))
-
-
-def _noise_of_guides(fit: Fit) -> tuple[np.ndarray, float]:
-    """Factors of the guides' noise SDs about their genes', and the SD of their logarithms."""
-    cells = fit.cells
-    gene = np.zeros(cells.unit.max() + 1, int)
-    gene[cells.unit] = cells.gene[cells.cell]
-    squares, number = np.zeros((2, len(gene)))
-    some = fit.draws[:: len(fit.draws) // FEW]
-    for drawn in some:
-        given = interactions_given(drawn, cells)
-        seen = given.number > 0
-        rest = ((1.0 - given.share) * given.variance)[cells.cell]
-        nested = drawn.nested_share
-        variance = rest * (nested + (1.0 - nested) / np.maximum(given.number, 1.0))
-        z = (given.residual - given.mean[cells.cell]) / np.sqrt(variance)
-        squares += np.bincount(cells.unit[seen], z[seen] ** 2, len(gene))
-        number += np.bincount(cells.unit[seen], minlength=len(gene))
-    of_gene = np.bincount(gene)
-    log_variance = np.log(squares / number)
-    deviation = log_variance - (np.bincount(gene, log_variance) / of_gene)[gene]
-    several = of_gene[gene] > 1
-    total = (deviation**2 * of_gene[gene] / np.maximum(of_gene[gene] - 1, 1))[several].mean()
-    chance = 2.0 * len(some) / number.mean()
-    excess = max(total - chance, 0.0)
-    return np.exp(0.5 * deviation * excess / total), 0.5 * float(np.sqrt(excess))

@@ -16,6 +16,7 @@ SDS = {
     "gene_log_slope_sd": "slope SD",
     "cell_line_log_noise_sd_sd": "noise SD by line",
     "gene_log_noise_sd_sd": "noise SD by gene",
+    "sgrna_log_noise_sd_sd": "noise SD by guide",
     "interaction_share": "share",
     "sgrna_sd": "guide SD",
     "nested_share": "guides' share",
@@ -41,13 +42,12 @@ def held_out_table(result: str, screen: str | None = None) -> str:
 
 
 def guide_extensions_table() -> str:
-    """What further parts would add to the model with guides."""
+    """What heavier tails would add to the model with guides."""
     found = _read("guide_extensions")
     parts = {
         f"Student-t interactions, {float(nu):.0f} degrees of freedom": each
         for nu, each in found["student_t"].items()
     }
-    parts["noise SD by guide"] = found["noise_by_guide"]
     rows = [
         [name, f"{each['gain']:+.4f} ± {each['standard_error']:.4f}"]
         for name, each in parts.items()

@@ -15,6 +15,7 @@ from command_line import (
     paths,
     strict_json,
 )
+from guide_screen import guide_rows
 from screen_tables import SCREEN, SETTINGS, simulated, starts_as_draws
 
 import crossed_jax as cj
@@ -243,6 +244,23 @@ def test_parts_that_a_table_cannot_inform_are_told(tmp_path, monkeypatch):
     options = ("--model", "screen", "--draws", 4, "--no-figures")
     outcome = fit_screen(path, tmp_path / "whole", *options)
     assert f"The screen model is fitted without {why}" in " ".join(outcome.err.split())
+
+
+def test_noise_by_guide_goes_with_all_parts_or_with_those_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("crossed_jax.fitting.sample", starts_as_draws)
+    table = tmp_path / "guides.csv"
+    guide_rows().write_csv(table)
+    options = ("--nested", "guide", "--noise-by", "gene,line,guide", "--draws", 4, "--no-report")
+    for out, more in (("whole", ("--model", "screen")), ("named", ())):
+        outcome = fit_screen(table, tmp_path / out, *options, *more, "--no-figures")
+        assert outcome.code in (0, 3), outcome.err
+        parts = strict_json(tmp_path / out / "run.json")["parts"]
+        assert parts["noise_by"] == ["gene", "line", "guide"]
+        assert (parts["slopes"] == "line") == parts["interaction"] == (out == "whole")
+        effects = pl.read_csv(tmp_path / out / "effects.csv").filter(factor="guide")
+        assert (effects["noise_sd_lower"] < effects["noise_sd_upper"]).all()
+    outcome = fit_screen(table, tmp_path / "none", "--noise-by", "gene,guide")
+    assert_refused(outcome, "the model has a part by 'guide': the factors are gene, line")
 
 
 def test_without_interaction_it_is_told_what_else_is_left_out(tmp_path, monkeypatch):

@@ -148,6 +148,7 @@ def test_moments_of_guides_approach_the_truth():
         logit_share_sd=0.9,
         num_guides=3,
         guide_sd=0.25,
+        noise_sd_by_guide_sd=0.3,
         nested_share=nested,
         seed=9,
     )
@@ -169,6 +170,8 @@ def test_moments_of_guides_approach_the_truth():
     assert logit.std() == pytest.approx(0.9, rel=4 / np.sqrt(800))
     # what is left of a gene's variance, and what rows of a guide in a line have in common of it
     rest /= 0.4 * np.sqrt(1.0 - truth["gene_interaction_share"])[:, None, None, None]
+    assert np.std(truth["guide_log_noise_sd"]) == pytest.approx(0.3, rel=4 / np.sqrt(2 * 1200))
+    rest /= np.exp(truth["guide_log_noise_sd"]).reshape(*shape[:2], 1, 1)
     assert (rest**2).mean() == pytest.approx(1.0, abs=4 * np.sqrt(3 / (rest.size / 2)))
     common = (rest[..., 0] * rest[..., 1]).mean()
     assert common == pytest.approx(nested, abs=4 * np.sqrt(2 / (rest.size / 2)))
@@ -250,6 +253,7 @@ def test_the_command_line_takes_every_setting(tmp_path):
         "interaction-share": 0.7,
         "guides": 2,
         "guide-sd": 0.15,
+        "noise-sd-by-guide-sd": 0.25,
         "nested-share": 0.35,
         "logit-share-sd": 0.8,
         "seed": 8,
@@ -272,6 +276,7 @@ def test_the_command_line_takes_every_setting(tmp_path):
         interaction_share=0.7,
         num_guides=2,
         guide_sd=0.15,
+        noise_sd_by_guide_sd=0.25,
         nested_share=0.35,
         logit_share_sd=0.8,
         seed=8,

@@ -12,8 +12,10 @@ line beside its gene would pass for the gene's interaction. For guide u of gene 
     \operatorname{logit} s_g &\sim \mathrm{Normal}(\operatorname{logit} s, \sigma_s) ,
 
 with V as in :mod:`crossed_jax.models.screen`. Genes differ in how much of their variance is
-interaction, which gives interactions heavy tails; without that part :math:`s_g = s`.
+interaction, which gives interactions heavy tails; without that part :math:`s_g = s`. Guides may
+differ in their noise, too: :math:`\delta` and :math:`\epsilon` then have :math:`e^{f_u}` times the
+SD, :math:`f_u \sim \mathrm{Normal}(0, \sigma_f)`.
 
 `table` lays guides out, `sums` are what a gene's likelihood depends on, and `density` integrates
-everything of a gene out.
+everything of a gene out but f, which NUTS moves in the coordinates of `noise`.
 """

@@ -13,7 +13,8 @@ a line, a set of U guides falls into strata (in the sense of the analysis of var
 The means of a gene's sets share :math:`\gamma_{gc} \sim \mathrm{Normal}(0, \sqrt{s/\omega})`, which
 leaves them the precision matrix :math:`\omega\,[\mathrm{diag}(q) - s q q' / (1 + s \sum q)]`. With
 one set it is :math:`\omega/u,\ u = s + (1 - s) z / U`, which depends on the line only through
-:math:`\omega` and n: sums are kept by the number of replicates.
+:math:`\omega` and n: sums are kept by the number of replicates. Guides that differ in their noise
+are a set each, which weighs :math:`e^{-2 f_u}` in place of U.
 """
 
 from typing import NamedTuple
