@@ -24,7 +24,13 @@ from crossed_jax.tables.crossed_data import CrossedData, Factor
 SEED = 20
 NUM_TABLES = 200
 NUM_GENES, NUM_LINES, REPLICATES, MISSING = 12, 5, 2, 0.12
-SETTINGS = {"num_chains": 1, "num_warmup": 500, "num_draws": 1980, "target_accept": 0.9}
+SETTINGS = {
+    "model": "screen",
+    "num_chains": 1,
+    "num_warmup": 500,
+    "num_draws": 1980,
+    "target_accept": 0.9,
+}
 THIN = 20
 
 PRIORS = cj.Priors(
@@ -166,7 +172,7 @@ def calibration(
     num_ranks = settings["num_draws"] // thin + 1
     for seed in range(num_tables):
         data, truth = simulate(rng)
-        tree = cj.fit(data, model="screen", priors=priors, seed=seed, **settings)
+        tree = cj.fit(data, priors=priors, seed=seed, **settings)
         divergences += int(tree["sample_stats"]["diverging"].sum())
         depth_hits += int(tree["sample_stats"]["reached_max_treedepth"].sum())
         gamma = truth.pop("interaction")

@@ -19,7 +19,20 @@ from crossed_jax.models.distributions import LogitNormal
 
 NUM_TABLES = 100
 NUM_GENES, NUM_GUIDES, NUM_LINES, REPLICATES, MISSING = 10, 3, 5, 2, 0.04
-SETTINGS = {"num_chains": 1, "num_warmup": 300, "num_draws": 990, "target_accept": 0.9}
+MODEL = cj.Model(
+    slopes="line",
+    noise_by=("gene", "line", "guide"),
+    interaction=True,
+    nested="guide",
+    sample="sample",
+)
+SETTINGS = {
+    "model": MODEL,
+    "num_chains": 1,
+    "num_warmup": 300,
+    "num_draws": 990,
+    "target_accept": 0.9,
+}
 THIN = 10
 OF_GUIDES = PRIORS._replace(
     others={
@@ -27,6 +40,7 @@ OF_GUIDES = PRIORS._replace(
         "guide_sd": dist.LogNormal(-1.2, 0.4),
         "sample_sd": dist.LogNormal(-1.5, 0.4),
         "gene_logit_share_sd": dist.LogNormal(-0.5, 0.4),
+        "guide_log_noise_sd_sd": dist.LogNormal(-1.0, 0.4),
         "nested_share": LogitNormal(0.0, 1.0),
     }
 )
@@ -40,15 +54,15 @@ def simulate(rng: np.random.Generator) -> tuple[cj.CrossedData, dict[str, Any]]:
     sample = line * REPLICATES + replicate
     gene = guide // NUM_GUIDES
     m = rng.normal(0.5, 0.7) + rng.normal(-0.3, 0.7)
-    centers = [-0.5, -1.2, -0.7, -1.0, -1.0, -1.0, -1.0, -0.5, -1.5]
-    sd_a, sd_o, sd_b, sigma, sd_k, sd_d, sd_e, sd_share, sd_s = np.exp(
-        rng.normal(centers, [0.4, 0.4, 0.4, 0.3, 0.4, 0.4, 0.4, 0.4, 0.4])
+    centers = [-0.5, -1.2, -0.7, -1.0, -1.0, -1.0, -1.0, -0.5, -1.5, -1.0]
+    sd_a, sd_o, sd_b, sigma, sd_k, sd_d, sd_e, sd_share, sd_s, sd_f = np.exp(
+        rng.normal(centers, [0.4, 0.4, 0.4, 0.3, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4])
     )
     logit, logit_nested = rng.normal(size=2)
     nested = 1.0 / (1.0 + np.exp(-logit_nested))
     share = 1.0 / (1.0 + np.exp(-rng.normal(logit, sd_share, NUM_GENES)))
     a, e = rng.normal(0.0, sd_a, NUM_GENES), rng.normal(0.0, sd_e, NUM_GENES)
-    o = rng.normal(0.0, sd_o, shape[0])
+    o, f = (rng.normal(0.0, sd, shape[0]) for sd in (sd_o, sd_f))
     s = rng.normal(0.0, sd_s, NUM_LINES * REPLICATES)
     b, log_k, d = (rng.normal(0.0, sd, NUM_LINES) for sd in (sd_b, sd_k, sd_d))
     log_k, d = log_k - log_k.mean(), d - d.mean()
@@ -58,7 +72,7 @@ def simulate(rng: np.random.Generator) -> tuple[cj.CrossedData, dict[str, Any]]:
     delta = np.sqrt((1.0 - share[gene]) * nested) * rng.normal(size=shape[:2])[guide, line]
     noise = np.sqrt((1.0 - share[gene]) * (1.0 - nested)) * rng.normal(size=len(gene))
     response = m + b[line] + s[sample] + k[line] * (a[gene] + o[guide])
-    response += gamma[gene, line] + sds[gene, line] * (delta + noise)
+    response += gamma[gene, line] + sds[gene, line] * np.exp(f[guide]) * (delta + noise)
     columns = {"gene": gene, "line": line, "guide": guide, "sample": sample}
     whole = m + b + k * a.mean()
     data = cj.read_table(
@@ -77,6 +91,7 @@ def simulate(rng: np.random.Generator) -> tuple[cj.CrossedData, dict[str, Any]]:
         "line_slope": k,
         "line_log_noise_sd": d,
         "gene_log_noise_sd": e,
+        "guide_log_noise_sd": f,
         "gene_interaction_share": share,
         "gene_sd": sd_a,
         "guide_sd": sd_o,
@@ -86,6 +101,7 @@ def simulate(rng: np.random.Generator) -> tuple[cj.CrossedData, dict[str, Any]]:
         "line_log_slope_sd": sd_k,
         "line_log_noise_sd_sd": sd_d,
         "gene_log_noise_sd_sd": sd_e,
+        "guide_log_noise_sd_sd": sd_f,
         "gene_logit_share_sd": sd_share,
         "interaction_share": 1.0 / (1.0 + np.exp(-logit)),
         "nested_share": nested,
