@@ -132,11 +132,11 @@ def fit(
         Groups `posterior` (`intercept`, `{factor}_effect`, `{factor}_sd` and `sigma`, the noise's
         SD; of Student-t noise its scale, and `nu`; of the screen model `{factor}_slope`,
         `{factor}_log_noise_sd`, their SDs and `interaction_share`; of what is nested, such as
-        guides and samples, `{unit}_effect` and `{unit}_sd`, and with guides `nested_share`,
-        `{gene}_interaction_share` and `{gene}_logit_share_sd`), `sample_stats`, `observed_data`
-        and `constant_data`; for the screen model `interactions`, which
-        :func:`crossed_jax.interactions` tabulates, and `seen`, counts and means of rows by what is
-        nested; and for the collapsed form
+        guides and samples, `{unit}_effect` and `{unit}_sd`, with guides `nested_share`,
+        `{gene}_interaction_share` and `{gene}_logit_share_sd`, and where they differ in their noise
+        `{unit}_log_noise_sd` and its SD), `sample_stats`, `observed_data` and `constant_data`; for
+        the screen model `interactions`, which :func:`crossed_jax.interactions` tabulates, and
+        `seen`, counts and means of rows by what is nested; and for the collapsed form
         `effect_moments` (exact `{factor}_effect_mean` and `{factor}_effect_sd`, and where their
         draws were not kept `{factor}_effect_quantile`); how the run was made is in `attrs`.
 
