@@ -150,12 +150,14 @@ def _checked(model: Model, data: CrossedData) -> Parts | None:
     """Check the parts that are asked for by name."""
     noise_by = (model.noise_by,) if isinstance(model.noise_by, str) else model.noise_by
     if not isinstance(noise_by, tuple | list):
-        raise InputError(f"noise_by is {told(noise_by)}: give the name of a factor, or of both.")
+        raise InputError(f"noise_by is {told(noise_by)}: give the name of a factor, or a tuple.")
     by_units = model.nested is not None and model.nested in noise_by
-    named = [*([] if model.slopes is None else [model.slopes]), *noise_by]
-    for name in named:
-        if name not in data.factor_names and not (by_units and name == model.nested):
-            raise InputError(_unknown_part(name, data))
+    of_slopes = [] if model.slopes is None else [model.slopes]
+    of_noise = [name for name in noise_by if not (by_units and name == model.nested)]
+    for name in (*of_slopes, *of_noise):
+        if name not in data.factor_names:
+            raise InputError(_unknown_part(name, data, name in of_noise))
+    named = [*of_slopes, *noise_by]
     if not isinstance(model.interaction, bool):
         raise InputError(f"interaction is {told(model.interaction)}: give True or False.")
     if model.nested is not None and (data.nested is None or model.nested != data.nested.units.name):
@@ -200,9 +202,9 @@ def _checked(model: Model, data: CrossedData) -> Parts | None:
     return _with_guides(parts, data)._replace(guide_noise=by_units)
 
 
-def _unknown_part(name: Any, data: CrossedData) -> str:
-    """Say that levels of this name cannot differ in anything."""
-    if data.nested is not None and name == data.nested.units.name:
+def _unknown_part(name: Any, data: CrossedData, of_noise: bool) -> str:
+    """Say that levels of this name cannot differ in it."""
+    if of_noise and data.nested is not None and name == data.nested.units.name:
         return f"the model has noise by {told(name)} and no effects of it: add nested={name!r}."
     return f"the model has a part by {told(name)}: the factors are {', '.join(data.factor_names)}."
 

@@ -257,8 +257,8 @@ def test_noise_by_guide_goes_with_all_parts_or_with_those_named(tmp_path, monkey
         parts = strict_json(tmp_path / out / "run.json")["parts"]
         assert parts["noise_by"] == ["gene", "line", "guide"]
         assert (parts["slopes"] == "line") == parts["interaction"] == (out == "whole")
-        effects = pl.read_csv(tmp_path / out / "effects.csv").filter(factor="guide")
-        assert (effects["noise_sd_lower"] < effects["noise_sd_upper"]).all()
+        named = pl.read_csv(tmp_path / out / "parameters.csv")["parameter"]
+        assert "guide_log_noise_sd_sd" in named.to_list()
     outcome = fit_screen(table, tmp_path / "none", "--noise-by", "gene,guide")
     assert_refused(outcome, "the model has a part by 'guide': the factors are gene, line")
 

@@ -12,7 +12,7 @@ from heavy_noise import with_heavy_noise
 from scipy import stats
 from screen_tables import SCREEN, in_other_order, simulated, starts_as_draws
 from synthetic_tree import synthetic_tree
-from unit_screen import TABLE, moments
+from unit_screen import EVERY_PART, TABLE, moments
 
 import crossed_jax as cj
 from crossed_jax.errors import InputError
@@ -32,7 +32,7 @@ def units() -> xr.DataTree:
     """A fit with guides and samples, its draws where chains would start."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("crossed_jax.fitting.sample", starts_as_draws)
-        return cj.fit(TABLE, model="screen", num_chains=2, num_draws=NUM_DRAWS // 2)
+        return cj.fit(TABLE, model=EVERY_PART, num_chains=2, num_draws=NUM_DRAWS // 2)
 
 
 def values(tree: xr.DataTree, data: CrossedData, by: LeftOut) -> np.ndarray:

@@ -7,8 +7,8 @@ the precisions :math:`P_c` with which they would measure the lines, were they kn
   precision :math:`p / (1 + \sigma_a^2 p / G)`, :math:`p = \sum_c k_c^2 P_c`;
 - one of all log slopes by :math:`\log\sigma_a`, of which G effects know 2 G;
 - one of all log noise by the genes' noise: :math:`G / (1/(2 \bar n) + \tau^2)`, with
-  :math:`\bar n` rows a gene; and by that of U guides, with which :math:`\tau^2` is
-  :math:`G/U` times their variance more.
+  :math:`\bar n` rows a gene; and by that of N guides, with which :math:`\tau^2` is
+  :math:`G/N` times their variance more.
 """
 
 import math

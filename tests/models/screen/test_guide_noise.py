@@ -16,6 +16,8 @@ from crossed_jax.models import sd_coordinate
 from crossed_jax.models.distributions import Normal
 from crossed_jax.models.model import Model, chosen, priors_of, resolved, units_by_lines
 from crossed_jax.models.priors import resolve_priors
+from crossed_jax.models.screen.estimate import CellMatrices, LineEstimate
+from crossed_jax.models.screen.guides.estimate import GuideEstimate, of_guide_noise
 from crossed_jax.models.screen.guides.model_data import GuideTable, guide_data
 from crossed_jax.models.screen.guides.noise import (
     guide_noise,
@@ -101,3 +103,25 @@ def test_the_model_is_told_by_its_parts() -> None:
 def test_noise_by_what_has_no_effects_is_refused() -> None:
     with pytest.raises(InputError, match="noise by 'guide' and no effects of it: add nested"):
         cj.fit(SCREEN.data, model=Model(noise_by="guide"))
+
+
+def test_slopes_by_guide_are_refused() -> None:
+    with pytest.raises(InputError, match="a part by 'guide': the factors are gene, cell_line"):
+        cj.fit(SCREEN.data, model=Model("guide", ("guide",), nested="guide"))
+
+
+def test_guides_whose_rows_say_nothing_of_their_noise_start_at_none() -> None:
+    """One row a cell, and of most genes two guides: the deviations of both are as large."""
+    rng = np.random.default_rng(5)
+    gene = np.concatenate([np.repeat(np.arange(150), 2), np.repeat(np.arange(150, 200), 4)])
+    f = rng.normal(0.0, SD, len(gene))
+    mean = np.exp(f)[:, None] * rng.normal(size=(len(gene), 30))
+    ones, zeros = np.ones_like(mean), np.zeros(30)
+    point = LineEstimate(zeros, zeros, zeros, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+    found = of_guide_noise(
+        CellMatrices(ones, mean, 0.0 * mean), point, GuideEstimate(1.0, 0.1, 0.0, 0.0), gene
+    )
+    several = gene >= 150
+    assert not found.value[~several].any()
+    assert (found.information > 0.0).all()
+    assert np.corrcoef(found.value[several], f[several])[0, 1] > 0.7

@@ -31,6 +31,7 @@ TOLERANCE = 1e-4
 LEAST_SD, LARGEST_SD = 0.1, 3.0
 FEW_GUIDES = 2  # whose deviations from their mean are as large as each other
 LEAST_PART = 0.1
+LEAST_FREEDOM = 1e-3  # of guides whose rows say nothing of their noise
 MOST_LOG_NOISE = 2.0
 FIRST_NOISE_SD, NOISE_SWEEPS = 0.3, 20
 
@@ -127,23 +128,27 @@ def of_guide_noise(
     k, nested = np.exp(point.log_slope), guides.nested_share
     weight = seen * np.exp(-2.0 * point.log_noise) / point.sigma**2
     residual = seen * (mean - point.location)
-    effect = (weight * residual) @ k / (weight @ k**2 + guides.gene_sd**-2)
+    effect = (
+        (weight * residual) @ k / (weight @ k**2 + 1.0 / (guides.gene_sd**2 + guides.guide_sd**2))
+    )
     residual = seen * (residual - np.outer(effect, k))
     guides_seen = sums_by_group(seen.astype(float), gene)[gene]
     about_gene = residual - sums_by_group(residual, gene)[gene] / np.maximum(guides_seen, 1.0)
     told = (guides_seen > FEW_GUIDES) & seen
     of_means = told * about_gene**2 / (nested + (1.0 - nested) / number)
     of_means = (weight * of_means).sum(1) / np.maximum(told.sum(1), 1.0)
-    of_means = unmixed(of_means, gene) * told.sum(1)
+    of_means = unmixed(of_means, gene, told.any(1)) * told.sum(1)
     freedom = told.sum(1) + (seen * (number - 1.0)).sum(1)
+    known = freedom > 0.0
     squares = of_means + (weight * within).sum(1) / (1.0 - nested)
     variance = squares / np.maximum(freedom, 1.0) / (1.0 - guides.share)
     # a deviation is a guide's own by 1 - 1/U
     freedom -= (told * (1.0 - (1.0 - 1.0 / np.maximum(guides_seen, 1.0)) ** 2)).sum(1)
-    freedom = np.maximum(freedom - 1.0, 0.5)
+    information = 2.0 * np.where(known, np.maximum(freedom - 1.0, 0.5), LEAST_FREEDOM)
     log_noise = 0.5 * np.log(np.maximum(variance, TINY))
-    log_noise = np.clip(log_noise - np.median(log_noise), -MOST_LOG_NOISE, MOST_LOG_NOISE)
-    information = 2.0 * freedom
+    typical = float(np.median(log_noise[known])) if known.any() else 0.0
+    log_noise = np.clip(log_noise - typical, -MOST_LOG_NOISE, MOST_LOG_NOISE)
+    log_noise = np.where(known, log_noise, 0.0)
     of_genes = np.bincount(gene, information * log_noise) / np.bincount(gene, information)
     value, sd = log_noise - of_genes[gene], FIRST_NOISE_SD
     found = value
@@ -153,7 +158,7 @@ def of_guide_noise(
     return NoiseEstimate(found, information, sd * math.sqrt(len(found) / about_genes))
 
 
-def unmixed(squares: np.ndarray, gene: np.ndarray) -> np.ndarray:
+def unmixed(squares: np.ndarray, gene: np.ndarray, told: np.ndarray) -> np.ndarray:
     r"""Estimate variances of guides from squares of their deviations from the mean of their gene's.
 
     Of U guides with variances v, :math:`\mathrm{E} d_u^2 = (1 - 2/U) v_u + \sum v / U^2`.
@@ -164,8 +169,10 @@ def unmixed(squares: np.ndarray, gene: np.ndarray) -> np.ndarray:
         Means over the lines, shape (guides,).
     gene
         Of each guide, likewise.
+    told
+        Whether there are any, likewise.
     """
-    number = np.bincount(gene).astype(float)
+    number = np.maximum(np.bincount(gene, told.astype(float)), 1.0)
     shared = np.bincount(gene, squares) / np.maximum(number * (number - 1.0), 1.0)
     own = (squares - shared[gene]) / np.maximum(1.0 - 2.0 / number, 0.25)[gene]
     return np.maximum(own, LEAST_PART * squares)

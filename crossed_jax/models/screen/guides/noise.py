@@ -79,7 +79,7 @@ def position(log_noise: np.ndarray, at: NoiseCoordinates, log_sd: float) -> np.n
 
 
 def log_prior_of_guide_noise(log_noise: Array, at: NoiseCoordinates, log_sd: Array) -> Array:
-    """Log prior density of the coordinates."""
+    """Log prior density of the coordinates, up to a constant."""
     of_deviation, of_mean = _scales(at, log_sd)
     log_jacobian = (at.number - 1.0) * jnp.log(of_deviation) + jnp.log(of_mean)
     return Normal(0.0, jnp.exp(log_sd)).log_prob(log_noise).sum() + log_jacobian.sum()

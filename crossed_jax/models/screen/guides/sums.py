@@ -209,9 +209,10 @@ def sums_with_several_sets(
         strata.genes.rows[some],
         log_variance + unlike.log_variance,
         squares - unlike.squares + own.squares.sum(-1) / shares.rest,
+        # guides that are a set each have no deviations from its mean
         [
             _at_shares(jax.tree.map(lambda x, i=i: x[:, i], own.deviations), shares.rest)
-            for i in range(num_sets)
+            for i in range(num_sets if strata.sets.guide is None else 0)
         ],
         None,
         gram,
