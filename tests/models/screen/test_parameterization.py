@@ -80,7 +80,7 @@ def test_it_is_prior_times_likelihood(parts: tuple[bool, ...]) -> None:
 
     def natural(flat: jax.Array) -> jax.Array:
         """Means and zero-sum parts in an orthonormal basis, log SDs, logit of the share."""
-        lines, sds, _ = PARAMETERIZATION.quantities(unravel(flat), data)
+        lines, sds, *_ = PARAMETERIZATION.quantities(unravel(flat), data)
         vectors = [lines.location, lines.log_slope, lines.log_noise]
         pieces = [v.mean()[None] for v in vectors]
         pieces += [contrasts(v) for v in vectors if len(v) > 1]
@@ -90,7 +90,7 @@ def test_it_is_prior_times_likelihood(parts: tuple[bool, ...]) -> None:
 
     @jax.jit
     def wanted(flat: jax.Array) -> jax.Array:
-        lines, sds, _ = PARAMETERIZATION.quantities(unravel(flat), data)
+        lines, sds, *_ = PARAMETERIZATION.quantities(unravel(flat), data)
         spread = jnp.sqrt(25.0 + sds.line**2 / 5)
         total = Normal(0.3, spread).log_prob(lines.location.mean())
         for v, prior in (
