@@ -104,7 +104,7 @@ REFUSED = {
     "noise by a number": (
         "screen",
         cj.Model(noise_by=5),
-        "noise_by is 5: give the name of a factor, or of both.",
+        "noise_by is 5: give the name of a factor, or a tuple.",
     ),
     "noise by None": ("screen", cj.Model(noise_by=None), "noise_by is None: give the name"),
     "noise by a number in a tuple": ("screen", cj.Model(noise_by=("line", 5)), "a part by 5: "),

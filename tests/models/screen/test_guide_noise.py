@@ -30,7 +30,7 @@ from crossed_jax.statistics.cells import cells_of
 
 SD = 0.4
 SCREEN = cj.simulate_screen(
-    num_genes=120,
+    num_genes=60,
     num_cell_lines=12,
     num_replicates=2,
     missing=0.05,
