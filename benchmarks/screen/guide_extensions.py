@@ -65,7 +65,7 @@ def guide_extensions() -> dict[str, Any]:
         by_line = each.group_by("line").agg(pl.col("gain").mean())["gain"]
         return {"gain": each["gain"].mean(), "standard_error": by_line.std() / len(by_line) ** 0.5}
 
-    found: dict[str, Any] = {
+    return {
         "values": len(held),
         "cells": len(seen.cells.gene),
         "log_density": float(without.mean()),
@@ -74,7 +74,6 @@ def guide_extensions() -> dict[str, Any]:
             for nu, (of_prior, chosen) in best.items()
         },
     }
-    return found
 
 
 def _fit(tree: xr.DataTree, data: cj.CrossedData, rows: pl.DataFrame, num_draws: int) -> Fit:

@@ -118,9 +118,8 @@ def test_guides_whose_rows_say_nothing_of_their_noise_start_at_none() -> None:
     mean = np.exp(f)[:, None] * rng.normal(size=(len(gene), 30))
     ones, zeros = np.ones_like(mean), np.zeros(30)
     point = LineEstimate(zeros, zeros, zeros, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0)
-    found = of_guide_noise(
-        CellMatrices(ones, mean, 0.0 * mean), point, GuideEstimate(1.0, 0.1, 0.0, 0.0), gene
-    )
+    guides = GuideEstimate(1.0, 0.1, 0.0, 0.0)
+    found = of_guide_noise(CellMatrices(ones, mean, 0.0 * mean), point, guides, gene, 0.0)
     several = gene >= 150
     assert not found.value[~several].any()
     assert (found.information > 0.0).all()

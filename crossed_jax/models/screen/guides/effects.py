@@ -260,9 +260,9 @@ def _draw_effects(
     guide_sd = jnp.exp(log_ratio(at))  # in SDs of gene effects
     genes: list[Array] = []
     of_sets = jnp.zeros(strata.sets.number.shape[0])
-    groups = [ragged for _, ragged in strata.groups]
     all_sums = sums_of_genes(at, strata, latent.share[None])
-    for i, ((some, sums), ragged) in enumerate(zip(all_sums, groups, strict=True)):
+    groups = zip(strata.groups, all_sums, strict=True)
+    for i, ((some, ragged), (_, sums)) in enumerate(groups):
         if ragged is not None:
             z = _draw_jointly(jax.random.fold_in(of_several, i), sums, v[some])
             genes.append(z[0])

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from crossed_jax.models.screen.estimate import TINY, CellMatrices, LineEstimate, shrunk
+from crossed_jax.models.screen.guides.noise import NoiseCoordinates, noise_coordinates
 from crossed_jax.models.screen.guides.shares import GRID
 from crossed_jax.models.screen.guides.table import sums_by_group
 
@@ -102,15 +103,22 @@ class NoiseEstimate(NamedTuple):
         Estimates, shrunk, and with which precision the rows know them, shape (guides,).
     sd
         Of what guides differ in.
+    coordinates
+        That suit them.
     """
 
     value: np.ndarray
     information: np.ndarray
     sd: float
+    coordinates: NoiseCoordinates
 
 
 def of_guide_noise(
-    cells: CellMatrices, point: LineEstimate, guides: GuideEstimate, gene: np.ndarray
+    cells: CellMatrices,
+    point: LineEstimate,
+    guides: GuideEstimate,
+    gene: np.ndarray,
+    gene_noise_sd: float,
 ) -> NoiseEstimate:
     """Estimate by how much the noise of each guide is more than its gene's.
 
@@ -122,6 +130,8 @@ def of_guide_noise(
         The estimate, with the share that genes' interactions have.
     gene
         Of each guide, shape (guides,).
+    gene_noise_sd
+        Of the genes' log noise; zero where these do not differ in it.
     """
     n, mean, within = cells
     seen, number = n > 0, np.maximum(n, 1.0)
@@ -155,7 +165,9 @@ def of_guide_noise(
     for _ in range(NOISE_SWEEPS):
         found, sd = shrunk(value, information, sd)
     about_genes = len(found) - len(np.unique(gene))
-    return NoiseEstimate(found, information, sd * math.sqrt(len(found) / about_genes))
+    sd *= math.sqrt(len(found) / about_genes)
+    coordinates = noise_coordinates(information, gene, gene_noise_sd)
+    return NoiseEstimate(found, information, sd, coordinates)
 
 
 def unmixed(squares: np.ndarray, gene: np.ndarray, told: np.ndarray) -> np.ndarray:

@@ -107,8 +107,9 @@ def _means(strata: GuideStrata) -> list[_Means]:
     stratum, seen = jnp.maximum(kind.astype(int) - 1, 0), kind > 0.0
 
     def of_group(of_genes: Array, guides: Array) -> _Means:
-        by_line = (jnp.swapaxes(x[of_genes], 1, 2) for x in (stratum, seen, mean))
-        stratum_of, seen_in, mean_in = by_line
+        stratum_of, seen_in, mean_in = (
+            jnp.swapaxes(x[of_genes], 1, 2) for x in (stratum, seen, mean)
+        )
         there = seen_in & (guides > 0.0)[:, None, :]
         return _Means(stratum_of, there, jnp.where(there, mean_in, 0.0), guides, of_genes)
 

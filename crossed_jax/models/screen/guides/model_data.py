@@ -28,12 +28,7 @@ from crossed_jax.models.screen.guides.estimate import (
     of_shares,
 )
 from crossed_jax.models.screen.guides.lines import GuideLines
-from crossed_jax.models.screen.guides.noise import (
-    NoiseCoordinates,
-    guide_noise,
-    noise_coordinates,
-    position,
-)
+from crossed_jax.models.screen.guides.noise import guide_noise, position
 from crossed_jax.models.screen.guides.shares import (
     GRID,
     NodesInSDs,
@@ -155,8 +150,8 @@ def guide_data(
     )
     if parts.nested_interaction:
         made = _with_nested_share(made, guides.nested_share, cells.counts)
-    if noise is not None and found.of_noise is not None:
-        made = _with_guide_noise(made, noise, found.of_noise)
+    if noise is not None:
+        made = _with_guide_noise(made, noise)
     if samples is not None:
         measured = measured_samples(samples, cells, 1, found.of_units, found.units)
         location = Measured(lines[0].value, spreads.line.precision)
@@ -176,8 +171,8 @@ class _Estimate(NamedTuple):
         Of the lines, and how well they are measured.
     guides
         What guides add.
-    noise, of_noise
-        Their log noise, and its coordinates; None where they do not differ in it.
+    noise
+        Their log noise; None where they do not differ in it.
     guides_in_cells
         Of some genes, shape (cells,).
     of_all
@@ -190,7 +185,6 @@ class _Estimate(NamedTuple):
     lines: tuple[Measured, Measured, Measured]
     guides: GuideEstimate
     noise: NoiseEstimate | None
-    of_noise: NoiseCoordinates | None
     guides_in_cells: np.ndarray
     of_all: float
 
@@ -217,18 +211,15 @@ def _estimated(
         gene_sd=guides.gene_sd, share=guides.share, gene_noise_sd=gene_noise_sd
     )
     point = inside_supports(point, priors)
-    noise = of_noise = None
+    noise = None
     if parts.guide_noise:
         of_every_guide = cell_matrices(cells, within, 0, np.arange(len(gene_of_guide)))
-        noise = of_guide_noise(of_every_guide, point, guides, gene_of_guide)
-        noise = noise._replace(sd=inside_support(priors.sds.guide_noise, noise.sd))
         tau = point.gene_noise_sd if parts.gene_noise else 0.0
-        of_noise = noise_coordinates(noise.information, gene_of_guide, tau)
+        noise = of_guide_noise(of_every_guide, point, guides, gene_of_guide, tau)
+        noise = noise._replace(sd=inside_support(priors.sds.guide_noise, noise.sd))
     in_cells = sums_by_group(seen.astype(float), gene)
     of_all = len(gene_of_guide) / len(chosen)
-    return _Estimate(
-        of_units, units, point, lines, guides, noise, of_noise, in_cells[in_cells > 0], of_all
-    )
+    return _Estimate(of_units, units, point, lines, guides, noise, in_cells[in_cells > 0], of_all)
 
 
 def _with_nested_share(made: ScreenData, share: float, rows: np.ndarray) -> ScreenData:
@@ -241,13 +232,13 @@ def _with_nested_share(made: ScreenData, share: float, rows: np.ndarray) -> Scre
     )
 
 
-def _with_guide_noise(made: ScreenData, noise: NoiseEstimate, at: NoiseCoordinates) -> ScreenData:
+def _with_guide_noise(made: ScreenData, noise: NoiseEstimate) -> ScreenData:
     """Add the guides' log noise to coordinates without it."""
-    coordinates = position(noise.value, at, math.log(noise.sd))
+    coordinates = position(noise.value, noise.coordinates, math.log(noise.sd))
     return made._replace(
         center=made.center._replace(guide_noise=coordinates),
         widths=made.widths._replace(guide_noise=np.ones_like(coordinates)),
-        of_guide_noise=at,
+        of_guide_noise=noise.coordinates,
     )
 
 
@@ -268,9 +259,9 @@ def _shares(
     share = inside_support(priors.share, 1.0 / (1.0 + math.exp(-logit)))
     share_sd = inside_support(priors.sds.gene_share, sd)
     others = []
-    if noise is not None and found.of_noise is not None:
+    if noise is not None:
         positions = np.random.default_rng(0).standard_normal((OTHERS, len(noise.value)))
-        away = (guide_noise(z, found.of_noise, np.log(noise.sd)) for z in positions)
+        away = (guide_noise(z, noise.coordinates, np.log(noise.sd)) for z in positions)
         others = [at(noise.value + np.asarray(one)) for one in away]
     return share, share_sd, rules_of_shares(log_likelihoods, logit, sd, others)
 
