@@ -99,17 +99,16 @@ def _log_excess_forward(
 ) -> tuple[Array, tuple[Array, tuple[Array, ...], Array]]:
     """The sum, and its derivatives by all but the rows."""
     total, by_tau, scores = jnp.asarray(0.0), jnp.asarray(0.0), []
+    inverse = 1.0 / tau  # of a row's two divisions, one is a product
     for block, residual in zip(rows.blocks, rows.residuals(intercept, effects), strict=True):
-        excess = residual / tau
-        if block.present is not None:
-            excess = excess * block.present
-        inflation = 1.0 + excess * residual
+        there = residual if block.present is None else residual * block.present
+        inflation = 1.0 + inverse * there * there
         # computed once, where each of the sums would compute it anew
-        score = jax.lax.optimization_barrier(excess / inflation)
+        score = jax.lax.optimization_barrier(there / inflation)
         total += _sum_of_logs(inflation)
-        by_tau -= jnp.sum(score * residual) / tau
+        by_tau -= inverse * (inverse * jnp.sum(score * there))
         scores.append(score)
-    by_effects = tuple(-2.0 * sums for sums in rows.level_sums(scores))
+    by_effects = tuple(-2.0 * inverse * sums for sums in rows.level_sums(scores))
     return total, (jnp.sum(by_effects[0]), by_effects, by_tau)
 
 
