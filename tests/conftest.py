@@ -11,7 +11,8 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xarray import DataTree
@@ -27,19 +28,43 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
         sys.dont_write_bytecode = False
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-LONGEST = (  # files by seconds
-    *("readme", "real_tables", "guide_results", "sharing", "devices", "exactness"),
-    *("screen_checkpoint", "unit_predictions"),
-    *("benchmarks", "calibration", "kept_programs", "screen_command", "parameterization"),
-    *("density", "modes", "student_t", "draws_file", "model", "fitting", "models", "checkpoint"),
+# files whose tests look at the same fits, which one worker makes for all
+TOGETHER = {
+    "fits of screens": (
+        *("screen_command", "screen_checkpoint", "log_likelihood", "predict"),
+        *("unit_predictions", "student_t_interactions", "compare_command"),
+    )
+}
+GROUPS = {f"test_{name}": group for group, names in TOGETHER.items() for name in names}
+LONGEST = (  # files and groups by seconds
+    *("test_readme", "fits of screens", "test_exactness", "test_real_tables", "test_guide_results"),
+    *("test_devices", "test_guides", "test_guide_effects", "test_sharing", "test_kept_programs"),
+    *("test_benchmarks", "test_calibration", "test_parameterization", "test_density"),
+    *("test_guide_blocks", "test_modes", "test_student_t", "test_draws_file", "test_models"),
 )
 
 
+class InGroups(LoadScopeScheduling):
+    """Give a worker whole groups of files."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(Path(nodeid.split("::", maxsplit=1)[0]))
+
+
+def group_of(path: Path) -> str:
+    return GROUPS.get(path.stem, path.stem)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> InGroups:
+    return InGroups(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put first the files that take longest, lest a worker end with one."""
-    rank = {f"test_{name}": number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+    """Put first the groups that take longest, lest a worker end with one."""
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(group_of(item.path), len(rank)))
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +96,16 @@ def screen_fit() -> "DataTree":
     import crossed_jax as cj
 
     return cj.fit(SCREEN, model="screen", **SETTINGS)
+
+
+@pytest.fixture(scope="session")
+def unit_fit() -> "DataTree":
+    """A fit with guides, samples and all parts, its draws where chains would start."""
+    from screen_tables import starts_as_draws
+    from unit_screen import EVERY_PART, TABLE
+
+    import crossed_jax as cj
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("crossed_jax.fitting.sample", starts_as_draws)
+        return cj.fit(TABLE, model=EVERY_PART, num_chains=2, num_draws=5)

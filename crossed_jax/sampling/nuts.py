@@ -206,6 +206,7 @@ def _advance(
     scale, unravel = ravel_pytree(parameterization.scale(model_data))
     num_chains = len(plan.chain_numbers)
 
+    @jax.jit  # BlackJAX's nested loops trace it again and again, which then takes a moment each
     def log_density(position: jax.Array) -> Array:
         return parameterization.log_density(unravel(position), model_data)
 

@@ -39,6 +39,7 @@ import numpy as np
 from crossed_jax.types import Array
 
 FAST, SLOW, WINDOW_END, WARMUP_END, SAMPLE = range(5)
+LEAST_STAGES = 1024
 T0, GAMMA, KAPPA = 10, 0.2, 0.75
 SHORT_OF_TURN = 0.98
 
@@ -76,10 +77,10 @@ def schedule(num_warmup: int) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        Padded with ``SAMPLE`` to a power of two, so that runs of about the same length share a
-        compiled program.
+        Padded with ``SAMPLE`` to a power of two and at least to `LEAST_STAGES`, so that runs of
+        about the same length, and all shorter ones, share a compiled program.
     """
-    stages = np.full(1 << num_warmup.bit_length(), SAMPLE, np.int32)
+    stages = np.full(max(LEAST_STAGES, 1 << num_warmup.bit_length()), SAMPLE, np.int32)
     if num_warmup == 0:
         return stages
     stages[:num_warmup] = FAST

@@ -15,10 +15,12 @@ from command_line import (
     paths,
     strict_json,
 )
-from guide_screen import guide_rows
+from guide_screen import guide_rows, guide_screen
 from screen_tables import SCREEN, SETTINGS, simulated, starts_as_draws
 
 import crossed_jax as cj
+from crossed_jax.errors import InputError
+from crossed_jax.models.model import resolved
 
 CHAINS = tuple(
     word for name, number in SETTINGS.items() for word in (f"--{name.removeprefix('num_')}", number)
@@ -251,16 +253,27 @@ def test_noise_by_guide_goes_with_all_parts_or_with_those_named(tmp_path, monkey
     table = tmp_path / "guides.csv"
     guide_rows().write_csv(table)
     options = ("--nested", "guide", "--noise-by", "gene,line,guide", "--draws", 4, "--no-report")
-    for out, more in (("whole", ("--model", "screen")), ("named", ())):
-        outcome = fit_screen(table, tmp_path / out, *options, *more, "--no-figures")
-        assert outcome.code in (0, 3), outcome.err
-        parts = strict_json(tmp_path / out / "run.json")["parts"]
-        assert parts["noise_by"] == ["gene", "line", "guide"]
-        assert (parts["slopes"] == "line") == parts["interaction"] == (out == "whole")
-        named = pl.read_csv(tmp_path / out / "parameters.csv")["parameter"]
-        assert "guide_log_noise_sd_sd" in named.to_list()
+    outcome = fit_screen(table, tmp_path / "named", *options, "--no-figures")
+    assert outcome.code in (0, 3), outcome.err
+    named = pl.read_csv(tmp_path / "named" / "parameters.csv")["parameter"]
+    assert "guide_log_noise_sd_sd" in named.to_list()
+    parts = strict_json(tmp_path / "named" / "run.json")["parts"]
+    assert parts["noise_by"] == ["gene", "line", "guide"]
+    assert not parts["slopes"]
+    assert not parts["interaction"]
     outcome = fit_screen(table, tmp_path / "none", "--noise-by", "gene,guide")
     assert_refused(outcome, "the model has a part by 'guide': the factors are gene, line")
+
+    asked = []
+
+    def refused(data, *, model, **_):
+        asked.append(resolved(model, data)[0])
+        raise InputError("enough")
+
+    monkeypatch.setattr("crossed_jax.fitting.fit", refused)
+    fit_screen(table, tmp_path / "whole", *options, "--model", "screen")
+    parts, _ = resolved("screen", guide_screen())
+    assert asked == [parts._replace(guide_noise=True)]
 
 
 def test_without_interaction_it_is_told_what_else_is_left_out(tmp_path, monkeypatch):

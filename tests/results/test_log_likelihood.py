@@ -10,9 +10,9 @@ import pytest
 import xarray as xr
 from heavy_noise import with_heavy_noise
 from scipy import stats
-from screen_tables import SCREEN, in_other_order, simulated, starts_as_draws
+from screen_tables import SCREEN, few_draws, in_other_order, simulated
 from synthetic_tree import synthetic_tree
-from unit_screen import EVERY_PART, TABLE, moments
+from unit_screen import TABLE, moments
 
 import crossed_jax as cj
 from crossed_jax.errors import InputError
@@ -23,16 +23,6 @@ from crossed_jax.results.log_likelihood import in_blocks
 from crossed_jax.results.screen_predictions import cells_of_rows, codes_of, draws_by_name
 from crossed_jax.tables.crossed_data import CrossedData, Factor
 from crossed_jax.types import LeftOut
-
-NUM_DRAWS = 8
-
-
-@pytest.fixture(scope="module")
-def units() -> xr.DataTree:
-    """A fit with guides and samples, its draws where chains would start."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("crossed_jax.fitting.sample", starts_as_draws)
-        return cj.fit(TABLE, model=EVERY_PART, num_chains=2, num_draws=NUM_DRAWS // 2)
 
 
 def values(tree: xr.DataTree, data: CrossedData, by: LeftOut) -> np.ndarray:
@@ -49,13 +39,13 @@ def cells(data: CrossedData) -> list[np.ndarray]:
 
 
 def test_rows_and_cells_with_guides_and_samples_are_those_of_dense_normals(
-    units: xr.DataTree,
+    unit_fit: xr.DataTree,
 ) -> None:
     _, line, guide, sample = (factor.codes for factor in TABLE.factors_and_units)
-    by_row, by_cell = values(units, TABLE, "row"), values(units, TABLE, "cell")
-    draws = units["posterior"].to_dataset().stack(sample=("chain", "draw"))
-    assert by_row.shape == (NUM_DRAWS, TABLE.num_rows)
-    for i in range(NUM_DRAWS):
+    by_row, by_cell = values(unit_fit, TABLE, "row"), values(unit_fit, TABLE, "cell")
+    draws = unit_fit["posterior"].to_dataset().stack(sample=("chain", "draw"))
+    assert by_row.shape == (draws.sizes["sample"], TABLE.num_rows)
+    for i in range(len(by_row)):
         for number, rows in enumerate(cells(TABLE)):
             mean, covariance = moments(draws.isel(sample=i), guide[rows], line[rows], sample[rows])
             mean, covariance = mean[: len(rows)], covariance[: len(rows), : len(rows)]
@@ -72,10 +62,10 @@ def test_rows_and_cells_with_guides_and_samples_are_those_of_dense_normals(
                 np.testing.assert_allclose(by_row[i, row], whole - rest, rtol=1e-8, atol=1e-10)
 
 
-def test_scores_are_distances_from_what_others_of_the_cell_say(units: xr.DataTree) -> None:
+def test_scores_are_distances_from_what_others_of_the_cell_say(unit_fit: xr.DataTree) -> None:
     """At the means of all quantities, in SDs of a dense normal given the others."""
-    at = units["posterior"].to_dataset().mean(("chain", "draw"))
-    parts = parts_of(units.attrs, TABLE.factor_names)
+    at = unit_fit["posterior"].to_dataset().mean(("chain", "draw"))
+    parts = parts_of(unit_fit.attrs, TABLE.factor_names)
     means = {str(name): values.values[None, None] for name, values in at.items()}
     (drawn,) = draws_by_name(means, parts, TABLE.factor_names)
     codes = codes_of(TABLE, parts, slice(None))
@@ -86,11 +76,11 @@ def test_scores_are_distances_from_what_others_of_the_cell_say(units: xr.DataTre
         precision = np.linalg.inv(covariance[: len(rows), : len(rows)])
         left = precision @ (TABLE.response[rows] - mean[: len(rows)])
         np.testing.assert_allclose(found[rows], left / np.sqrt(np.diag(precision)), rtol=1e-8)
-    assert json.loads(units.attrs["adequacy"])["beyond_3_sd"] == (np.abs(found) > 3.0).mean()
+    assert json.loads(unit_fit.attrs["adequacy"])["beyond_3_sd"] == (np.abs(found) > 3.0).mean()
 
 
-def test_cells_have_the_levels_of_their_rows(units: xr.DataTree) -> None:
-    group = cj.log_likelihood(units, TABLE, by="cell")["log_likelihood"].to_dataset()
+def test_cells_have_the_levels_of_their_rows(unit_fit: xr.DataTree) -> None:
+    group = cj.log_likelihood(unit_fit, TABLE, by="cell")["log_likelihood"].to_dataset()
     for factor in TABLE.factors:
         of_cells = [factor.levels[factor.codes[rows[0]]] for rows in cells(TABLE)]
         assert group[factor.name].values.tolist() == of_cells
@@ -140,12 +130,6 @@ def test_blocks_are_parts_of_the_whole(
         assert sorted(places) == list(range(whole.shape[1]))
         found = np.concatenate([block for _, block in blocks], -1)[..., np.argsort(places)]
         np.testing.assert_allclose(found.reshape(whole.shape), whole, rtol=1e-12)
-
-
-def few_draws(tree: xr.DataTree) -> xr.DataTree:
-    few = tree.copy()
-    few["posterior"] = xr.DataTree(tree["posterior"].to_dataset().isel(draw=slice(5)))
-    return few
 
 
 def screen_fit_values(tree: xr.DataTree, data: CrossedData, by: LeftOut) -> np.ndarray:

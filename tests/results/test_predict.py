@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import xarray as xr
-from screen_tables import SCREEN, starts_as_draws
+from screen_tables import SCREEN, few_draws, starts_as_draws
 from synthetic_tree import synthetic_tree
 from truth import assert_normal
 from unit_screen import TABLE
@@ -28,14 +28,9 @@ def rows_of(data: CrossedData) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def trees() -> dict[str, xr.DataTree]:
-    """Fits of the screen model, without units and with, their draws where chains would start."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("crossed_jax.fitting.sample", starts_as_draws)
-        return {
-            name: cj.fit(data, model="screen", num_chains=2, num_draws=5)
-            for name, data in (("screen", SCREEN), ("units", TABLE))
-        }
+def trees(screen_fit: xr.DataTree, unit_fit: xr.DataTree) -> dict[str, xr.DataTree]:
+    """Fits of the screen model, without units and with."""
+    return {"screen": few_draws(screen_fit), "units": unit_fit}
 
 
 def repeated(tree: xr.DataTree, **changes: float) -> xr.DataTree:
@@ -68,9 +63,10 @@ def test_fitted_rows_are_predicted_as_the_table(
         assert found[factor.name].values.tolist() == list(factor.labels[factor.codes])
 
 
-def test_additive_rows_are_predicted_as_the_table() -> None:
+def test_additive_rows_are_predicted_as_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     data = cj.simulate_screen(num_genes=3, num_cell_lines=4).data
-    tree = cj.fit(data, num_chains=2, num_warmup=50, num_draws=10, parameterization="original")
+    monkeypatch.setattr("crossed_jax.fitting.sample", starts_as_draws)
+    tree = cj.fit(data, num_chains=2, num_draws=10, parameterization="original")
     found = cj.predict(tree, rows_of(data), seed=5)
     wanted = cj.posterior_predictive(tree, data, seed=5)["posterior_predictive"]
     np.testing.assert_array_equal(found, wanted[data.response_name])

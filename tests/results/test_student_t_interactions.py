@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from scipy import stats
-from screen_tables import SCREEN, starts_as_draws
+from screen_tables import SCREEN, few_draws
 from unit_screen import TABLE
 
 import crossed_jax as cj
@@ -16,12 +16,6 @@ from crossed_jax.results.screen_predictions import cells_at, draws_by_name
 from crossed_jax.tables.crossed_data import CrossedData
 
 GRID = np.sinh(np.linspace(-9.0, 9.0, 1201)) / np.sinh(9.0) * 40.0
-
-
-def few_draws(data: CrossedData) -> xr.DataTree:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("crossed_jax.fitting.sample", starts_as_draws)
-        return cj.fit(data, model="screen", num_chains=2, num_draws=5)
 
 
 def draws_and_cells(tree: xr.DataTree, data: CrossedData) -> tuple[list[Drawn], np.ndarray]:
@@ -39,8 +33,10 @@ def draws_and_cells(tree: xr.DataTree, data: CrossedData) -> tuple[list[Drawn], 
 
 @pytest.mark.parametrize("data", [SCREEN, TABLE], ids=["genes", "guides"])
 @pytest.mark.parametrize("nu", [1.5, 3.0])
-def test_summaries_are_those_of_student_t_priors(data: CrossedData, nu: float) -> None:
-    tree = few_draws(data)
+def test_summaries_are_those_of_student_t_priors(
+    data: CrossedData, nu: float, screen_fit: xr.DataTree, unit_fit: xr.DataTree
+) -> None:
+    tree = unit_fit if data is TABLE else few_draws(screen_fit)
     draws, codes = draws_and_cells(tree, data)
     found = cj.interactions(tree, nu=nu).sort(*data.factor_names)
     normal = cj.interactions(tree).sort(*data.factor_names)

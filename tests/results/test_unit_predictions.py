@@ -6,7 +6,6 @@ import numpy as np
 import polars as pl
 import pytest
 import xarray as xr
-from screen_tables import starts_as_draws
 from truth import assert_normal
 from unit_screen import EVERY_PART, NUM_GUIDES, TABLE, moments
 
@@ -19,12 +18,10 @@ SAMPLE_GIVEN = TABLE.samples.given.codes
 
 
 @pytest.fixture(scope="module")
-def tree() -> xr.DataTree:
+def tree(unit_fit: xr.DataTree) -> xr.DataTree:
     """A fit whose only draw, as good as any, is where a chain would start, over and over."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("crossed_jax.fitting.sample", starts_as_draws)
-        fitted = cj.fit(TABLE, model=EVERY_PART, num_chains=1, num_draws=4)
-    draw = fitted["posterior"].to_dataset().isel(draw=np.full(NUMBER, 2))
+    fitted = unit_fit.copy()
+    draw = unit_fit["posterior"].to_dataset().isel(chain=[0], draw=np.full(NUMBER, 2))
     fitted["posterior"] = xr.DataTree(draw.assign_coords(draw=np.arange(NUMBER)))
     return fitted
 

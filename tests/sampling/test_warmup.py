@@ -31,6 +31,10 @@ def test_schedule_is_that_of_stan():
     assert set(stages[:75]) == set(stages[950:999]) == {FAST}
 
 
+def test_runs_of_other_lengths_share_a_program():
+    assert len({len(schedule(number)) for number in (0, 1, 300, 1000)}) == 1
+
+
 @pytest.mark.parametrize("number", [1, 2, 19, 20, 21, 99, 149, 150, 151, 300, 1000, 1999])
 def test_schedule_is_that_of_blackjax(number):
     stages = np.asarray(build_schedule(number))

@@ -46,3 +46,12 @@ def draws_in_blocks(num_chains: int, chain_method: ChainMethod) -> np.ndarray:
         )
     draws = tree["posterior"].to_dataset()
     return np.concatenate([draws[name].to_numpy().ravel() for name in draws.data_vars])
+
+
+def less_one_and_alone(number: int) -> list[tuple[bool, ...]]:
+    """Say which of so many parts are there: all but one, all, each alone, and none.
+
+    Of any two parts there are both, each alone, and neither.
+    """
+    less_one = [tuple(i != k for i in range(number)) for k in range(number + 1)]
+    return less_one + [tuple(i == k for i in range(number)) for k in range(number + 1)]

@@ -83,12 +83,14 @@ def test_the_estimate_is_near_the_truth() -> None:
     assert np.corrcoef(found, about_gene.ravel())[0, 1] > 0.85
 
 
-@pytest.mark.usefixtures("optimized")
 def test_widths_are_those_of_the_posterior() -> None:
+    """Its SDs from differences of the gradient, which is one program where a Hessian is many."""
     made = jax.device_put(laid_out().model_data)
     at, unravel = ravel_pytree(made.center)
-    hessian = jax.jit(jax.hessian(lambda x: log_density(unravel(x), made)))(at)
-    sds = np.sqrt(np.diag(np.linalg.inv(-hessian)))
+    gradient = jax.jit(jax.grad(lambda x, made: log_density(unravel(x), made)))
+    steps = 1e-5 * np.eye(len(at))
+    hessian = np.stack([(gradient(at + s, made) - gradient(at - s, made)) / 2e-5 for s in steps])
+    sds = np.sqrt(np.diag(np.linalg.inv(-0.5 * (hessian + hessian.T))))
     widths, _ = ravel_pytree(made.widths)
     assert np.abs(np.log(widths / sds)).max() < np.log(1.6)
 

@@ -1,6 +1,6 @@
 """The screen model's log posterior density in the sampler's coordinates."""
 
-from itertools import pairwise, product
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import pytest
 from example_tables import estimate_of, unbalanced
 from jax.flatten_util import ravel_pytree
 from screen_tables import simulated
-from screens import NO_PARTS, priors_of, screen_of
+from screens import NO_PARTS, less_one_and_alone, priors_of, screen_of
 
 import crossed_jax as cj
 from crossed_jax.models import sd_coordinate
@@ -72,7 +72,7 @@ def test_without_parts_it_is_the_additive_density() -> None:
     np.testing.assert_allclose(np.diff(found), np.diff(wanted), rtol=1e-9)
 
 
-@pytest.mark.parametrize("parts", list(product((True, False), repeat=4)))
+@pytest.mark.parametrize("parts", less_one_and_alone(4))
 def test_it_is_prior_times_likelihood(parts: tuple[bool, ...]) -> None:
     """In natural coordinates, with the Jacobian of all coordinates taken numerically."""
     chosen = Parts(0, *parts)

@@ -18,48 +18,45 @@ jax.config.update("jax_num_cpu_devices", {devices})
 sys.path[:0] = {places}
 from screens import draws_in_blocks
 """
-COMPARE = """
-parallel, sequential = (draws_in_blocks(1, method) for method in ("parallel", "sequential"))
-np.testing.assert_allclose(parallel, sequential, rtol=1e-9, atol=1e-10)
-"""
 JOIN = """
-jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
+jax.distributed.initialize(sys.argv[2], num_processes=2, process_id=int(sys.argv[3]))
 assert jax.device_count() == 4
 """
 SAVE = """
-np.save(sys.argv[3], draws_in_blocks(2, "parallel"))
+np.save(sys.argv[1], draws_in_blocks({chains}, "parallel"))
 """
 
 
-def _program(text: str, devices: int, begin: str = "") -> list[str]:
+def _program(chains: int, devices: int, begin: str = "") -> list[str]:
     places = [str(HERE), str(HERE.parents[1])]
-    return [
-        *(sys.executable, "-c"),
-        DEVICES.format(devices=devices, begin=begin, places=places) + text,
-    ]
+    text = DEVICES.format(devices=devices, begin=begin, places=places) + SAVE.format(chains=chains)
+    return [sys.executable, "-c", text]
 
 
-def test_of_one_process() -> None:
-    subprocess.run(_program(COMPARE, 4), check=True)
+def _assert_drawn_by_one(paths: list[Path], num_chains: int) -> None:
+    wanted = draws_in_blocks(num_chains, "sequential")
+    for path in paths:
+        np.testing.assert_allclose(np.load(path), wanted, rtol=1e-9, atol=1e-10)
+
+
+def test_of_one_process(tmp_path: Path) -> None:
+    path = tmp_path / "draws.npy"
+    subprocess.run([*_program(1, 4), str(path)], check=True)
+    _assert_drawn_by_one([path], 1)
 
 
 def test_of_two_processes(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
+    paths = [tmp_path / f"{number}.npy" for number in range(2)]
     started = [
-        subprocess.Popen(
-            [*_program(SAVE, 2, JOIN), address, str(number), str(tmp_path / f"{number}.npy")]
-        )
-        for number in range(2)
+        subprocess.Popen([*_program(2, 2, JOIN), str(path), address, str(number)])
+        for number, path in enumerate(paths)
     ]
     try:
         assert [process.wait(timeout=240) for process in started] == [0, 0]
     finally:
         for process in started:
             process.kill()
-    wanted = draws_in_blocks(2, "sequential")
-    for number in range(2):
-        np.testing.assert_allclose(
-            np.load(tmp_path / f"{number}.npy"), wanted, rtol=1e-9, atol=1e-10
-        )
+    _assert_drawn_by_one(paths, 2)
