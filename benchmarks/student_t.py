@@ -71,6 +71,7 @@ def _ours(data: cj.CrossedData) -> dict[str, Any]:
         "seconds_beside_compiling": taken.prepare_s + taken.warmup_s + taken.sampling_s,
         "converged": verdict.converged,
         "divergences": verdict.divergences,
+        "gradients": taken.warmup_gradients + taken.sampling_gradients,
         "max_r_hat": verdict.max_r_hat,
         "min_ess_bulk": taken.min_ess_bulk,
         "min_ess_per_second": taken.ess_per_s_with_warmup,

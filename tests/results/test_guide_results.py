@@ -13,8 +13,8 @@ import crossed_jax as cj
 from crossed_jax.errors import InputError
 from crossed_jax.models.model import resolved
 
-SETTINGS = {"num_chains": 2, "num_warmup": 300, "num_draws": 150}
-CHAINS = ("--chains", 2, "--warmup", 300, "--draws", 150)
+SETTINGS = {"num_chains": 2, "num_warmup": 150, "num_draws": 150}
+CHAINS = ("--chains", 2, "--warmup", 150, "--draws", 150)
 
 
 @pytest.fixture(scope="module")
