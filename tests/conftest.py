@@ -31,13 +31,10 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 # files whose tests look at the same fits, which one worker makes for all
-TOGETHER = {
-    "fits of screens": (
-        *("screen_command", "screen_checkpoint", "log_likelihood", "predict"),
-        *("unit_predictions", "student_t_interactions", "compare_command"),
-    )
-}
-GROUPS = {f"test_{name}": group for group, names in TOGETHER.items() for name in names}
+OF_SCREEN_FITS = (
+    *("test_screen_command", "test_screen_checkpoint", "test_log_likelihood", "test_predict"),
+    *("test_unit_predictions", "test_student_t_interactions", "test_compare_command"),
+)
 LONGEST = (  # files and groups by seconds
     *("test_readme", "fits of screens", "test_exactness", "test_real_tables", "test_guide_results"),
     *("test_devices", "test_guides", "test_guide_effects", "test_sharing", "test_kept_programs"),
@@ -54,7 +51,7 @@ class InGroups(LoadScopeScheduling):
 
 
 def group_of(path: Path) -> str:
-    return GROUPS.get(path.stem, path.stem)
+    return "fits of screens" if path.stem in OF_SCREEN_FITS else path.stem
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> InGroups:

@@ -38,10 +38,10 @@ def in_other_order(data: CrossedData) -> CrossedData:
     return dataclasses.replace(data, factors=data.factors[::-1])
 
 
-def few_draws(tree: xr.DataTree, number: int = 5) -> xr.DataTree:
+def few_draws(tree: xr.DataTree) -> xr.DataTree:
     """The fit with the first draws of each chain alone."""
     few = tree.copy()
-    few["posterior"] = xr.DataTree(tree["posterior"].to_dataset().isel(draw=slice(number)))
+    few["posterior"] = xr.DataTree(tree["posterior"].to_dataset().isel(draw=slice(5)))
     return few
 
 

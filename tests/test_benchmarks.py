@@ -240,13 +240,14 @@ def test_the_ladder_of_chains_climbs_on_the_cpu(tmp_path, capsys):
     small = ("--genome-genes", 20, "--genome-lines", 3, "--warmup", 600, "--draws", 20)
     arguments = parsed(
         gpu,
-        *("--table", "genome", "--form", "collapsed", "--chains", 4, 8),
+        *("--table", "post", "genome", "--form", "collapsed", "--chains", 4, 8),
         *(*small, "--results", tmp_path),
     )
     found = json.loads(gpu.main(arguments).read_text())
-    fits = found["tables"]["genome"]["fits"]
-    assert [fit["chains"] for fit in fits] == [4, 8]
-    assert all(fit["min_ess_bulk"] > 0 for fit in fits)
+    assert set(found["tables"]) == {"post", "genome"}
+    for table in found["tables"].values():
+        assert [fit["chains"] for fit in table["fits"]] == [4, 8]
+        assert all(fit["min_ess_bulk"] > 0 for fit in table["fits"])
     assert jax.devices()[0].platform != "cpu" or "no accelerator" in capsys.readouterr().out
 
 

@@ -80,7 +80,7 @@ import crossed_jax as cj
 assert jax.device_count() == 4
 leads = jax.process_index() == 0
 {fit}
-for method in ("parallel", "sequential"):
+for method in ("parallel", "vectorized", "sequential"):
     # the second goes on with the first; only the first process has the disk
     folder = f"{{sys.argv[3]}}/{{method}}" if leads else "/dev/null/nothing"
     for num_draws in (60, 100):
@@ -173,7 +173,7 @@ def test_two_processes_draw_what_one_does_and_go_on_with_a_checkpoint(tmp_path):
             process.kill()
     settings = {"num_chains": 2, "num_warmup": 200, "num_draws": 100, "chain_method": "sequential"}
     alone = cj.fit(cj.penicillin(), priors="scaled", **settings)["posterior"]["sigma"]
-    for method in ("parallel", "sequential"):
+    for method in ("parallel", "vectorized", "sequential"):
         for i in range(2):
             found = np.load(tmp_path / f"{method}-{i}.npy")
             np.testing.assert_allclose(found, alone, rtol=1e-9)

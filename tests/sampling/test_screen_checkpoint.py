@@ -62,8 +62,7 @@ def test_all_parts_by_name_are_the_screen_model(tmp_path):
 
 def test_chain_methods_agree_to_rounding():
     """With little warm-up, which makes much of roundings: step sizes follow from them."""
-    settings = {"num_warmup": 1, "num_draws": 20}
-    one, two = (fit(chain_method=how, **settings) for how in ("vectorized", "sequential"))
+    one, two = (fit(num_warmup=1, chain_method=how) for how in ("vectorized", "sequential"))
     for group in ("posterior", "interactions"):
         for name, values in one[group].data_vars.items():
             np.testing.assert_allclose(two[group][name], values, rtol=1e-6, atol=1e-6)

@@ -31,7 +31,7 @@ jax.config.update("jax_num_cpu_devices", 3)
 jax.config.update("jax_enable_x64", True)
 sys.path[:0] = {places}
 from test_guide_blocks import check, on_devices
-check("complete", 1, on_devices)
+check("ragged", 1, on_devices)
 """
 
 
