@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xarray import DataTree
 
+LIGHTLY = "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"
+
 if "PYTEST_XDIST_WORKER" not in os.environ:
     session = tempfile.mkdtemp(prefix="crossed-jax-tests-")
     atexit.register(shutil.rmtree, session, ignore_errors=True)
     os.environ["CROSSED_JAX_CACHE"] = f"{session}/programs"
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    os.environ["XLA_FLAGS"] = f"{LIGHTLY} {os.environ.get('XLA_FLAGS', '')}"
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the workers have all cores at work
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):  # each process would compile all it imports
         os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = f"{session}/bytecode"

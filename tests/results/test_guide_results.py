@@ -13,6 +13,7 @@ import crossed_jax as cj
 from crossed_jax.errors import InputError
 from crossed_jax.models.model import resolved
 
+pytestmark = pytest.mark.usefixtures("optimized")
 SETTINGS = {"num_chains": 2, "num_warmup": 150, "num_draws": 150}
 CHAINS = ("--chains", 2, "--warmup", 150, "--draws", 150)
 
