@@ -2,7 +2,8 @@
 
 Compiled programs, and Python's bytecode where the caller wants none beside the source, are kept in
 a directory of the session's, which all its processes share. XLA leaves LLVM's optimizations out,
-which compiles in two thirds of the time.
+which compiles in two thirds of the time, but where fits are so large or long that light ones pay
+(`optimized`).
 """
 
 import atexit
@@ -17,14 +18,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xarray import DataTree
 
-LIGHTLY = "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"
-
 if "PYTEST_XDIST_WORKER" not in os.environ:
     session = tempfile.mkdtemp(prefix="crossed-jax-tests-")
     atexit.register(shutil.rmtree, session, ignore_errors=True)
     os.environ["CROSSED_JAX_CACHE"] = f"{session}/programs"
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-    os.environ["XLA_FLAGS"] = f"{LIGHTLY} {os.environ.get('XLA_FLAGS', '')}"
+    lightly = "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"
+    os.environ["XLA_FLAGS"] = f"{lightly} {os.environ.get('XLA_FLAGS', '')}"
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the workers have all cores at work
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):  # each process would compile all it imports
         os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = f"{session}/bytecode"
@@ -77,7 +77,7 @@ def _float64() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def optimized() -> Iterator[None]:
-    """Compile as users do, for fits so large or long that it pays."""
+    """Compile with light optimizations, for fits so large or long that it pays."""
     import jax
 
     name = "jax_disable_most_optimizations"

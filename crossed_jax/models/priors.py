@@ -64,7 +64,7 @@ class Priors(NamedTuple):
     factor_means: tuple[Normal, ...]
     factor_sds: tuple[Any, ...]
     sigma: Any
-    others: Mapping[str, Any] = {}  # noqa: RUF012: nobody writes to it
+    others: Mapping[str, Any] = {}
     base: PriorName | None = None
 
     @classmethod

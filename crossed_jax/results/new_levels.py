@@ -13,6 +13,8 @@ population, and so is its noise:
 .. math::
     \log k^* \sim \mathrm{Normal}\big(0, \sigma_k \sqrt{1 + 1/C}\big), \qquad
     b^* = \beta^* + k^* \bar a - \mathrm{intercept} .
+
+A new guide has an effect beside its gene's and noise of its own, Normal(0, their SD) each.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ def student_t_interactions(tree: xr.DataTree, parts: Parts, nu: float) -> dict[s
 
     number = min(len(gene), CELLS_AT_ONCE)
     some = some_cells(np.linspace(0, len(gene) - 1, number).astype(int))
-    few = np.linspace(0, len(draws) - 1, DRAWS_FOR_FACTOR).astype(int)
+    few = np.linspace(0, len(draws) - 1, min(DRAWS_FOR_FACTOR, len(draws))).astype(int)
     of_prior = best_tails(nu, [measured(draws[i], some) for i in few])
     found: dict[str, np.ndarray] = {}
     for start in range(0, len(gene), CELLS_AT_ONCE):

@@ -49,7 +49,7 @@ class Estimate(NamedTuple):
     factor_sds: np.ndarray
     sigma: np.ndarray
     evidence: np.ndarray
-    others: Mapping[str, np.ndarray] = {}  # noqa: RUF012: nobody writes to it
+    others: Mapping[str, np.ndarray] = {}
 
 
 def estimate(cells: Cells, pairs: PairCounts, decomposition: Decomposition) -> Estimate:
