@@ -309,8 +309,10 @@ def _check_memory(
     if parts is not None:  # slopes and noise, too
         by_lines = 3 * len(data.factors[1 - parts.genes].levels)
         units = [len(each.units.levels) for each in data.units]
-        check_run(settings, 5 + by_lines + (len(data.samples.units.levels) if data.samples else 0))
-        check_draws(2 * data.num_levels + by_lines + sum(units), number, None)
+        noise = len(data.nested.units.levels) if data.nested and parts.guide_noise else 0
+        samples = len(data.samples.units.levels) if data.samples else 0
+        check_run(settings, 5 + by_lines + samples + noise)
+        check_draws(2 * data.num_levels + by_lines + sum(units) + noise, number, None)
         return
     check_run(settings, len(data.factors) + 1 + (0 if form == "collapsed" else data.num_levels))
     if keeps:

@@ -1,12 +1,15 @@
 """What a table can inform of a screen model, and what a reader should know of what is left out."""
 
-from crossed_jax.errors import InputError
+import numpy as np
+
+from crossed_jax.errors import InputError, told
 from crossed_jax.models.screen.parts import Parts
 from crossed_jax.statistics.cells import has_replicates
 from crossed_jax.tables.crossed_data import CrossedData
 from crossed_jax.tables.remarks import guides_are_hidden
 
 FEWEST_LEVELS = 3
+MOST_UNITS = 16
 
 
 def lacking_in(data: CrossedData, genes: int) -> dict[str, str]:
@@ -46,6 +49,20 @@ def require_several(data: CrossedData) -> None:
         raise InputError(
             f"each level of {outer.name} has a single {units.name}, which cannot be told from it: "
             "leave nested out."
+        )
+
+
+def require_few(data: CrossedData) -> None:
+    """Refuse noise by unit where a level has very many: each is a row of a matrix of its own."""
+    if data.nested is None:
+        return
+    outer, name = data.factors[data.nested.parent], data.nested.units.name
+    number = np.bincount(data.nested.parent_of_unit)
+    if number.max() > MOST_UNITS:
+        raise InputError(
+            f"{outer.name} {told(outer.levels[number.argmax()])} has {number.max():,} levels of "
+            f"{name}, and with noise by {name} {MOST_UNITS} are the most: leave {name} out of "
+            "noise_by, or these rows out of the table."
         )
 
 

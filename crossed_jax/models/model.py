@@ -16,6 +16,7 @@ from crossed_jax.models.informed import (
     FEWEST_LEVELS,
     hidden,
     lacking_in,
+    require_few,
     require_several,
     unused,
 )
@@ -150,13 +151,18 @@ def _checked(model: Model, data: CrossedData) -> Parts | None:
     """Check the parts that are asked for by name."""
     noise_by = (model.noise_by,) if isinstance(model.noise_by, str) else model.noise_by
     if not isinstance(noise_by, tuple | list):
-        raise InputError(f"noise_by is {told(noise_by)}: give the name of a factor, or a tuple.")
+        raise InputError(
+            f"noise_by is {told(noise_by)}: give the name of a factor, or a tuple of names."
+        )
     by_units = model.nested is not None and model.nested in noise_by
     of_slopes = [] if model.slopes is None else [model.slopes]
     of_noise = [name for name in noise_by if not (by_units and name == model.nested)]
-    for name in (*of_slopes, *of_noise):
+    for name in of_slopes:
         if name not in data.factor_names:
-            raise InputError(_unknown_part(name, data, name in of_noise))
+            raise InputError(_unknown_part(name, data))
+    for name in of_noise:
+        if name not in data.factor_names:
+            raise InputError(_unknown_noise(name, data))
     named = [*of_slopes, *noise_by]
     if not isinstance(model.interaction, bool):
         raise InputError(f"interaction is {told(model.interaction)}: give True or False.")
@@ -199,13 +205,21 @@ def _checked(model: Model, data: CrossedData) -> Parts | None:
             raise InputError(f"the table cannot inform {why.rstrip('.')}; leave that part out.")
     if model.nested is None:
         return parts
+    if by_units:
+        require_few(data)
     return _with_guides(parts, data)._replace(guide_noise=by_units)
 
 
-def _unknown_part(name: Any, data: CrossedData, of_noise: bool) -> str:
-    """Say that levels of this name cannot differ in it."""
-    if of_noise and data.nested is not None and name == data.nested.units.name:
+def _unknown_noise(name: Any, data: CrossedData) -> str:
+    """Say that noise cannot differ by this name."""
+    if data.nested is not None and name == data.nested.units.name:
         return f"the model has noise by {told(name)} and no effects of it: add nested={name!r}."
+    unread = "" if data.nested else f"; if it is nested in one, read the table with nested={name!r}"
+    return _unknown_part(name, data).removesuffix(".") + f"{unread}."
+
+
+def _unknown_part(name: Any, data: CrossedData) -> str:
+    """Say that levels of this name cannot differ in anything."""
     return f"the model has a part by {told(name)}: the factors are {', '.join(data.factor_names)}."
 
 

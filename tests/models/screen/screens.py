@@ -33,13 +33,13 @@ def screen_of(data: CrossedData, parts: Parts) -> ScreenData:
     return screen_data(data, cells_of(data), parts, priors_of(parts))[1]
 
 
-def draws_in_blocks(num_chains: int, chain_method: ChainMethod) -> np.ndarray:
-    """All draws of a short fit, genes in several blocks, of which one device may have fewer."""
+def draws_in_blocks(chain_method: ChainMethod) -> np.ndarray:
+    """All draws of two chains, genes in several blocks, of which one device may have fewer."""
     with mock.patch.object(strata, "BLOCK_BYTES", 8 * 5 * 6):
         tree = cj.fit(
             simulated(0, 25, 5, 2),
             model=cj.Model("line", ("gene", "line")),
-            num_chains=num_chains,
+            num_chains=2,
             num_warmup=5,
             num_draws=20,
             chain_method=chain_method,

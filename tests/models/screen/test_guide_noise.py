@@ -6,7 +6,9 @@ from itertools import pairwise
 import jax
 import jax.numpy as jnp
 import numpy as np
+import polars as pl
 import pytest
+from guide_screen import guide_rows
 from jax.flatten_util import ravel_pytree
 
 import crossed_jax as cj
@@ -17,7 +19,7 @@ from crossed_jax.models.distributions import Normal
 from crossed_jax.models.model import Model, chosen, priors_of, resolved, units_by_lines
 from crossed_jax.models.priors import resolve_priors
 from crossed_jax.models.screen.estimate import CellMatrices, LineEstimate
-from crossed_jax.models.screen.guides.estimate import GuideEstimate, of_guide_noise
+from crossed_jax.models.screen.guides.estimate import GuideEstimate, NoiseEstimate, of_guide_noise
 from crossed_jax.models.screen.guides.model_data import GuideTable, guide_data
 from crossed_jax.models.screen.guides.noise import (
     guide_noise,
@@ -112,16 +114,51 @@ def test_slopes_by_guide_are_refused() -> None:
         cj.fit(SCREEN.data, model=Model("guide", ("guide",), nested="guide"))
 
 
-def test_guides_whose_rows_say_nothing_of_their_noise_start_at_none() -> None:
-    """One row a cell, and of most genes two guides: the deviations of both are as large."""
-    rng = np.random.default_rng(5)
-    gene = np.concatenate([np.repeat(np.arange(150), 2), np.repeat(np.arange(150, 200), 4)])
-    f = rng.normal(0.0, SD, len(gene))
+def test_noise_by_a_unit_that_was_not_read_tells_how_to_read_it() -> None:
+    table = cj.read_table(guide_rows(), response="y", factors=("gene", "line"))
+    with pytest.raises(InputError, match="if it is nested in one, read the table with nested='g"):
+        cj.fit(table, model=Model(noise_by="guide"))
+
+
+def test_noise_by_very_many_guides_of_a_gene_is_refused() -> None:
+    rows = guide_rows().with_columns(guide=pl.concat_str("gene", "guide"))
+    controls = pl.concat(
+        rows.filter(gene="gene0").with_columns(gene=pl.lit("control"), guide=pl.lit(f"c{i}"))
+        for i in range(17)
+    )
+    table = cj.read_table(
+        pl.concat([rows, controls]), response="y", factors=("gene", "line"), nested="guide"
+    )
+    model = Model(noise_by="guide", nested="guide")
+    with pytest.raises(InputError, match="gene 'control' has 17 levels of guide, and with noise"):
+        cj.fit(table, model=model)
+    assert not resolved(model._replace(noise_by=()), table)[0].guide_noise
+
+
+def _estimate(gene: np.ndarray, f: np.ndarray, rng: np.random.Generator) -> NoiseEstimate:
+    """Of one row a cell, in which there is nothing but noise of so many log SDs."""
     mean = np.exp(f)[:, None] * rng.normal(size=(len(gene), 30))
     ones, zeros = np.ones_like(mean), np.zeros(30)
     point = LineEstimate(zeros, zeros, zeros, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0)
     guides = GuideEstimate(1.0, 0.1, 0.0, 0.0)
-    found = of_guide_noise(CellMatrices(ones, mean, 0.0 * mean), point, guides, gene, 0.0)
+    return of_guide_noise(CellMatrices(ones, mean, 0.0 * mean), point, guides, gene, 0.0)
+
+
+def test_without_noise_by_gene_guides_have_what_those_of_a_gene_have_in_common() -> None:
+    rng = np.random.default_rng(6)
+    gene = np.repeat(np.arange(80), 4)
+    f = 0.5 * rng.normal(size=80)[gene] + rng.normal(0.0, SD, len(gene))
+    found = _estimate(gene, f, rng)
+    assert np.corrcoef(found.value, f)[0, 1] > 0.85
+    assert found.sd == pytest.approx(np.hypot(0.5, SD), rel=0.15)
+
+
+def test_guides_of_which_squares_say_nothing_start_at_no_noise_of_their_own() -> None:
+    """One row a cell, and of most genes two guides: the deviations of both are as large."""
+    rng = np.random.default_rng(5)
+    gene = np.concatenate([np.repeat(np.arange(150), 2), np.repeat(np.arange(150, 200), 4)])
+    f = rng.normal(0.0, SD, len(gene))
+    found = _estimate(gene, f, rng)
     several = gene >= 150
     assert not found.value[~several].any()
     assert (found.information > 0.0).all()

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from screens import draws_in_blocks
 
 HERE = Path(__file__).parent
@@ -23,35 +24,34 @@ jax.distributed.initialize(sys.argv[2], num_processes=2, process_id=int(sys.argv
 assert jax.device_count() == 4
 """
 SAVE = """
-np.save(sys.argv[1], draws_in_blocks({chains}, "parallel"))
+np.save(sys.argv[1], draws_in_blocks("parallel"))
 """
 
 
-def _program(chains: int, devices: int, begin: str = "") -> list[str]:
+@pytest.fixture(scope="module")
+def of_one_device() -> np.ndarray:
+    return draws_in_blocks("sequential")
+
+
+def _program(devices: int, begin: str = "") -> list[str]:
     places = [str(HERE), str(HERE.parents[1])]
-    text = DEVICES.format(devices=devices, begin=begin, places=places) + SAVE.format(chains=chains)
+    text = DEVICES.format(devices=devices, begin=begin, places=places) + SAVE
     return [sys.executable, "-c", text]
 
 
-def _assert_drawn_by_one(paths: list[Path], num_chains: int) -> None:
-    wanted = draws_in_blocks(num_chains, "sequential")
-    for path in paths:
-        np.testing.assert_allclose(np.load(path), wanted, rtol=1e-9, atol=1e-10)
-
-
-def test_of_one_process(tmp_path: Path) -> None:
+def test_of_one_process(tmp_path: Path, of_one_device: np.ndarray) -> None:
     path = tmp_path / "draws.npy"
-    subprocess.run([*_program(1, 4), str(path)], check=True)
-    _assert_drawn_by_one([path], 1)
+    subprocess.run([*_program(4), str(path)], check=True)
+    np.testing.assert_allclose(np.load(path), of_one_device, rtol=1e-9, atol=1e-10)
 
 
-def test_of_two_processes(tmp_path: Path) -> None:
+def test_of_two_processes(tmp_path: Path, of_one_device: np.ndarray) -> None:
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     paths = [tmp_path / f"{number}.npy" for number in range(2)]
     started = [
-        subprocess.Popen([*_program(2, 2, JOIN), str(path), address, str(number)])
+        subprocess.Popen([*_program(2, JOIN), str(path), address, str(number)])
         for number, path in enumerate(paths)
     ]
     try:
@@ -59,4 +59,5 @@ def test_of_two_processes(tmp_path: Path) -> None:
     finally:
         for process in started:
             process.kill()
-    _assert_drawn_by_one(paths, 2)
+    for path in paths:
+        np.testing.assert_allclose(np.load(path), of_one_device, rtol=1e-9, atol=1e-10)

@@ -32,7 +32,7 @@ TOLERANCE = 1e-4
 LEAST_SD, LARGEST_SD = 0.1, 3.0
 FEW_GUIDES = 2  # whose deviations from their mean are as large as each other
 LEAST_PART = 0.1
-LEAST_FREEDOM = 1e-3  # of guides whose rows say nothing of their noise
+LEAST_FREEDOM = 1e-3  # of guides of whose noise the squares here say nothing
 MOST_LOG_NOISE = 2.0
 FIRST_NOISE_SD, NOISE_SWEEPS = 0.3, 20
 
@@ -95,7 +95,7 @@ def of_guides(
 
 
 class NoiseEstimate(NamedTuple):
-    """Of the guides' log noise about that of their genes.
+    """Of the guides' log noise, about that of their genes if these differ in it.
 
     Attributes
     ----------
@@ -159,13 +159,14 @@ def of_guide_noise(
     typical = float(np.median(log_noise[known])) if known.any() else 0.0
     log_noise = np.clip(log_noise - typical, -MOST_LOG_NOISE, MOST_LOG_NOISE)
     log_noise = np.where(known, log_noise, 0.0)
-    of_genes = np.bincount(gene, information * log_noise) / np.bincount(gene, information)
-    value, sd = log_noise - of_genes[gene], FIRST_NOISE_SD
+    # what guides of a gene have in common is the gene's noise, if genes differ in theirs
+    group = gene if gene_noise_sd > 0.0 else np.zeros_like(gene)
+    of_groups = np.bincount(group, information * log_noise) / np.bincount(group, information)
+    value, sd = np.where(known, log_noise - of_groups[group], 0.0), FIRST_NOISE_SD
     found = value
     for _ in range(NOISE_SWEEPS):
         found, sd = shrunk(value, information, sd)
-    about_genes = len(found) - len(np.unique(gene))
-    sd *= math.sqrt(len(found) / about_genes)
+    sd *= math.sqrt(len(found) / (len(found) - len(np.unique(group))))
     coordinates = noise_coordinates(information, gene, gene_noise_sd)
     return NoiseEstimate(found, information, sd, coordinates)
 

@@ -145,7 +145,7 @@ class GuideStrata(NamedTuple):
 
     @property
     def alone(self) -> int:
-        """How many genes have one set."""
+        """How many genes have one set; none where guides are a set each."""
         return int(self.gene.shape[0] - sum(each.set.shape[0] for each in self.ragged))
 
     @property
