@@ -8,6 +8,7 @@ is; so is a label in brackets, as in ``gene_effect[TP53]``, and what is part of 
 """
 
 import re
+import shlex
 
 FLAGS = {
     "response": "--response",
@@ -59,4 +60,4 @@ def _flag(found: re.Match[str]) -> str:
     if name is None or not (found["given"] or "_" in name):
         return found[0]
     value = found["text"] or found["plain"]
-    return f"{FLAGS[name]} {value}" if value else FLAGS[name]
+    return f"{FLAGS[name]} {shlex.quote(value)}" if value else FLAGS[name]

@@ -80,7 +80,10 @@ class Diagnosis(NamedTuple):
 
     def __str__(self) -> str:
         verdict = "Converged." if self.converged else "NOT CONVERGED: do not trust these draws."
-        fits = {None: [], True: ["The model fits: no departure from it was found."]}
+        seen = "The model fits: no departure from it was found."
+        if not self.converged:
+            seen = "No departure from the model was found, as far as these draws can tell."
+        fits = {None: [], True: [seen]}
         lines = [
             verdict,
             *fits.get(self.fits, ["THE MODEL DOES NOT FIT THE DATA, see below."]),

@@ -62,7 +62,7 @@ def check_names(
         if name in factors and (name == response or factors.count(name) > 1):
             raise InputError(
                 f"column {shown(name)} is asked for twice: "
-                "the response, the factors and what is nested must be different columns."
+                "the response, the factors, what is nested and samples must be different columns."
             )
         if not is_storable(name):
             raise InputError(

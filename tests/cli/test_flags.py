@@ -23,6 +23,7 @@ TOLD = {
     "the directory given as checkpoint=.": "the directory given as --checkpoint.",
     "its num_chains is 2, and not 3": "its --chains is 2, and not 3",
     "ask for num_draws=2000 and num_warmup=500.": "ask for --draws 2000 and --warmup 500.",
+    "read the table with nested='sgRNA id'.": "read the table with --nested 'sgRNA id'.",
     "choose chain_method='sequential', seed=1": "choose --chain-method sequential, --seed 1",
 }
 LEFT = [

@@ -72,15 +72,18 @@ def test_what_was_fitted_is_told(screen_fit):
     assert all(value in page for value in told.values())
 
 
-@pytest.mark.parametrize(("fits", "word"), [(True, "fits"), (False, "does not fit"), (None, "Not")])
+@pytest.mark.parametrize(
+    ("fits", "word"), [(True, "No departure found"), (False, "does not fit"), (None, "Not")]
+)
 def test_a_verdict_is_told_in_its_words(post, fits, word):
+    """Draws that are not to be trusted can show a departure, and no fit."""
     misfits = ("levels <b> of gene differ.",) if fits is False else ()
     diagnosis = cj.diagnose(post)._replace(
         converged=False, reasons=("R-hat is 2.",), warnings=("A & B.",), fits=fits, misfits=misfits
     )
     draws, model = contents.verdicts(diagnosis)
     assert (draws["good"], draws["word"]) == (False, "Not converged")
-    assert model["good"] is fits
+    assert model["good"] is (False if fits is False else None)
     assert word in model["word"]
     text = Page(report(post, tables=tables_of(post)._replace(diagnosis=diagnosis))).text
     assert all(told in text for told in ("R-hat is 2.", "A & B.", *misfits))

@@ -110,6 +110,7 @@ def _of_rows(known: _Known, cells: CellRows) -> tuple[np.ndarray, np.ndarray]:
     """Give Q r and the diagonal of Q."""
     cell, unit, w, s = cells.cell, cells.of_rows, known.w, known.s
     kappa = known.kappa[cell]
-    diagonal = w * (1.0 - known.t) - kappa * s**2
-    of_unit = w * known.t * known.total + kappa * s * known.product[cell]
+    with np.errstate(invalid="ignore"):  # of draws at which the density is no number
+        diagonal = w * (1.0 - known.t) - kappa * s**2
+        of_unit = w * known.t * known.total + kappa * s * known.product[cell]
     return w[unit] * known.residual - of_unit[unit], diagonal[unit]

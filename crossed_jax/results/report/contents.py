@@ -230,6 +230,8 @@ def verdicts(diagnosis: Diagnosis) -> list[dict[str, Any]]:
         "about": about[diagnosis.fits],
         "sentences": diagnosis.misfits,
     }
+    if diagnosis.fits and not diagnosis.converged:
+        fits |= {"good": None, "word": "No departure found", "about": "As far as these draws tell."}
     return [{"of": "The draws"} | converged, {"of": "The model"} | fits]
 
 
