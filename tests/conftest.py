@@ -1,7 +1,9 @@
 """Every test computes in float64, as the library does inside a fit.
 
-Compiled programs, and Python's bytecode where the caller wants none beside the source, are kept in
-a directory of the session's, which all its processes share. XLA leaves LLVM's optimizations out,
+Compiled programs are kept between sessions, in the user's own directory below the system's for
+temporary files: the next session compiles what has changed. Python's bytecode, where the caller
+wants none beside the source, is kept in a directory of the session's, which all its processes
+share. XLA leaves LLVM's optimizations out,
 which compiles in two thirds of the time, but where fits are so large or long that light ones pay
 (`optimized`).
 """
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 if "PYTEST_XDIST_WORKER" not in os.environ:
     session = tempfile.mkdtemp(prefix="crossed-jax-tests-")
     atexit.register(shutil.rmtree, session, ignore_errors=True)
-    os.environ["CROSSED_JAX_CACHE"] = f"{session}/programs"
+    user = getattr(os, "getuid", int)()
+    os.environ["CROSSED_JAX_CACHE"] = f"{tempfile.gettempdir()}/crossed-jax-tests-of-{user}"
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     lightly = "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"
     os.environ["XLA_FLAGS"] = f"{lightly} {os.environ.get('XLA_FLAGS', '')}"
