@@ -3,9 +3,8 @@
 Compiled programs are kept between sessions, in the user's own directory below the system's for
 temporary files: the next session compiles what has changed. Python's bytecode, where the caller
 wants none beside the source, is kept in a directory of the session's, which all its processes
-share. XLA leaves LLVM's optimizations out,
-which compiles in two thirds of the time, but where fits are so large or long that light ones pay
-(`optimized`).
+share. XLA leaves LLVM's optimizations out, which compiles in two thirds of the time, but where fits
+are so large or long that light ones pay (`optimized`).
 """
 
 import atexit
